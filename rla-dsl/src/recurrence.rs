@@ -321,11 +321,8 @@ impl Func {
             Func::Silu => x[0] / (1.0 + (-x[0]).exp()),
             Func::Softplus => x[0].max(0.0) + (-x[0].abs()).exp().ln_1p(),
             Func::Relu => {
-                if x[0] > 0.0 {
-                    x[0]
-                } else {
-                    0.0 * x[0]
-                }
+                // written so that a NaN passes
+                if x[0] <= 0.0 { 0.0 } else { x[0] }
             }
             Func::Abs => x[0].abs(),
             Func::Sq => x[0] * x[0],
