@@ -6,3 +6,4 @@
 
 pub mod abi;
 pub mod kernel;
+pub mod tile;
