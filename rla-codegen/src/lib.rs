@@ -5,5 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod data;
 pub mod kernel;
+pub mod oracle;
 pub mod tile;

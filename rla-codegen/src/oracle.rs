@@ -1,0 +1,2 @@
+//! The definition in f64, token by token.
+pub mod shape;
