@@ -66,7 +66,7 @@ pub fn check(recurrence: &Recurrence, inputs: &Inputs) -> Result<(), Misfit> {
     if let Some(side) = dims.sizes.iter().position(|&n| n == 0) {
         return misfit(&recurrence.sides[side], "a size of at least 1", "0");
     }
-    if dims.key_heads == 0 || dims.value_heads == 0 || dims.value_heads % dims.key_heads != 0 {
+    if dims.key_heads == 0 || dims.value_heads == 0 || !dims.value_heads.is_multiple_of(dims.key_heads) {
         let found = format!("H = {}, HV = {}", dims.key_heads, dims.value_heads);
         return misfit("heads", "HV a multiple of H, both at least 1", found);
     }

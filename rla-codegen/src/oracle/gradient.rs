@@ -1,0 +1,116 @@
+//! The exact gradient of the definition: reverse mode through the same evaluation, token by token.
+//!
+//! The states are kept every sqrt(T)-th token; between two of them a stretch is evaluated again, keeping each token's
+//! states, and then walked backward, one token's expressions at a time. Memory grows with sqrt(T).
+use super::kink::OwnBranches;
+use super::plan::Operation;
+use super::{Kinks, Misfit, Walk, shape, zero_outputs};
+use crate::data::{Cotangents, Gradients, Inputs, Outputs};
+use rla_dsl::recurrence::Recurrence;
+use std::ops::Range;
+
+/// Outputs, and the gradients of `sum(cotangent * output)` over outputs and final states, for every input, parameter and
+/// initial state.
+pub fn gradient(
+    recurrence: &Recurrence,
+    inputs: &Inputs,
+    cotangents: &Cotangents,
+) -> Result<(Outputs, Gradients), Misfit> {
+    gradient_with(recurrence, inputs, cotangents, &mut OwnBranches)
+}
+
+/// [`gradient`], where `kinks` sees every argument of a kink and says which branch it takes, forward and backward.
+pub fn gradient_with(
+    recurrence: &Recurrence,
+    inputs: &Inputs,
+    cotangents: &Cotangents,
+    kinks: &mut dyn Kinks,
+) -> Result<(Outputs, Gradients), Misfit> {
+    shape::check(recurrence, inputs)?;
+    shape::check_cotangents(recurrence, inputs, cotangents)?;
+    let mut walk = Walk::new(recurrence, inputs);
+    let mut outputs = zero_outputs(recurrence, inputs);
+    let mut gradients = Gradients {
+        inputs: inputs.tensors.iter().map(|t| vec![0.0; t.len()]).collect(),
+        states: outputs.states.iter().map(|s| vec![0.0; s.len()]).collect(),
+    };
+    for (sequence, tokens) in inputs.sequences().into_iter().enumerate() {
+        for head in 0..inputs.dims.value_heads {
+            let mut adjoints: Vec<Vec<f64>> = (0..recurrence.states.len())
+                .map(|i| {
+                    let size = walk.plan.state_sizes[i];
+                    let cotangent = cotangents.states[i].as_ref();
+                    cotangent.map_or(vec![0.0; size], |c| c[walk.places.row(sequence, head, size)].to_vec())
+                })
+                .collect();
+            let mut states = walk.initial_states(sequence, head);
+            let mut stretches = vec![];
+            for stretch in split(tokens.clone()) {
+                stretches.push((stretch.clone(), states.clone()));
+                for position in stretch {
+                    walk.forward(position, head, &mut states, kinks);
+                    walk.store_outputs(position, head, &mut outputs.outputs);
+                }
+            }
+            walk.store_states(sequence, head, &states, &mut outputs.states);
+            while let Some((stretch, mut states)) = stretches.pop() {
+                let mut kept = vec![];
+                for position in stretch.clone() {
+                    kept.push(states.clone());
+                    walk.forward(position, head, &mut states, kinks);
+                }
+                for position in stretch.rev() {
+                    let mut states = kept.pop().expect("one entry a token");
+                    walk.forward(position, head, &mut states, kinks);
+                    walk.backward(position, head, cotangents, &mut adjoints, &mut gradients);
+                }
+            }
+            walk.store_states(sequence, head, &adjoints, &mut gradients.states);
+        }
+    }
+    Ok((outputs, gradients))
+}
+
+/// Cuts a sequence into about sqrt(T) stretches of about sqrt(T) tokens.
+fn split(tokens: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let step = (tokens.len() as f64).sqrt().ceil().max(1.0) as usize;
+    let end = tokens.end;
+    tokens.step_by(step).map(move |start| start..(start + step).min(end))
+}
+
+impl Walk<'_> {
+    /// One token in reverse: `adjoints` are those of the states after it, and become those of the states before it.
+    fn backward(
+        &mut self,
+        position: usize,
+        head: usize,
+        cotangents: &Cotangents,
+        adjoints: &mut [Vec<f64>],
+        gradients: &mut Gradients,
+    ) {
+        self.token.clear();
+        for (adjoint, &node) in adjoints.iter().zip(&self.plan.assigned) {
+            self.token.seed(&self.plan, node, adjoint);
+        }
+        for (cotangent, &node) in cotangents.outputs.iter().zip(&self.plan.outputs) {
+            if let Some(cotangent) = cotangent {
+                let place = self.places.row(position, head, self.plan.nodes[node].place().len());
+                self.token.seed(&self.plan, node, &cotangent[place]);
+            }
+        }
+        self.token.backward(&self.plan);
+        adjoints.iter_mut().for_each(|a| a.fill(0.0));
+        for (id, node) in self.plan.nodes.iter().enumerate() {
+            let place;
+            let target = match node.operation {
+                Operation::State(i) => &mut adjoints[i][..],
+                Operation::Input(i) => {
+                    place = self.places.input(i, position, head);
+                    &mut gradients.inputs[i][place]
+                }
+                _ => continue,
+            };
+            target.iter_mut().zip(self.token.adjoint(&self.plan, id)).for_each(|(t, a)| *t += a);
+        }
+    }
+}
