@@ -1,1 +1,4 @@
 //! Under construction.
+
+pub mod case;
+pub mod judge;

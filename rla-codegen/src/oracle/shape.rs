@@ -81,7 +81,10 @@ pub fn check(recurrence: &Recurrence, inputs: &Inputs) -> Result<(), Misfit> {
             elements(&format!("{}0", decl.name), state(decl, dims, inputs.sequence_count()), initial)?;
         }
     }
-    Ok(())
+    for decl in &recurrence.states {
+        holdable(&decl.name, &state(decl, dims, inputs.sequence_count()))?;
+    }
+    (0..recurrence.outputs.len()).try_for_each(|i| holdable(&recurrence.outputs[i], &output(recurrence, i, dims)))
 }
 
 /// Refuses cotangents that do not fit; the inputs have passed [`check`].
@@ -129,6 +132,16 @@ fn elements(name: &str, shape: Vec<usize>, tensor: &[f64]) -> Result<(), Misfit>
         return Ok(());
     }
     misfit(name, format!("{expected} elements of shape {shape:?}"), format!("{} elements", tensor.len()))
+}
+
+/// A shape with a zero in it costs a caller nothing, yet may ask for results without end.
+fn holdable(name: &str, shape: &[usize]) -> Result<(), Misfit> {
+    const MOST: usize = 1 << 30;
+    let size = shape.iter().try_fold(1usize, |size, &n| size.checked_mul(n));
+    match size {
+        Some(size) if size <= MOST => Ok(()),
+        _ => misfit(name, format!("at most {MOST} elements"), format!("shape {shape:?}")),
+    }
 }
 
 fn misfit<T>(what: &str, expected: impl Into<String>, found: impl Into<String>) -> Result<T, Misfit> {
