@@ -1,0 +1,2 @@
+//! What a device offers. Only the CPU so far.
+pub mod cpu;

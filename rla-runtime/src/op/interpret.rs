@@ -1,0 +1,119 @@
+//! The interpreters as a backend: tensors are gathered into f64, the definition is evaluated, results are rounded.
+use crate::error::{Error, Result};
+use crate::problem::{Problem, StateLayout};
+use crate::tensor::{View, ViewMut};
+use rla_codegen::data::{Cotangents, Gradients, Inputs, Outputs};
+use rla_codegen::oracle;
+use rla_dsl::recurrence::{InputKind, Recurrence};
+
+/// An interpreter of whole calls, in f64.
+pub trait Interpreter: Send + Sync {
+    /// Outputs and final states.
+    fn forward(&self, recurrence: &Recurrence, inputs: &Inputs) -> Result<Outputs>;
+    /// Gradients of everything.
+    fn backward(&self, recurrence: &Recurrence, inputs: &Inputs, cotangents: &Cotangents) -> Result<Gradients>;
+}
+
+/// The definition, token by token.
+pub struct Oracle;
+
+fn misfit(error: oracle::shape::Misfit) -> Error {
+    Error::argument(error.what, error.expected, error.found)
+}
+
+impl Interpreter for Oracle {
+    fn forward(&self, recurrence: &Recurrence, inputs: &Inputs) -> Result<Outputs> {
+        oracle::forward(recurrence, inputs).map_err(misfit)
+    }
+
+    fn backward(&self, recurrence: &Recurrence, inputs: &Inputs, cotangents: &Cotangents) -> Result<Gradients> {
+        Ok(oracle::gradient(recurrence, inputs, cotangents).map_err(misfit)?.1)
+    }
+}
+
+/// Exchanges rows and columns of each matrix of a dense `[N,HV,rows,cols]`.
+fn transposed(values: &[f64], shape: &[usize]) -> Vec<f64> {
+    let (rows, columns) = (shape[2], shape[3]);
+    let mut out = Vec::with_capacity(values.len());
+    for matrix in values.chunks_exact((rows * columns).max(1)) {
+        for c in 0..columns {
+            out.extend((0..rows).map(|r| matrix[r * columns + c]));
+        }
+    }
+    out
+}
+
+/// A state as the recurrence declares it, from the caller's layout.
+pub fn state_to_f64(view: &View, layout: StateLayout) -> Vec<f64> {
+    match (layout, view.shape().len()) {
+        (StateLayout::KeyMajor, 4) => transposed(&view.to_f64(), view.shape()),
+        _ => view.to_f64(),
+    }
+}
+
+/// Writes a state as the recurrence declares it into the caller's layout.
+pub fn write_state(view: &mut ViewMut, values: &[f64], layout: StateLayout) {
+    if layout == StateLayout::KeyMajor && view.shape().len() == 4 {
+        let shape = view.shape();
+        let declared = [shape[0], shape[1], shape[3], shape[2]];
+        view.write_f64(&transposed(values, &declared));
+    } else {
+        view.write_f64(values);
+    }
+}
+
+/// Optional tensors, one entry for each of `count`.
+pub fn optional<T>(count: usize, views: &[Option<T>], convert: impl Fn(&T) -> Vec<f64>) -> Vec<Option<Vec<f64>>> {
+    (0..count).map(|i| views.get(i).and_then(Option::as_ref).map(&convert)).collect()
+}
+
+/// A call's inputs in f64.
+pub fn gather(problem: &Problem, inputs: &[View], constants: &[f64], states: Vec<Option<Vec<f64>>>) -> Inputs {
+    Inputs {
+        dims: problem.dims(),
+        consts: constants.to_vec(),
+        tensors: inputs.iter().map(View::to_f64).collect(),
+        states,
+        cu_seqlens: problem.cu_seqlens.clone(),
+    }
+}
+
+/// Decode by forward from the pool's states, sequence by sequence.
+#[allow(clippy::too_many_arguments)]
+pub fn decode(
+    interpreter: &dyn Interpreter,
+    recurrence: &Recurrence,
+    problem: &Problem,
+    slots: &[i64],
+    inputs: &[View],
+    constants: &[f64],
+    pool: &mut [ViewMut],
+    layout: StateLayout,
+    outputs: &mut [ViewMut],
+) -> Result<()> {
+    let single = Problem { batch: 1, ..problem.clone() };
+    for (index, &slot) in slots.iter().enumerate() {
+        let Ok(slot) = usize::try_from(slot) else { continue };
+        let rows: Vec<View> = recurrence
+            .inputs
+            .iter()
+            .zip(inputs)
+            .map(|(decl, view)| match decl.kind {
+                InputKind::Input => view.narrow(0, index, 1),
+                InputKind::Param => Ok(*view),
+            })
+            .collect::<Result<_>>()?;
+        let states = pool
+            .iter()
+            .map(|view| Ok(Some(state_to_f64(&view.as_view().narrow(0, slot, 1)?, layout))))
+            .collect::<Result<_>>()?;
+        let result = interpreter.forward(recurrence, &gather(&single, &rows, constants, states))?;
+        for (view, values) in outputs.iter_mut().zip(&result.outputs) {
+            view.reborrow().narrow(0, index, 1)?.write_f64(values);
+        }
+        for (view, values) in pool.iter_mut().zip(&result.states) {
+            write_state(&mut view.reborrow().narrow(0, slot, 1)?, values, layout);
+        }
+    }
+    Ok(())
+}
