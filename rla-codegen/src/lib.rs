@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod canon;
 pub mod data;
 pub mod kernel;
 pub mod oracle;
