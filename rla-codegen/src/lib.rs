@@ -9,4 +9,5 @@ pub mod canon;
 pub mod data;
 pub mod kernel;
 pub mod oracle;
+pub mod pass;
 pub mod tile;

@@ -15,7 +15,10 @@
 //! Reading order: this page, `tile/op.rs` (what each operation means), `tile/verify.rs` (what is well formed),
 //! `tile/text.rs` (the text form), `tile/eval.rs` (the f64 interpreter).
 
+pub mod builder;
+pub mod eval;
 pub mod op;
+pub mod shape;
 
 pub use op::{DecayKind, Direction, Leaf, MapFn, Op, ScanKind};
 

@@ -1,0 +1,3 @@
+//! The passes, each in its file: `chunk` (canonical recurrence to tile program), `simplify`, `differentiate`, `save`.
+
+pub mod chunk;
