@@ -7,7 +7,9 @@
 pub mod abi;
 pub mod canon;
 pub mod data;
+pub mod interpret;
 pub mod kernel;
 pub mod oracle;
 pub mod pass;
+pub mod pipeline;
 pub mod tile;

@@ -274,12 +274,15 @@ impl Expander<'_> {
         };
         let one = self.arena.number(1.0);
         let (c, r) = if self.arena.ty(factor) == SymType::Scalar { (factor, one) } else { (one, factor) };
-        let write = self.arena.add(SymKind::Write(state, 0), ty, span);
-        let kept = self.arena.mul(factor, leaf, span);
-        let now = self.arena.plus(kept, write, span);
+        let mut now = self.arena.mul(factor, leaf, span);
+        let mut writes = Vec::new();
+        if let Some(base) = parts.base {
+            let write = self.arena.add(SymKind::Write(state, 0), ty, span);
+            now = self.arena.plus(now, write, span);
+            writes.push(Write { given: None, base: Some(base), coefficients: Vec::new() });
+        }
         self.current[state] = Some(Term::Column(now));
         let previous = Previous { c, state, transposed: false, l: one, r, span };
-        let writes = vec![Write { given: None, base: parts.base, coefficients: Vec::new() }];
         Ok(Assigned { previous, transposed: false, leaves: Vec::new(), writes, statement })
     }
 

@@ -14,10 +14,10 @@ use std::collections::HashMap;
 
 use rla_dsl::recurrence::{Recurrence, Side};
 
-use crate::canon::symbol::{Sym, SymKind, SymType};
+use crate::canon::symbol::{Sym, SymKind};
 use crate::canon::{CanonState, Canonical};
 use crate::tile::builder::Builder;
-use crate::tile::{Axis, DecayKind, Direction, Leaf, MapFn, Op, Program, Role, Shape, StateSides, Value};
+use crate::tile::{Axis, DecayKind, Direction, Leaf, Op, Program, Role, Shape, StateSides, Value};
 
 /// A state whose writes are known: what readouts need.
 #[derive(Clone, Debug)]
@@ -83,8 +83,6 @@ pub fn chunk(recurrence: &Recurrence, canonical: &Canonical) -> Program {
         chunk.builder.origin = statement.map(|s| s as u32);
         let value = chunk.value(*sym);
         let value = chunk.builder.per_token(value);
-        // a scalar expression may stand for a constant column only by type; widen to the declared side
-        let value = chunk.widen(value, chunk.canonical.arena.ty(*sym));
         chunk.builder.result(Role::Output(index), value);
     }
     for state in 0..canonical.states.len() {
@@ -96,15 +94,6 @@ pub fn chunk(recurrence: &Recurrence, canonical: &Canonical) -> Program {
 }
 
 impl Chunk<'_> {
-    fn widen(&mut self, value: Value, ty: SymType) -> Value {
-        let cols = match ty {
-            SymType::Scalar => Axis::One,
-            SymType::Vector(side) => axis(side),
-        };
-        assert_eq!(self.builder.shape(value).cols, cols, "compiler bug: a value lost its side");
-        value
-    }
-
     fn value(&mut self, sym: Sym) -> Value {
         if let Some(value) = self.values.get(&sym) {
             return *value;
@@ -267,19 +256,14 @@ impl Chunk<'_> {
         let mut solved =
             Solved { state: leaf, scalar, free, contracted, given, writes: Vec::new(), own: HashMap::new() };
         if state.readouts.is_empty() {
-            solved.writes = base.into_iter().map(|b| b.unwrap_or_else(|| self.zero_rows(sides.rows))).collect();
+            solved.writes = base.into_iter().map(|b| b.expect("a write without own readouts has a base")).collect();
         } else {
-            self.substitute(state, &mut solved, base, sides.rows);
+            self.substitute(state, &mut solved, base);
         }
         self.solved[index] = Some(solved);
     }
 
-    /// `[Token, n]` of zeros: a write whose base cancelled.
-    fn zero_rows(&mut self, _side: Axis) -> Value {
-        unreachable!("a state without own readouts and without a base has no write")
-    }
-
-    fn substitute(&mut self, state: &CanonState, solved: &mut Solved, base: Vec<Option<Value>>, _free: Axis) {
+    fn substitute(&mut self, state: &CanonState, solved: &mut Solved, base: Vec<Option<Value>>) {
         let vectors: Vec<Value> = state.readouts.iter().map(|p| self.token_value(*p)).collect();
         let (readouts, writes) = (vectors.len(), state.writes.len());
         let mut m = Vec::with_capacity(readouts * writes);
