@@ -9,6 +9,7 @@ use crate::kernel::dispatch::Kernel;
 use crate::kernel::launch;
 use crate::tensor::{DType, Tensor, View, ViewMut};
 use rla_codegen::data::Cotangents;
+use rla_codegen::kernel::{CpuKernel, Form};
 use rla_dsl::recurrence::{InputKind, Recurrence, Side};
 use std::sync::Arc;
 
@@ -124,11 +125,28 @@ impl Operation {
     pub fn new(recurrence: Recurrence, backend: Backend) -> Result<Operation> {
         let engine = match backend {
             Backend::Oracle => Engine::Interpreter(Arc::new(interpret::Oracle)),
-            Backend::Tile | Backend::Recurrent | Backend::Cpu => {
+            Backend::Tile => Engine::Interpreter(Arc::new(interpret::Tile::new(&recurrence, interpret::Tile::CHUNK)?)),
+            Backend::Recurrent | Backend::Cpu => {
                 return Err(Error::unsupported(format!("backend {}", backend.name()), "not built yet"));
             }
         };
         Ok(Operation { recurrence: Arc::new(recurrence), backend, engine })
+    }
+
+    /// The tile programs, interpreted with chunks of `chunk` tokens.
+    pub fn tile(recurrence: Recurrence, chunk: usize) -> Result<Operation> {
+        let engine = Engine::Interpreter(Arc::new(interpret::Tile::new(&recurrence, chunk)?));
+        Ok(Operation { recurrence: Arc::new(recurrence), backend: Backend::Tile, engine })
+    }
+
+    /// A kernel text of one's own choice: another configuration, or one under test.
+    pub fn from_text(recurrence: Recurrence, form: Form, text: &CpuKernel) -> Result<Operation> {
+        let backend = match form {
+            Form::Chunk => Backend::Cpu,
+            Form::Token => Backend::Recurrent,
+        };
+        let kernel = Kernel::from_text(&recurrence.name, form, text)?;
+        Ok(Operation { recurrence: Arc::new(recurrence), backend, engine: Engine::Kernel(Arc::new(kernel)) })
     }
 
     /// The recurrence.

@@ -1,7 +1,11 @@
 //! Which kernel runs: a function of variant, types, sizes and device, never of B, N or T.
+use crate::device::cpu;
+use crate::device::cpu::library::Library;
 use crate::error::{Error, Result};
+use rla_build::compile::Cache;
 use rla_codegen::abi;
-use rla_codegen::kernel::{Form, Level};
+use rla_codegen::kernel::{CpuKernel, Form, Level};
+use std::fmt;
 
 /// A kernel that can be called.
 pub struct Kernel {
@@ -21,13 +25,52 @@ pub struct Report {
     pub chunk: usize,
     /// One line: the configuration that was compiled.
     pub configuration: String,
-    /// Compiled into this program, or a library made by rustc.
+    /// Compiled into this program, or the library that rustc made.
     pub origin: String,
     /// What would have come first, and why it was passed over.
     pub passed_over: Vec<String>,
 }
 
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let form = match self.form {
+            Form::Chunk => "chunk",
+            Form::Token => "token",
+        };
+        write!(f, "{form} kernel for {}, {}, {}", self.level.name(), self.configuration, self.origin)?;
+        self.passed_over.iter().try_for_each(|reason| write!(f, "; not {reason}"))
+    }
+}
+
 impl Kernel {
+    /// Compiles a generated text with rustc, or finds the library in the user's cache, and loads it. Says on stderr when
+    /// rustc runs: that takes seconds.
+    pub fn from_text(name: &str, form: Form, text: &CpuKernel) -> Result<Kernel> {
+        let wanted = cpu::levels()?;
+        let cache = Cache::of_user();
+        let announce =
+            || eprintln!("rla: compiling the kernels of `{name}` with rustc, kept in {}", cache.folder().display());
+        let compiled = cache.library(&text.symbol, &text.source, announce).map_err(from_build)?;
+        let library = Library::open(&compiled.path)?;
+        let mut passed_over = not_of_this_machine();
+        for level in wanted {
+            if let Some(entry) = library.entry(&text.symbol, level) {
+                library.leak();
+                let report = Report {
+                    level,
+                    form,
+                    chunk: text.chunk,
+                    configuration: text.configuration.clone(),
+                    origin: format!("compiled by rustc into {}", compiled.path.display()),
+                    passed_over,
+                };
+                return Ok(Kernel { entry, report });
+            }
+            passed_over.push(format!("{}: the text has no kernel for it", level.name()));
+        }
+        Err(Error::unsupported(format!("a kernel of `{name}`"), passed_over.join("; ")))
+    }
+
     /// Floats of working memory.
     pub(super) fn scratch(&self, pass: u32, sizes: &[usize]) -> Result<usize> {
         let ask = self.entry.scratch.ok_or_else(|| Error::unsupported("kernel", "it states no scratch size"))?;
@@ -40,5 +83,30 @@ impl Kernel {
         let ask = self.entry.saved.ok_or_else(|| Error::unsupported("kernel", "it keeps nothing for backward"))?;
         // SAFETY: as for `scratch`.
         Ok(unsafe { ask(tokens, sizes.as_ptr()) })
+    }
+}
+
+/// The levels of this processor family that the machine lacks, or that were not asked for.
+fn not_of_this_machine() -> Vec<String> {
+    let pinned = std::env::var(cpu::LEVEL_VARIABLE).ok();
+    let family: &[Level] = match std::env::consts::ARCH {
+        "x86_64" => &[Level::Avx512, Level::Avx2],
+        "aarch64" => &[Level::Neon],
+        _ => &[],
+    };
+    let reason = |&level: &Level| match &pinned {
+        _ if !cpu::has(level) => Some(format!("{}: this machine lacks it", level.name())),
+        Some(pin) if pin != level.name() => Some(format!("{}: {}={pin}", level.name(), cpu::LEVEL_VARIABLE)),
+        _ => None,
+    };
+    family.iter().filter_map(reason).collect()
+}
+
+fn from_build(error: rla_build::Error) -> Error {
+    match error {
+        rla_build::Error::Recurrence(text) => Error::Recurrence(text),
+        rla_build::Error::Compile(text) => Error::Compile(text),
+        rla_build::Error::File { path, reason } => Error::File { path, reason },
+        other => Error::Build(other.to_string()),
     }
 }

@@ -2,9 +2,13 @@
 use crate::error::{Error, Result};
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::{View, ViewMut};
+use rla_codegen::canon::Outside;
 use rla_codegen::data::{Cotangents, Gradients, Inputs, Outputs};
+use rla_codegen::interpret::Interpreter as TileInterpreter;
 use rla_codegen::oracle;
-use rla_dsl::recurrence::{InputKind, Recurrence};
+use rla_codegen::pipeline::{self, Programs};
+use rla_codegen::tile::Program;
+use rla_dsl::recurrence::{InputKind, Recurrence, Span};
 
 /// An interpreter of whole calls, in f64.
 pub trait Interpreter: Send + Sync {
@@ -28,6 +32,52 @@ impl Interpreter for Oracle {
 
     fn backward(&self, recurrence: &Recurrence, inputs: &Inputs, cotangents: &Cotangents) -> Result<Gradients> {
         Ok(oracle::gradient(recurrence, inputs, cotangents).map_err(misfit)?.1)
+    }
+}
+
+/// The compiled tile programs, chunk by chunk.
+pub struct Tile {
+    programs: Programs,
+    chunk: usize,
+}
+
+impl Tile {
+    /// Tokens of a chunk where the caller names none.
+    pub const CHUNK: usize = 16;
+
+    /// Compiles to tile programs; a recurrence outside the class has none, and the error says why.
+    pub fn new(recurrence: &Recurrence, chunk: usize) -> Result<Tile> {
+        if chunk == 0 {
+            return Err(Error::argument("chunk", "at least 1", "0"));
+        }
+        let (_, programs) = pipeline::programs(recurrence).map_err(|outside| outside_class(recurrence, &outside))?;
+        Ok(Tile { programs, chunk })
+    }
+
+    fn with<'a>(&'a self, recurrence: &'a Recurrence, forward: &'a Program) -> TileInterpreter<'a> {
+        TileInterpreter { recurrence, forward, backward: &self.programs.backward, chunk: self.chunk, fill: true }
+    }
+}
+
+/// Why a recurrence has no chunk form: the line, the column and the reason.
+pub fn outside_class(recurrence: &Recurrence, outside: &Outside) -> Error {
+    let Span { line, column, .. } = outside.span;
+    let place = format!("line {line}, column {}", column + 1);
+    Error::unsupported(format!("the chunk form of `{}`", recurrence.name), format!("{place}: {}", outside.reason))
+}
+
+impl Interpreter for Tile {
+    fn forward(&self, recurrence: &Recurrence, inputs: &Inputs) -> Result<Outputs> {
+        oracle::shape::check(recurrence, inputs).map_err(misfit)?;
+        Ok(self.with(recurrence, &self.programs.forward).forward(inputs).0)
+    }
+
+    fn backward(&self, recurrence: &Recurrence, inputs: &Inputs, cotangents: &Cotangents) -> Result<Gradients> {
+        oracle::shape::check(recurrence, inputs).map_err(misfit)?;
+        oracle::shape::check_cotangents(recurrence, inputs, cotangents).map_err(misfit)?;
+        let run = self.with(recurrence, &self.programs.forward_save);
+        let (_, kept) = run.forward(inputs);
+        Ok(run.backward(inputs, cotangents, &kept))
     }
 }
 
