@@ -3,8 +3,9 @@
 //! The states are kept every sqrt(T)-th token; between two of them a stretch is evaluated again, keeping each token's
 //! states, and then walked backward, one token's expressions at a time. Memory grows with sqrt(T).
 use super::kink::OwnBranches;
-use super::plan::Operation;
-use super::{Kinks, Misfit, Walk, shape, zero_outputs};
+use super::plan::{Operation, Plan};
+use super::token::Token;
+use super::{At, Kinks, Misfit, Walk, place_of_input, shape, zero_outputs};
 use crate::data::{Cotangents, Gradients, Inputs, Outputs};
 use rla_dsl::recurrence::Recurrence;
 use std::ops::Range;
@@ -26,6 +27,17 @@ pub fn gradient_with(
     cotangents: &Cotangents,
     kinks: &mut dyn Kinks,
 ) -> Result<(Outputs, Gradients), Misfit> {
+    reverse(recurrence, inputs, cotangents, kinks, &mut |_, _| {})
+}
+
+/// [`gradient_with`]; `see` is shown each token once its adjoints are there.
+pub(super) fn reverse(
+    recurrence: &Recurrence,
+    inputs: &Inputs,
+    cotangents: &Cotangents,
+    kinks: &mut dyn Kinks,
+    see: &mut dyn FnMut(&Plan, &Token),
+) -> Result<(Outputs, Gradients), Misfit> {
     shape::check(recurrence, inputs)?;
     shape::check_cotangents(recurrence, inputs, cotangents)?;
     let mut walk = Walk::new(recurrence, inputs);
@@ -36,33 +48,31 @@ pub fn gradient_with(
     };
     for (sequence, tokens) in inputs.sequences().into_iter().enumerate() {
         for head in 0..inputs.dims.value_heads {
-            let mut adjoints: Vec<Vec<f64>> = (0..recurrence.states.len())
-                .map(|i| {
-                    let size = walk.plan.state_sizes[i];
-                    let cotangent = cotangents.states[i].as_ref();
-                    cotangent.map_or(vec![0.0; size], |c| c[walk.places.row(sequence, head, size)].to_vec())
-                })
-                .collect();
-            let mut states = walk.initial_states(sequence, head);
+            let at = |position: usize| At { position, head };
+            let mut states = walk.initial_states(inputs, sequence, head);
             let mut stretches = vec![];
             for stretch in split(tokens.clone()) {
                 stretches.push((stretch.clone(), states.clone()));
                 for position in stretch {
-                    walk.forward(position, head, &mut states, kinks);
-                    walk.store_outputs(position, head, &mut outputs.outputs);
+                    walk.evaluate(&inputs.tensors, at(position), &states, kinks);
+                    walk.advance(&mut states);
+                    walk.store_outputs(at(position), &mut outputs.outputs);
                 }
             }
             walk.store_states(sequence, head, &states, &mut outputs.states);
+            let mut adjoints = walk.final_adjoints(cotangents, sequence, head);
             while let Some((stretch, mut states)) = stretches.pop() {
                 let mut kept = vec![];
                 for position in stretch.clone() {
                     kept.push(states.clone());
-                    walk.forward(position, head, &mut states, kinks);
+                    walk.evaluate(&inputs.tensors, at(position), &states, kinks);
+                    walk.advance(&mut states);
                 }
                 for position in stretch.rev() {
-                    let mut states = kept.pop().expect("one entry a token");
-                    walk.forward(position, head, &mut states, kinks);
-                    walk.backward(position, head, cotangents, &mut adjoints, &mut gradients);
+                    let states = kept.pop().expect("one entry a token");
+                    walk.evaluate(&inputs.tensors, at(position), &states, kinks);
+                    walk.backward(at(position), cotangents, &mut adjoints, &mut gradients);
+                    see(&walk.plan, &walk.token);
                 }
             }
             walk.store_states(sequence, head, &adjoints, &mut gradients.states);
@@ -79,33 +89,35 @@ fn split(tokens: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 }
 
 impl Walk<'_> {
+    fn final_adjoints(&self, cotangents: &Cotangents, sequence: usize, head: usize) -> Vec<Vec<f64>> {
+        let states = self.plan.state_sizes.iter().zip(&cotangents.states);
+        states
+            .map(|(&size, cotangent)| match cotangent {
+                Some(cotangent) => cotangent[self.row(sequence, head, size)].to_vec(),
+                None => vec![0.0; size],
+            })
+            .collect()
+    }
+
     /// One token in reverse: `adjoints` are those of the states after it, and become those of the states before it.
-    fn backward(
-        &mut self,
-        position: usize,
-        head: usize,
-        cotangents: &Cotangents,
-        adjoints: &mut [Vec<f64>],
-        gradients: &mut Gradients,
-    ) {
+    fn backward(&mut self, at: At, cotangents: &Cotangents, adjoints: &mut [Vec<f64>], gradients: &mut Gradients) {
         self.token.clear();
         for (adjoint, &node) in adjoints.iter().zip(&self.plan.assigned) {
             self.token.seed(&self.plan, node, adjoint);
         }
         for (cotangent, &node) in cotangents.outputs.iter().zip(&self.plan.outputs) {
             if let Some(cotangent) = cotangent {
-                let place = self.places.row(position, head, self.plan.nodes[node].place().len());
+                let place = self.row(at.position, at.head, self.plan.nodes[node].place().len());
                 self.token.seed(&self.plan, node, &cotangent[place]);
             }
         }
         self.token.backward(&self.plan);
         adjoints.iter_mut().for_each(|a| a.fill(0.0));
         for (id, node) in self.plan.nodes.iter().enumerate() {
-            let place;
             let target = match node.operation {
                 Operation::State(i) => &mut adjoints[i][..],
                 Operation::Input(i) => {
-                    place = self.places.input(i, position, head);
+                    let place = place_of_input(&self.recurrence.inputs[i], &self.dims, at);
                     &mut gradients.inputs[i][place]
                 }
                 _ => continue,

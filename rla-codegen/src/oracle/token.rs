@@ -2,7 +2,7 @@
 use super::kink::{self, Branch, Kink, Kinks, Site};
 use super::plan::{Node, NodeId, Operation, Plan};
 use super::product::{self, Sizes};
-use super::{arith, function};
+use super::{At, arith, function};
 use rla_dsl::recurrence::Func;
 
 /// Values, adjoints and branches of one token, at the places the plan gives.
@@ -53,13 +53,13 @@ impl Token {
     }
 
     /// Evaluates every expression, after [`Token::load`].
-    pub fn forward(&mut self, plan: &Plan, position: usize, head: usize, kinks: &mut dyn Kinks) {
+    pub fn forward(&mut self, plan: &Plan, at: At, kinks: &mut dyn Kinks) {
         for node in plan.nodes.iter().filter(|node| node.varies) {
-            self.evaluate(plan, node, Some((position, head, kinks)));
+            self.evaluate(plan, node, Some((at, kinks)));
         }
     }
 
-    fn evaluate(&mut self, plan: &Plan, node: &Node, kinks: Option<(usize, usize, &mut dyn Kinks)>) {
+    fn evaluate(&mut self, plan: &Plan, node: &Node, kinks: Option<(At, &mut dyn Kinks)>) {
         // operands lie before the node
         let (before, from) = self.values.split_at_mut(node.at);
         let y = &mut from[..node.rows * node.cols];
@@ -80,8 +80,8 @@ impl Token {
                 let mut kinks = kinks;
                 for (element, x) in of(args[0]).iter().copied().enumerate() {
                     let (mut branch, distance) = kink::classify(*func, x, bounds);
-                    if let Some((position, head, kinks)) = &mut kinks {
-                        let site = Site { call: node.expr, head: *head, position: *position, element };
+                    if let Some((at, kinks)) = &mut kinks {
+                        let site = Site { call: node.expr, head: at.head, position: at.position, element };
                         let scale = || scale(plan, before, args[0], element);
                         branch = kinks.branch(&Kink { site, argument: x, distance, branch, scale: &scale });
                     }
@@ -93,6 +93,13 @@ impl Token {
                 let args: Vec<&[f64]> = args.iter().map(|&a| of(a)).collect();
                 function::value(*func, y, &args);
             }
+        }
+    }
+
+    /// Calls `see` with the value and the adjoint of each node that varies.
+    pub fn look<'a>(&'a self, plan: &'a Plan, mut see: impl FnMut(&'a Node, &'a [f64], &'a [f64])) {
+        for node in plan.nodes.iter().filter(|node| node.varies) {
+            see(node, &self.values[node.place()], &self.adjoints[node.place()]);
         }
     }
 
