@@ -5,6 +5,7 @@
 //! inputs and expected results, `judge` bounds errors.
 pub mod case;
 pub mod device;
+pub mod draw;
 pub mod error;
 pub mod judge;
 pub mod kernel;

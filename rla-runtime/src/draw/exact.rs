@@ -36,13 +36,7 @@ pub fn case(
     Ok(None)
 }
 
-fn draw(
-    recurrence: &Recurrence,
-    plan: &super::Plan,
-    keys: &[bool],
-    most: i64,
-    rng: &mut Rng,
-) -> (Inputs, Cotangents) {
+fn draw(recurrence: &Recurrence, plan: &super::Plan, keys: &[bool], most: i64, rng: &mut Rng) -> (Inputs, Cotangents) {
     let dims = &plan.dims;
     let consts = recurrence.const_defaults(&dims.sizes);
     let mut tensors = vec![];
