@@ -7,6 +7,8 @@
 //!
 //! Expressions live in one arena, [`Recurrence::exprs`]; children come before parents; a `let` is a statement that names
 //! an expression, and [`ExprKind::Let`] refers to the statement's expression (so the arena is a DAG through lets).
+//! The constants' expressions come first, then the statements', each a run of neighbours that ends in its root. An
+//! expression is up to 4096 operators high (a long sum): walk the arena in order, or recurse with that in mind.
 
 /// A side: a dimension that columns, rows and matrices have. 0 is `key`, 1 is `value`, 2 and up are declared `dim`s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,7 +38,7 @@ pub enum Type {
 ///
 /// Lines count from 1, columns from 0 (characters), as proc-macro2 does. `token` indexes the parser's table of
 /// proc-macro spans, with which the macro puts a diagnostic on the user's own tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Span {
     /// First line.
     pub line: u32,
@@ -48,6 +50,20 @@ pub struct Span {
     pub end_column: u32,
     /// Index into the table of proc-macro spans.
     pub token: u32,
+    /// Index of the last token.
+    pub end_token: u32,
+}
+
+impl Span {
+    /// The span from the start of `self` to the end of `other`.
+    pub fn to(self, other: Span) -> Span {
+        Span { end_line: other.end_line, end_column: other.end_column, end_token: other.end_token, ..self }
+    }
+
+    /// The empty span right after `self`.
+    pub fn after(self) -> Span {
+        Span { line: self.end_line, column: self.end_column, token: self.end_token, ..self }
+    }
 }
 
 /// Index of an expression in [`Recurrence::exprs`].
@@ -286,24 +302,53 @@ impl Recurrence {
     }
 
     /// The value of a constant expression (numbers, `dim`, constants, scalar functions).
+    ///
+    /// `sizes` has one entry per entry of [`Recurrence::sides`], `consts` the values of the constants it may use.
     pub fn const_value(&self, id: ExprId, sizes: &[usize], consts: &[f64]) -> f64 {
-        let at = |id: ExprId| self.const_value(id, sizes, consts);
-        match &self.expr(id).kind {
-            ExprKind::Number(x) => *x,
-            ExprKind::Const(i) => consts[*i],
-            ExprKind::Dim(side) => sizes[side.0 as usize] as f64,
-            ExprKind::Negate(a) => -at(*a),
-            ExprKind::Transpose(a) => at(*a),
-            ExprKind::Add(a, b) => at(*a) + at(*b),
-            ExprKind::Subtract(a, b) => at(*a) - at(*b),
-            ExprKind::Multiply(a, b) | ExprKind::Hadamard(a, b) => at(*a) * at(*b),
-            ExprKind::Divide(a, b) => at(*a) / at(*b),
-            ExprKind::Call(func, args) => {
-                let x: Vec<f64> = args.iter().map(|a| at(*a)).collect();
-                func.scalar(&x)
-            }
-            other => unreachable!("the checker keeps {other:?} out of constants"),
+        // with stacks of its own: an expression may be a tower of thousands of operators
+        let mut todo = vec![(id, false)];
+        let mut values: Vec<f64> = Vec::new();
+        while let Some((id, operands_done)) = todo.pop() {
+            let mut pop = || values.pop().expect("operands come first");
+            let value = match (&self.expr(id).kind, operands_done) {
+                (ExprKind::Number(x), _) => *x,
+                (ExprKind::Const(i), _) => consts[*i],
+                (ExprKind::Dim(side), _) => sizes[side.0 as usize] as f64,
+                (ExprKind::Negate(_), true) => -pop(),
+                (ExprKind::Transpose(_), true) => pop(),
+                (ExprKind::Add(..), true) => pop() + pop(),
+                (ExprKind::Multiply(..) | ExprKind::Hadamard(..), true) => pop() * pop(),
+                (ExprKind::Subtract(..), true) => {
+                    let right = pop();
+                    pop() - right
+                }
+                (ExprKind::Divide(..), true) => {
+                    let right = pop();
+                    pop() / right
+                }
+                (ExprKind::Call(func, arguments), true) => {
+                    let arguments = values.split_off(values.len() - arguments.len());
+                    func.scalar(&arguments)
+                }
+                (kind, false) => {
+                    todo.push((id, true));
+                    match kind {
+                        ExprKind::Negate(a) | ExprKind::Transpose(a) => todo.push((*a, false)),
+                        ExprKind::Add(a, b)
+                        | ExprKind::Subtract(a, b)
+                        | ExprKind::Multiply(a, b)
+                        | ExprKind::Hadamard(a, b)
+                        | ExprKind::Divide(a, b) => todo.extend([(*b, false), (*a, false)]),
+                        ExprKind::Call(_, arguments) => todo.extend(arguments.iter().rev().map(|a| (*a, false))),
+                        other => unreachable!("the checker keeps {other:?} out of constants"),
+                    }
+                    continue;
+                }
+                (other, true) => unreachable!("{other:?} has no operands"),
+            };
+            values.push(value);
         }
+        values.pop().expect("one value")
     }
 }
 
