@@ -5,6 +5,10 @@
 //! slice is not taken below the tensor's root mean square over that slice; `floor = 0.01 sqrt(n) rms`, n the number of
 //! elements judged, rms that of the quantities the result is made of ([`rms_of_values`], [`rms_of_cotangents`]); D is how far
 //! the reference itself moves when its inputs are rounded otherwise, asked for only where the first term fails.
+mod ladder;
+
+pub use ladder::{Bounds, Row, compare, oracle, perturbed};
+
 use rla_codegen::data::{Cotangents, Inputs};
 use rla_dsl::recurrence::{Recurrence, Side};
 use std::ops::Range;
@@ -87,6 +91,13 @@ pub struct Verdict {
     pub failed_slice: Option<Slice>,
 }
 
+impl Verdict {
+    /// Of a tensor that is not there, or has another size.
+    pub fn missing(bound: f64) -> Verdict {
+        Verdict { error: f64::NAN, slice_error: f64::NAN, bound, movement: None, passed: false, failed_slice: None }
+    }
+}
+
 /// Judges `x` against `reference`. `movements` gives the changes of the reference under perturbed inputs (tensors of the same
 /// size); it is called once at most, and only where the bound alone fails.
 pub fn judge(
@@ -97,6 +108,9 @@ pub fn judge(
     rms: f64,
     movements: &mut dyn FnMut() -> Vec<Vec<f64>>,
 ) -> Verdict {
+    if x.len() != reference.len() {
+        return Verdict::missing(bound);
+    }
     let floor = |n: usize| 0.01 * (n as f64).sqrt() * rms;
     let mut moved: Option<Vec<Vec<f64>>> = None;
     let mut movement = |norm: &dyn Fn(&[f64]) -> f64| {
@@ -112,16 +126,13 @@ pub fn judge(
         slice_error: 0.0,
         bound,
         movement: None,
-        passed: x.len() == reference.len() && difference <= bound * scale,
+        passed: difference <= bound * scale,
         failed_slice: None,
     };
-    if !verdict.passed && x.len() == reference.len() && !difference.is_nan() {
+    if !verdict.passed && !difference.is_nan() {
         let d = movement(&|m| norm(m, &whole));
         verdict.movement = Some(d);
         verdict.passed = difference <= 4.0 * d;
-    }
-    if x.len() != reference.len() {
-        return Verdict { error: f64::NAN, ..verdict };
     }
     let mean_square = if reference.is_empty() { 0.0 } else { size / (reference.len() as f64).sqrt() };
     for slice in layout.slices() {
@@ -183,9 +194,6 @@ fn norm(x: &[f64], places: &[Range<usize>]) -> f64 {
 
 /// `|x - reference|` over the places; equal elements count 0, infinite ones too.
 fn distance(x: &[f64], reference: &[f64], places: &[Range<usize>]) -> f64 {
-    if x.len() != reference.len() {
-        return f64::NAN;
-    }
     let pairs = places.iter().flat_map(|place| x[place.clone()].iter().zip(&reference[place.clone()]));
     pairs.map(|(x, r)| if x == r { 0.0 } else { (x - r) * (x - r) }).sum::<f64>().sqrt()
 }
