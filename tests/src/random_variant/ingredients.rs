@@ -201,7 +201,7 @@ impl Ingredients {
         if let Some(decay) = self.again(&pool) {
             return decay;
         }
-        let decay = match self.rng.below(7) {
+        let decay = match self.rng.below(9) {
             0 => self.declare("input", "a", "scalar in 0..1"),
             1 => {
                 let raw = self.declare("input", "w", "scalar");
@@ -214,6 +214,11 @@ impl Ingredients {
             }
             3 => self.declare("param", "p", "scalar in 0.8..1"),
             4 => self.constant("0.95"),
+            5 => {
+                let (log, raw) =
+                    (self.declare("input", "g", "scalar in -inf..0"), self.declare("input", "w", "scalar"));
+                self.bind("a", format!("exp({log} - 0.1 * sq({raw}))"))
+            }
             _ => {
                 let log = self.declare("input", "g", "scalar in -inf..0");
                 self.bind("a", format!("exp({log})"))
