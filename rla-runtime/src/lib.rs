@@ -2,16 +2,25 @@
 //!
 //! Reading order: `tensor` (views of memory), `problem` (sizes), `op` (forward, backward, decode); below it `kernel`
 //! (arguments checked, a kernel chosen, the call) and `device` (what the machine offers). `case` reads and writes files of
-//! inputs and expected results, `judge` bounds errors.
+//! inputs and expected results, `judge` bounds errors. With the feature `models` (default, on candle): `model`, then `train`
+//! and `sample` over it, `checkpoint`.
 pub mod case;
+#[cfg(feature = "models")]
+pub mod checkpoint;
 pub mod device;
 pub mod draw;
 pub mod error;
 pub mod judge;
 pub mod kernel;
+#[cfg(feature = "models")]
+pub mod model;
 pub mod op;
 pub mod problem;
+#[cfg(feature = "models")]
+pub mod sample;
 pub mod tensor;
+#[cfg(feature = "models")]
+pub mod train;
 
 pub use error::{Error, Result};
 pub use op::{Backend, Operation};

@@ -13,7 +13,10 @@ use rla_codegen::kernel::{CpuKernel, Form};
 use rla_dsl::recurrence::{InputKind, Recurrence, Side};
 use std::sync::Arc;
 
+#[cfg(feature = "models")]
+pub mod candle;
 pub mod interpret;
+pub mod pool;
 
 pub use crate::kernel::dispatch::Report;
 pub use crate::problem::{Problem, StateLayout};

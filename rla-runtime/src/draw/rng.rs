@@ -10,6 +10,13 @@ impl Rng {
         Rng(seed)
     }
 
+    /// The generator of one stream of a seed: a training step, a tensor, a sequence. It needs no saved state: the draws
+    /// of step n are those of stream n.
+    pub fn stream(seed: u64, stream: u64) -> Rng {
+        let start = Rng(seed).bits();
+        Rng(Rng(start ^ stream).bits())
+    }
+
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
