@@ -24,6 +24,8 @@ pub enum Severity {
     Error,
     /// The text is accepted, and probably not what was meant.
     Warning,
+    /// The text is accepted; worth knowing. The language reports none itself: the compiler does, of a checked recurrence.
+    Note,
 }
 
 impl fmt::Display for Severity {
@@ -31,6 +33,7 @@ impl fmt::Display for Severity {
         f.write_str(match self {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         })
     }
 }
@@ -113,6 +116,12 @@ impl Diagnostics {
     }
 }
 
+impl FromIterator<Diagnostic> for Diagnostics {
+    fn from_iter<I: IntoIterator<Item = Diagnostic>>(list: I) -> Self {
+        Diagnostics { list: list.into_iter().collect() }
+    }
+}
+
 impl<'a> IntoIterator for &'a Diagnostics {
     type Item = &'a Diagnostic;
     type IntoIter = std::slice::Iter<'a, Diagnostic>;
@@ -155,7 +164,7 @@ impl Collector {
         let diagnostic = message.into_diagnostic(span);
         let list = match diagnostic.severity {
             Severity::Error => &mut self.errors,
-            Severity::Warning => &mut self.warnings,
+            Severity::Warning | Severity::Note => &mut self.warnings,
         };
         if list.len() == MOST {
             self.more += 1;

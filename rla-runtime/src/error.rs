@@ -1,4 +1,5 @@
 //! Everything that a call may answer instead of a result.
+use crate::case::CaseError;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -21,6 +22,8 @@ pub enum Error {
         /// Why it is not to be had.
         reason: String,
     },
+    /// A case file does not fit, or is none.
+    Case(CaseError),
     /// The text is not a recurrence; the diagnostics, rendered with their source lines.
     Recurrence(String),
     /// The compiler refused or failed.
@@ -58,7 +61,7 @@ impl Error {
     /// The exit code of the program: 2 bad input, 3 cannot be had, 4 compiler, 5 rustc, 6 files.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Argument { .. } | Error::Recurrence(_) => 2,
+            Error::Argument { .. } | Error::Case(_) | Error::Recurrence(_) => 2,
             Error::Unsupported { .. } => 3,
             Error::Compile(_) => 4,
             Error::Build(_) => 5,
@@ -73,6 +76,7 @@ impl fmt::Display for Error {
             Error::Argument { argument, expected, found } => {
                 write!(f, "`{argument}`: expected {expected}, found {found}")
             }
+            Error::Case(error) => write!(f, "{error}"),
             Error::Unsupported { what, reason } => write!(f, "{what}: {reason}"),
             Error::Recurrence(text) | Error::Compile(text) | Error::Build(text) => f.write_str(text),
             Error::File { path, reason } => write!(f, "{}: {reason}", path.display()),

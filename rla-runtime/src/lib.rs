@@ -12,6 +12,7 @@ pub mod draw;
 pub mod error;
 pub mod judge;
 pub mod kernel;
+pub mod ladder;
 #[cfg(feature = "models")]
 pub mod model;
 pub mod op;

@@ -19,6 +19,7 @@ pub mod interpret;
 pub mod pool;
 
 pub use crate::kernel::dispatch::Report;
+use crate::problem::carries_values;
 pub use crate::problem::{Problem, StateLayout};
 use interpret::Interpreter;
 
@@ -134,6 +135,11 @@ impl Operation {
             }
         };
         Ok(Operation { recurrence: Arc::new(recurrence), backend, engine })
+    }
+
+    /// An operation of a published recurrence, by its name (`rdn`, `gated_delta_net` ...).
+    pub fn builtin(name: &str, backend: Backend) -> Result<Operation> {
+        Operation::new(builtin(name)?, backend)
     }
 
     /// The tile programs, interpreted with chunks of `chunk` tokens.
@@ -330,8 +336,7 @@ impl Operation {
         let wide = self.state_dtype(inputs);
         let mut grads = Vec::with_capacity(inputs.len());
         for (index, (decl, view)) in self.recurrence.inputs.iter().zip(inputs).enumerate() {
-            let own = decl.kind == InputKind::Input && !decl.gate && decl.side.is_some();
-            let dtype = if own { view.dtype() } else { wide };
+            let dtype = if carries_values(decl) { view.dtype() } else { wide };
             grads.push(Tensor::zeros(dtype, &problem.input_shape(&self.recurrence, index))?);
         }
         let mut states = self.new_states(problem, wide, options.layout)?;
@@ -451,6 +456,14 @@ impl Operation {
             }
         }
     }
+}
+
+/// A published recurrence by its name.
+pub fn builtin(name: &str) -> Result<Recurrence> {
+    let names = || rla_dsl::builtin::BUILTINS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let text = rla_dsl::builtin::builtin(name).ok_or_else(|| Error::argument("variant", names(), name))?;
+    let parsed = rla_dsl::parse(text).map_err(|d| Error::Recurrence(d.render(name, text)))?;
+    parsed.variants.into_iter().next().ok_or_else(|| Error::Recurrence(format!("{name}: no variant in its text")))
 }
 
 fn input_regions<'a>(recurrence: &'a Recurrence, inputs: &[View]) -> Vec<Region<'a>> {

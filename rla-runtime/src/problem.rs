@@ -3,7 +3,7 @@ use crate::error::{Error, Result};
 use crate::tensor::View;
 use rla_codegen::data::Dims;
 use rla_codegen::oracle::shape;
-use rla_dsl::recurrence::{InputKind, Recurrence};
+use rla_dsl::recurrence::{Domain, Input, InputKind, Recurrence};
 
 /// How a matrix state lies in memory. The layout is a type, never guessed from a square shape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -140,4 +140,10 @@ impl Problem {
         }
         shape
     }
+}
+
+/// Whether an input is one of q, k, v and the like, which come in 16 bits in 16-bit models, and not a gate or parameter.
+pub fn carries_values(decl: &Input) -> bool {
+    let bounded = matches!(decl.domain, Domain::Range(..));
+    decl.kind == InputKind::Input && decl.side.is_some() && !decl.gate && !bounded
 }

@@ -1,0 +1,104 @@
+//! Options that several subcommands share, and how their values are written.
+use clap::ValueEnum;
+use rla_runtime::ladder::Products;
+use rla_runtime::{Backend, DType, Error, StateLayout};
+
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BackendOption {
+    /// The definition in f64, token by token
+    Oracle,
+    /// The compiled tile program, interpreted in f64
+    Tile,
+    /// The generated token-by-token kernel
+    Recurrent,
+    /// The generated chunk-parallel kernel
+    Cpu,
+    /// GPU kernels (not in this version)
+    Cuda,
+}
+
+impl BackendOption {
+    /// The backend; CUDA is refused.
+    pub fn backend(self) -> Result<Backend, Error> {
+        Ok(match self {
+            BackendOption::Oracle => Backend::Oracle,
+            BackendOption::Tile => Backend::Tile,
+            BackendOption::Recurrent => Backend::Recurrent,
+            BackendOption::Cpu => Backend::Cpu,
+            BackendOption::Cuda => {
+                return Err(Error::unsupported("--backend cuda", "this version has kernels for the CPU only"));
+            }
+        })
+    }
+}
+
+/// Element types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DTypeOption {
+    /// 64-bit float (oracle and tile)
+    F64,
+    /// 32-bit float
+    F32,
+    /// bfloat16
+    Bf16,
+    /// IEEE half precision
+    F16,
+}
+
+impl From<DTypeOption> for DType {
+    fn from(option: DTypeOption) -> DType {
+        match option {
+            DTypeOption::F64 => DType::F64,
+            DTypeOption::F32 => DType::F32,
+            DTypeOption::Bf16 => DType::Bf16,
+            DTypeOption::F16 => DType::F16,
+        }
+    }
+}
+
+/// Type of products with 16-bit inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProductsOption {
+    /// In the inputs' own type
+    Input,
+    /// In f32
+    F32,
+}
+
+impl From<ProductsOption> for Products {
+    fn from(option: ProductsOption) -> Products {
+        match option {
+            ProductsOption::Input => Products::Input,
+            ProductsOption::F32 => Products::F32,
+        }
+    }
+}
+
+/// Layout of states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LayoutOption {
+    /// Value-major, [N,HV,V,K]
+    Vk,
+    /// Key-major, [N,HV,K,V]
+    Kv,
+}
+
+impl From<LayoutOption> for StateLayout {
+    fn from(option: LayoutOption) -> StateLayout {
+        match option {
+            LayoutOption::Vk => StateLayout::ValueMajor,
+            LayoutOption::Kv => StateLayout::KeyMajor,
+        }
+    }
+}
+
+/// `name=value`, a constant.
+pub fn constant(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let value: f64 = value.trim().parse().map_err(|_| format!("`{value}` is not a number"))?;
+    if !value.is_finite() {
+        return Err(format!("`{value}` is not finite"));
+    }
+    Ok((name.trim().to_string(), value))
+}
