@@ -9,9 +9,13 @@ mod check;
 mod emit;
 mod eval;
 mod explain;
+#[cfg(feature = "models")]
+mod generate;
 mod options;
 mod output;
 mod source;
+#[cfg(feature = "models")]
+mod train;
 
 use output::Failure;
 
@@ -46,6 +50,10 @@ enum Command {
     Explain(explain::Arguments),
     Emit(emit::Arguments),
     Eval(eval::Arguments),
+    #[cfg(feature = "models")]
+    Train(Box<train::Arguments>),
+    #[cfg(feature = "models")]
+    Generate(generate::Arguments),
 }
 
 /// Deeply nested recurrences recurse deeply; memory of a stack is taken only as it is used.
@@ -58,6 +66,10 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Emit(arguments) => emit::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
+        #[cfg(feature = "models")]
+        Command::Train(arguments) => train::run(*arguments),
+        #[cfg(feature = "models")]
+        Command::Generate(arguments) => generate::run(arguments),
     };
     let thread = std::thread::Builder::new().name("rla".into()).stack_size(STACK_BYTES);
     let result = match thread.spawn(run) {

@@ -93,6 +93,29 @@ impl From<LayoutOption> for StateLayout {
     }
 }
 
+/// Sets the number of threads of all parallel work; `None`: one a core.
+///
+/// The dense products read it from the environment, and only there; so the program starts itself again with it.
+#[cfg(feature = "models")]
+pub fn threads(count: Option<usize>) -> Result<(), Error> {
+    const VARIABLE: &str = "RAYON_NUM_THREADS";
+    let Some(count) = count else { return Ok(()) };
+    if count == 0 {
+        return Err(Error::argument("--threads", "at least 1", "0"));
+    }
+    let wanted = count.to_string();
+    if std::env::var_os(VARIABLE).is_some_and(|set| set == wanted.as_str()) {
+        return Ok(());
+    }
+    let failed = |e: std::io::Error| Error::unsupported("--threads", e.to_string());
+    let mut again = std::process::Command::new(std::env::current_exe().map_err(failed)?);
+    again.args(std::env::args_os().skip(1)).env(VARIABLE, wanted);
+    #[cfg(unix)]
+    return Err(failed(std::os::unix::process::CommandExt::exec(&mut again)));
+    #[cfg(not(unix))]
+    std::process::exit(again.status().map_err(failed)?.code().unwrap_or(9));
+}
+
 /// `name=value`, a constant.
 pub fn constant(text: &str) -> Result<(String, f64), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;

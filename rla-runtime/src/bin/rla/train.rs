@@ -40,10 +40,6 @@ pub struct Arguments {
     /// Steps in all [default: 600]
     #[arg(long)]
     steps: Option<usize>,
-    #[command(flatten)]
-    model: ModelArguments,
-    #[command(flatten)]
-    recipe: RecipeArguments,
     /// Bytes to generate at the end; 0: none
     #[arg(long, value_name = "N", default_value_t = 400)]
     sample: usize,
@@ -56,6 +52,10 @@ pub struct Arguments {
     /// The result as one JSON object on stdout
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    model: ModelArguments,
+    #[command(flatten)]
+    recipe: RecipeArguments,
 }
 
 #[derive(Args)]
@@ -215,13 +215,7 @@ fn announce(trainer: &Trainer) {
         corpus.held_out.len() as f64 / 1e6,
     );
     let settings = &progress.settings;
-    eprintln!(
-        "steps   {} to {} of {} x {} bytes",
-        progress.step + 1,
-        settings.steps,
-        settings.batch,
-        settings.tokens
-    );
+    eprintln!("steps   {} to {} of {} x {} bytes", progress.step + 1, settings.steps, settings.batch, settings.tokens);
     if trainer.text_changed() {
         eprintln!("note    the text has changed since this run started: it goes on, but not as it would have");
     }
