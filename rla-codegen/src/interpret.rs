@@ -79,6 +79,7 @@ impl Environment for Env<'_> {
             Leaf::State(i) => self.states[i].clone(),
             Leaf::StateGrad(i) => self.state_grads[i].clone(),
             Leaf::Saved(i) => self.saved[i].clone(),
+            Leaf::Identity(_) => Matrix::from_fn(rows, cols, |r, c| if r == c { 1.0 } else { 0.0 }),
             Leaf::Valid => Matrix::from_fn(rows, 1, |r, _| if r < self.valid { 1.0 } else { 0.0 }),
             Leaf::OutputGrad(i) => {
                 let grad = self.cotangents.and_then(|c| c.outputs[i].as_ref());

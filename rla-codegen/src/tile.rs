@@ -19,6 +19,8 @@ pub mod builder;
 pub mod eval;
 pub mod op;
 pub mod shape;
+pub mod text;
+pub mod verify;
 
 pub use op::{DecayKind, Direction, Leaf, MapFn, Op, ScanKind};
 

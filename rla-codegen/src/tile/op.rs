@@ -26,6 +26,8 @@ pub enum Leaf {
     StateGrad(usize),
     /// What forward kept.
     Saved(usize),
+    /// The identity matrix of a side, `[side, side]`; in programs of one token only.
+    Identity(u16),
     /// `[Token, One]`: 1 for tokens of the sequence, 0 for the rows that fill the last chunk.
     Valid,
 }
