@@ -1,32 +1,12 @@
 //! The tile programs in f64 against the oracle and the golden cases: every built-in variant, several chunk lengths.
 
-use std::path::PathBuf;
-
+use rla_codegen::data::{Cotangents, Dims, Inputs};
 use rla_codegen::interpret::Interpreter;
 use rla_codegen::oracle;
 use rla_codegen::pipeline::{Programs, chunk_programs, token_programs};
 use rla_dsl::Recurrence;
-use rla_runtime::case::Case;
-
-fn golden_files() -> Vec<PathBuf> {
-    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")];
-    folders.extend(std::env::var_os("RLA_GOLDEN").map(PathBuf::from));
-    let mut files: Vec<PathBuf> = folders
-        .iter()
-        .flat_map(|folder| std::fs::read_dir(folder).expect("the folder of golden cases"))
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
-        .collect();
-    files.sort_by_key(|p| p.file_name().map(ToOwned::to_owned));
-    files.dedup_by_key(|p| p.file_name().map(ToOwned::to_owned));
-    files
-}
-
-fn builtin(name: &str) -> Recurrence {
-    let text = rla_dsl::builtin::builtin(name).unwrap_or_else(|| panic!("no built-in variant {name}"));
-    let parsed = rla_dsl::parse(text).unwrap_or_else(|d| panic!("{}", d.render(name, text)));
-    parsed.variants.into_iter().next().expect("one variant")
-}
+use rla_runtime::draw::{self, Gates, KINK_DISTANCE, Keys, Plan, Rng};
+use rla_tests::{golden, random_variant};
 
 /// Relative L2 error; NaN where either is not finite.
 fn error(x: &[f64], reference: &[f64]) -> f64 {
@@ -37,18 +17,18 @@ fn error(x: &[f64], reference: &[f64]) -> f64 {
 }
 
 /// Runs forward and backward in the tile interpreter; the worst error against the oracle.
-fn worst(recurrence: &Recurrence, programs: &Programs, case: &Case, chunk: usize, fill: bool) -> (f64, String) {
-    let run = Interpreter {
-        recurrence,
-        forward: &programs.forward_save,
-        backward: &programs.backward,
-        chunk,
-        fill,
-    };
-    let reference = oracle::forward(recurrence, &case.inputs).expect("the case fits");
-    let slopes = oracle::gradient::gradient(recurrence, &case.inputs, &case.cotangents).expect("the case fits");
-    let (outputs, kept) = run.forward(&case.inputs);
-    let gradients = run.backward(&case.inputs, &case.cotangents, &kept);
+fn worst(
+    recurrence: &Recurrence,
+    programs: &Programs,
+    (inputs, cotangents): (&Inputs, &Cotangents),
+    chunk: usize,
+    fill: bool,
+) -> (f64, String) {
+    let run = Interpreter { recurrence, forward: &programs.forward_save, backward: &programs.backward, chunk, fill };
+    let reference = oracle::forward(recurrence, inputs).expect("the case fits");
+    let slopes = oracle::gradient(recurrence, inputs, cotangents).expect("the case fits");
+    let (outputs, kept) = run.forward(inputs);
+    let gradients = run.backward(inputs, cotangents, &kept);
     let mut worst = (0.0, String::new());
     let mut see = |name: String, x: &[f64], r: &[f64]| {
         let e = error(x, r);
@@ -73,19 +53,19 @@ fn worst(recurrence: &Recurrence, programs: &Programs, case: &Case, chunk: usize
 fn golden_cases_in_chunks() {
     let mut ran = 0;
     let mut bad = Vec::new();
-    for path in golden_files() {
-        let file = path.file_name().unwrap().to_string_lossy().into_owned();
-        let recurrence = builtin(file.split('.').next().unwrap());
-        let case = Case::read(&path, &recurrence, &[]).unwrap_or_else(|e| panic!("{file}: {e}"));
+    for path in golden::files() {
+        let golden = golden::read(&path);
+        let (recurrence, file) = (golden.recurrence, golden.name);
+        let case = (&golden.case.inputs, &golden.case.cotangents);
         let (_, programs) = chunk_programs(&recurrence).unwrap_or_else(|o| panic!("{file}: {o:?}"));
         for (chunk, fill) in [(1, false), (7, true), (16, true), (64, false)] {
-            let (error, what) = worst(&recurrence, &programs, &case, chunk, fill);
+            let (error, what) = worst(&recurrence, &programs, case, chunk, fill);
             if !(error <= 1e-11) {
                 bad.push(format!("{file} chunk {chunk} fill {fill}: {what} {error:.1e}"));
             }
             ran += 1;
         }
-        let (error, what) = worst(&recurrence, &token_programs(&recurrence), &case, 1, false);
+        let (error, what) = worst(&recurrence, &token_programs(&recurrence), case, 1, false);
         if !(error <= 1e-11) {
             bad.push(format!("{file} token: {what} {error:.1e}"));
         }
@@ -93,4 +73,44 @@ fn golden_cases_in_chunks() {
     println!("tile: {ran} runs");
     assert!(ran > 0);
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+#[test]
+fn random_variants_in_chunks() {
+    let (mut ran, mut rejected) = (0, 0);
+    let mut bad = Vec::new();
+    for seed in 0..200 {
+        let text = random_variant::text(seed);
+        let recurrence = golden::parse(&text);
+        let (_, programs) = chunk_programs(&recurrence).unwrap_or_else(|o| panic!("seed {seed}: {o:?}\n{text}"));
+        let dims = Dims {
+            sizes: [6, 5, 4][..recurrence.sides.len()].to_vec(),
+            batch: 1,
+            tokens: 19,
+            key_heads: 1,
+            value_heads: 2,
+        };
+        let plan = Plan { dims, cu_seqlens: None, gates: Gates::Weak, keys: Keys::Independent, initial_states: true };
+        let mut rng = Rng::new(seed);
+        let Ok((inputs, _)) = draw::inputs(&recurrence, &plan, KINK_DISTANCE, &mut rng) else {
+            rejected += 1;
+            continue;
+        };
+        let cotangents = draw::cotangents(&recurrence, &inputs, &mut rng);
+        let case = (&inputs, &cotangents);
+        for (chunk, fill) in [(1, false), (5, true), (16, true)] {
+            let (error, what) = worst(&recurrence, &programs, case, chunk, fill);
+            if !(error <= 1e-11) {
+                bad.push(format!("seed {seed} chunk {chunk} fill {fill}: {what} {error:.1e}\n{text}"));
+            }
+        }
+        let (error, what) = worst(&recurrence, &token_programs(&recurrence), case, 1, false);
+        if !(error <= 1e-11) {
+            bad.push(format!("seed {seed} token: {what} {error:.1e}\n{text}"));
+        }
+        ran += 1;
+    }
+    println!("tile: {ran} random variants, {rejected} draws rejected");
+    assert!(ran >= 180);
+    assert!(bad.is_empty(), "{} bad, the first:\n{}", bad.len(), bad[..bad.len().min(3)].join("\n"));
 }

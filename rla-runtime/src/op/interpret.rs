@@ -50,7 +50,8 @@ impl Tile {
         if chunk == 0 {
             return Err(Error::argument("chunk", "at least 1", "0"));
         }
-        let (_, programs) = pipeline::programs(recurrence).map_err(|outside| outside_class(recurrence, &outside))?;
+        let (_, programs) =
+            pipeline::chunk_programs(recurrence).map_err(|outside| outside_class(recurrence, &outside))?;
         Ok(Tile { programs, chunk })
     }
 
