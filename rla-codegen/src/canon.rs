@@ -55,9 +55,9 @@ pub struct Write {
 /// A state in canonical form: `X[t] = diag(L) X[t-1] diag(R) + sum u_j w_j^T`, `u_j = b_j + sum c_jl y_l`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CanonState {
-    /// The side of u and of readouts.
-    pub free: Side,
-    /// The side of w and p; `None` for a vector state.
+    /// The side of u and of readouts; `None` for a vector state that reads itself (a 1 x n matrix).
+    pub free: Option<Side>,
+    /// The side of w and p; `None` for any other vector state (n channels that know nothing of one another).
     pub contracted: Option<Side>,
     /// Free is the column side of the state as declared.
     pub transposed: bool,

@@ -1,6 +1,6 @@
 //! Inside the class, or the term that is the reason.
 
-use rla_dsl::recurrence::{Recurrence, Side, Span};
+use rla_dsl::recurrence::{Recurrence, Span};
 
 use super::decay::{Interval, add_logs, is_scalar, log_of, ranges};
 use super::expand::{Assigned, Expanded};
@@ -34,9 +34,10 @@ fn canon_state(recurrence: &Recurrence, index: usize, arena: &mut Arena, state: 
     let (mut scalar, left, right) = (log_of(arena, previous.c), log_of(arena, previous.l), log_of(arena, previous.r));
     // for a vector state the factor of its only side is along the free side
     let (free, contracted, free_log, contracted_log) = match declared.rows {
-        None => (declared.cols, None, right, None),
-        Some(rows) if state.transposed => (declared.cols, Some(rows), right, left),
-        Some(rows) => (rows, Some(declared.cols), left, right),
+        None if state.row => (None, Some(declared.cols), None, right),
+        None => (Some(declared.cols), None, right, None),
+        Some(rows) if state.transposed => (Some(declared.cols), Some(rows), right, left),
+        Some(rows) => (Some(rows), Some(declared.cols), left, right),
     };
     let mut vectors = [free_log, contracted_log];
     for vector in &mut vectors {
@@ -118,9 +119,4 @@ fn check_factor(
 
 fn show(x: f64) -> String {
     if x.is_infinite() { if x > 0.0 { "inf".into() } else { "-inf".into() } } else { format!("{x}") }
-}
-
-/// The side of a canonical state along which its channels are independent.
-pub fn free_side(state: &CanonState) -> Side {
-    state.free
 }

@@ -13,6 +13,8 @@ use crate::tile::MapFn;
 pub struct Assigned {
     /// The one term that holds the state; for a vector state `c` and `r` multiply it elementwise.
     pub previous: Previous,
+    /// A vector state that reads itself: a 1 x n matrix.
+    pub row: bool,
     /// Whether the unknown side of the writes is the column side.
     pub transposed: bool,
     /// Own readouts (symbols of kind `Read`), in order of appearance.
@@ -196,7 +198,7 @@ impl Expander<'_> {
             (Term::Matrix(x), Term::Column(p)) => Term::Column(x.apply(&mut self.arena, p, span)),
             (Term::Row(p), Term::Matrix(x)) => Term::Row(x.transpose().apply(&mut self.arena, p, span)),
             (Term::Row(x), Term::Column(y)) if !left && !right && ty == Type::Scalar => {
-                Term::Column(self.arena.dot(x, y, span))
+                Term::Column(self.dot(x, y, span))
             }
             (Term::Column(x), Term::Row(y)) if !left && !right => {
                 let Type::Matrix(rows, cols) = ty else { unreachable!("column times row is a matrix") };
@@ -214,8 +216,59 @@ impl Expander<'_> {
         })
     }
 
+    /// An inner product; with a vector state, the readout of a 1 x n matrix.
+    fn dot(&mut self, x: Sym, y: Sym, span: Span) -> Sym {
+        let has = |e: &Expander, s: Sym| {
+            let mut found = false;
+            e.arena.visit(s, &mut |s| found |= matches!(e.arena.kind(s), SymKind::Vector(_)));
+            found
+        };
+        let (x, y) = if has(self, x) { (x, y) } else { (y, x) };
+        if !has(self, x) {
+            return self.arena.dot(x, y, span);
+        }
+        match self.arena.kind(x).clone() {
+            SymKind::Vector(state) => {
+                let (scale, p) = self.arena.strip(y, span);
+                let kind = SymKind::Read { state, transposed: false, p };
+                let read = self.arena.add(kind, SymType::Scalar, span);
+                self.arena.mul(scale, read, span)
+            }
+            SymKind::Map(MapFn::Add, args) => {
+                let vector = |e: &Expander, s: Sym| e.arena.ty(s) != SymType::Scalar;
+                if !(vector(self, args[0]) && vector(self, args[1])) {
+                    return self.arena.dot(x, y, span);
+                }
+                let (a, b) = (self.dot(args[0], y, span), self.dot(args[1], y, span));
+                self.arena.plus(a, b, span)
+            }
+            SymKind::Map(MapFn::Neg, args) => {
+                let inner = self.dot(args[0], y, span);
+                self.arena.neg(inner, span)
+            }
+            SymKind::Map(MapFn::Mul, args) => {
+                let (z, other) = if has(self, args[0]) { (args[0], args[1]) } else { (args[1], args[0]) };
+                if self.arena.ty(z) == SymType::Scalar {
+                    let inner = self.dot(other, y, span);
+                    return self.arena.mul(z, inner, span);
+                }
+                if self.arena.ty(other) == SymType::Scalar {
+                    let inner = self.dot(z, y, span);
+                    return self.arena.mul(other, inner, span);
+                }
+                let p = self.arena.mul(other, y, span);
+                self.dot(z, p, span)
+            }
+            _ => self.arena.dot(x, y, span),
+        }
+    }
+
     fn call(&mut self, func: Func, args: &[ExprId], ty: Type, span: Span) -> Result<Term, Outside> {
         let row = matches!(ty, Type::Row(_));
+        if func == Func::Dot {
+            let (x, y) = (self.column(args[0])?, self.column(args[1])?);
+            return Ok(Term::Column(self.dot(x, y, span)));
+        }
         let mut syms = Vec::with_capacity(args.len());
         for arg in args {
             syms.push(self.column(*arg)?);
@@ -244,7 +297,7 @@ impl Expander<'_> {
             }
             Func::Softmax => arena.add(SymKind::Softmax(syms[0]), arena.ty(syms[0]), span),
             Func::Sum => arena.add(SymKind::Sum(syms[0]), SymType::Scalar, span),
-            Func::Dot => arena.dot(syms[0], syms[1], span),
+            Func::Dot => unreachable!("handled above"),
             Func::Diag => {
                 let Type::Matrix(rows, cols) = ty else { unreachable!("diag is a matrix") };
                 return Ok(Term::Matrix(Matrix { diagonal: Some(syms[0]), ..Matrix::zero(rows, cols) }));
@@ -268,22 +321,69 @@ impl Expander<'_> {
         let name = &self.recurrence.states[state].name;
         let ty = SymType::Vector(self.recurrence.states[state].cols);
         let leaf = self.arena.add(SymKind::Vector(state), ty, span);
-        let parts = affine(&mut self.arena, sym, &[leaf], &format!("{name}[t-1]"))?;
+        let mut leaves = vec![leaf];
+        self.arena.visit(sym, &mut |s| {
+            if matches!(self.arena.kind(s), SymKind::Read { state: x, .. } if *x == state) {
+                leaves.push(s);
+            }
+        });
+        leaves[1..].sort();
+        let parts = affine(&mut self.arena, sym, &leaves, &format!("{name}[t-1]"))?;
         let Some(factor) = parts.coefficients[0] else {
             return Err(Outside::new(span, format!("{name}[t] does not contain {name}[t-1]")));
         };
         let one = self.arena.number(1.0);
         let (c, r) = if self.arena.ty(factor) == SymType::Scalar { (factor, one) } else { (one, factor) };
+        let previous = Previous { c, state, transposed: false, l: one, r, span };
         let mut now = self.arena.mul(factor, leaf, span);
-        let mut writes = Vec::new();
-        if let Some(base) = parts.base {
-            let write = self.arena.add(SymKind::Write(state, 0), ty, span);
-            now = self.arena.plus(now, write, span);
-            writes.push(Write { given: None, base: Some(base), coefficients: Vec::new() });
+        if leaves.len() == 1 {
+            // channel by channel: the n channels are the free side
+            let mut writes = Vec::new();
+            if let Some(base) = parts.base {
+                let write = self.arena.add(SymKind::Write(state, 0), ty, span);
+                now = self.arena.plus(now, write, span);
+                writes.push(Write { given: None, base: Some(base), coefficients: Vec::new() });
+            }
+            self.current[state] = Some(Term::Column(now));
+            return Ok(Assigned { previous, row: false, transposed: false, leaves: Vec::new(), writes, statement });
+        }
+        // it reads itself: a 1 x n matrix, its writes numbers times vectors
+        let mut pairs = Vec::new();
+        for (l, part) in std::iter::once(parts.base).chain(parts.coefficients[1..].iter().copied()).enumerate() {
+            let Some(part) = part else { continue };
+            let y = if l == 0 { one } else { leaves[l] };
+            for (sign, term) in self.terms(part) {
+                let (scale, w) = self.arena.strip(term, span);
+                let scale = if sign { self.arena.neg(scale, span) } else { scale };
+                pairs.push((self.arena.mul(scale, y, span), w));
+            }
+        }
+        let leaves = leaves.split_off(1);
+        let writes = merge_writes(&mut self.arena, &pairs, &leaves, &format!("{name}[t-1]"))?;
+        for (j, write) in writes.iter().enumerate() {
+            let u = self.arena.add(SymKind::Write(state, j), SymType::Scalar, span);
+            let w = write.given.expect("a row state's write has a vector");
+            let term = self.arena.mul(u, w, span);
+            now = self.arena.plus(now, term, span);
         }
         self.current[state] = Some(Term::Column(now));
-        let previous = Previous { c, state, transposed: false, l: one, r, span };
-        Ok(Assigned { previous, transposed: false, leaves: Vec::new(), writes, statement })
+        Ok(Assigned { previous, row: true, transposed: false, leaves, writes, statement })
+    }
+
+    /// The terms of a sum of vectors, and whether each is subtracted.
+    fn terms(&self, sum: Sym) -> Vec<(bool, Sym)> {
+        let mut out = Vec::new();
+        let mut todo = vec![(false, sum)];
+        while let Some((sign, sym)) = todo.pop() {
+            match self.arena.kind(sym) {
+                SymKind::Map(MapFn::Add, args) if args.iter().all(|a| self.arena.ty(*a) != SymType::Scalar) => {
+                    todo.extend(args.iter().rev().map(|a| (sign, *a)));
+                }
+                SymKind::Map(MapFn::Neg, args) => todo.push((!sign, args[0])),
+                _ => out.push((sign, sym)),
+            }
+        }
+        out
     }
 
     fn assign_matrix(
@@ -324,7 +424,7 @@ impl Expander<'_> {
         let now =
             Matrix { rows: matrix.rows, cols: matrix.cols, previous: vec![previous.clone()], outer, diagonal: None };
         self.current[state] = Some(Term::Matrix(now));
-        Ok(Assigned { previous, transposed, leaves, writes, statement })
+        Ok(Assigned { previous, row: false, transposed, leaves, writes, statement })
     }
 
     /// Merges the terms that hold the state into one `c diag(l) X diag(r)`.

@@ -50,7 +50,7 @@ fn axis(side: Side) -> Axis {
 /// The orientation of each state in tile programs.
 pub fn state_sides(canonical: &Canonical) -> Vec<StateSides> {
     let sides = |state: &CanonState| StateSides {
-        free: axis(state.free),
+        free: state.free.map_or(Axis::One, axis),
         contracted: state.contracted.map_or(Axis::One, axis),
         transposed: state.transposed,
     };
@@ -124,15 +124,25 @@ impl Chunk<'_> {
             }
             SymKind::Read { state, transposed, p } => {
                 let solved = self.solved[state].clone().expect("states are solved in order");
+                let row_of_channels = self.canonical.states[state].contracted.is_none();
                 match solved.own.get(&p) {
+                    // a vector state of channels, read by a vector: its channels, then the inner product
+                    _ if row_of_channels => {
+                        let (z, p) = (self.readout(&solved, None), self.value(p));
+                        let product = self.builder.mul(z, p);
+                        self.builder.op_value(Op::SumCols(product))
+                    }
                     Some(y) if transposed == self.canonical.states[state].transposed => *y,
                     _ if transposed == self.canonical.states[state].transposed => self.readout(&solved, Some(p)),
-                    _ => self.cross_readout(&solved, p),
+                    _ => self.cross_readout(&solved, Some(p)),
                 }
             }
             SymKind::Vector(state) => {
                 let solved = self.solved[state].clone().expect("states are solved in order");
-                self.readout(&solved, None)
+                match self.canonical.states[state].free {
+                    Some(_) => self.readout(&solved, None),
+                    None => self.cross_readout(&solved, None),
+                }
             }
             SymKind::Write(state, j) => self.solved[state].as_ref().expect("states are solved in order").writes[j],
         };
@@ -211,8 +221,8 @@ impl Chunk<'_> {
     }
 
     /// A readout of the other orientation: contracts the free side, its result is along the contracted side.
-    fn cross_readout(&mut self, solved: &Solved, p: Sym) -> Value {
-        let p = self.token_value(p);
+    fn cross_readout(&mut self, solved: &Solved, p: Option<Sym>) -> Value {
+        let p = self.readout_vector(p);
         let mut scaled = p;
         for log in [solved.scalar, solved.free].into_iter().flatten() {
             let e = self.decay(DecayKind::Prefix, log);
@@ -237,7 +247,7 @@ impl Chunk<'_> {
     /// Computes a state's writes, by substitution where they depend on own readouts.
     fn solve(&mut self, index: usize) {
         let state = &self.canonical.states[index];
-        let sides = Shape::new(axis(state.free), state.contracted.map_or(Axis::One, axis));
+        let sides = Shape::new(state.free.map_or(Axis::One, axis), state.contracted.map_or(Axis::One, axis));
         let leaf = self.builder.leaf(Leaf::State(index), sides);
         let scalar = self.log_decay(state.scalar_decay);
         let free = self.log_decay(state.free_decay);
