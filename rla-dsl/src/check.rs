@@ -21,7 +21,7 @@ use std::collections::HashMap;
 
 use crate::ast;
 use crate::diagnostic::{Collector, Message};
-use crate::recurrence::{Expr, ExprId, ExprKind, Recurrence, Span, Type};
+use crate::recurrence::{Expr, ExprId, ExprKind, Recurrence, Side, Span, Type};
 
 /// Operators that may stand on top of one another. A sum of so many terms is one such tower.
 pub(crate) const HEIGHT: usize = 4096;
@@ -35,6 +35,9 @@ enum Ty {
     /// Reported already.
     Unknown,
 }
+
+/// In the place of a side that was reported as unknown. No list of sides is so long.
+const NO_SIDE: Side = Side(u16::MAX);
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +125,8 @@ fn check(variant: &ast::Variant, out: &mut Collector) -> Option<Recurrence> {
     order::check(&mut draft, out);
     shapes::check(&mut draft, out);
     constants::check(&draft, out);
-    if out.errors() > before || variant.damaged {
+    // `Unknown` alone: what the parser reported
+    if out.errors() > before || variant.damaged || draft.types.contains(&Ty::Unknown) {
         return None;
     }
     let mut recurrence = {

@@ -27,7 +27,7 @@ pub(crate) fn file(tokens: &[Token], out: &mut Collector) -> Vec<Variant> {
     while !matches!(parser.peek(), TokenKind::End) && !parser.out.is_full() {
         match parser.variant() {
             Ok(variant) => variants.push(variant),
-            Err(Stop) => parser.to_next_variant(),
+            Err(Stop) => parser.skip_to_variant(),
         }
     }
     if variants.is_empty() && parser.out.errors() == 0 {
@@ -213,7 +213,8 @@ impl<'t> Parser<'t, '_> {
         let inside = &self.tokens[self.at + 1..close];
         if !matches!(inside, [Token { kind: TokenKind::Ident(t), .. }] if t == "t") {
             let span = self.token().span.to(self.tokens[close].span);
-            let message = Message::Expected { expected: format!("`{}[t] = ...`", name.text), found: "this".into() };
+            let expected = format!("`{}[t]`", name.text);
+            let message = Message::Expected { expected, found: "another time".into() };
             self.out.report(message, span).help("a statement gives a state its value at the token `t`, nothing else");
         }
         self.at = close + 1;
@@ -255,7 +256,7 @@ impl<'t> Parser<'t, '_> {
     fn name(&mut self, expected: &str) -> Parse<Name> {
         let span = self.token().span;
         let TokenKind::Ident(text) = self.peek() else { return self.expected(expected) };
-        let text = text.clone();
+        let mut text = text.clone();
         if let Some(reason) = symbol::reserved(&text) {
             self.out.report(Message::ReservedName { name: text, reason: reason.into() }, span);
             return Err(Stop);
@@ -263,6 +264,7 @@ impl<'t> Parser<'t, '_> {
         if let Some(plain) = text.strip_prefix("r#") {
             let message = Message::BadName { name: text.clone(), reason: "a name has no `r#`".into() };
             self.out.report(message, span).help(format!("write `{plain}`: Rust's keywords are names like any other"));
+            text = plain.to_string();
         } else if !text.is_ascii() || text == "_" {
             let reason = "a name is made of ASCII letters, digits and `_`, and is not `_` alone".into();
             self.out.report(Message::BadName { name: text.clone(), reason }, span);
@@ -280,8 +282,8 @@ impl<'t> Parser<'t, '_> {
         let here = self.tokens[self.at - 1].span;
         let next_item = match &next.kind {
             TokenKind::Ident(word) => {
-                next.span.line > here.end_line && symbol::ITEMS.contains(&word.as_str())
-                    || next.span.line > here.end_line && self.is_assignment()
+                let item = symbol::ITEMS.contains(&word.as_str()) || self.is_assignment();
+                item && next.span.line > here.end_line
             }
             TokenKind::Close(Delim::Brace) | TokenKind::Doc(_) => true,
             _ => false,
@@ -349,7 +351,7 @@ impl<'t> Parser<'t, '_> {
     }
 
     /// Goes on at the next `variant` outside of braces, at least one token further.
-    fn to_next_variant(&mut self) {
+    fn skip_to_variant(&mut self) {
         loop {
             match &self.tokens[self.at].kind {
                 TokenKind::Open(_, close) => self.at = close + 1,

@@ -92,12 +92,12 @@ fn side_name(recurrence: &Recurrence, side: Side) -> &str {
 
 /// An expression as text.
 pub fn expression(recurrence: &Recurrence, root: ExprId) -> String {
-    bounded(recurrence, root, usize::MAX).expect("no bound")
+    bounded(recurrence, root, Binding::Sum, usize::MAX).expect("no bound")
 }
 
-/// An expression as text, if it has at most `most` bytes.
-pub(crate) fn short(recurrence: &Recurrence, root: ExprId, most: usize) -> Option<String> {
-    bounded(recurrence, root, most)
+/// An expression as text that may stand where `within` binds, if it has at most `most` bytes.
+pub(crate) fn short(recurrence: &Recurrence, root: ExprId, within: Binding, most: usize) -> Option<String> {
+    bounded(recurrence, root, within, most)
 }
 
 /// A number as the language reads it (`inf` in a bound only).
@@ -107,7 +107,7 @@ pub(crate) fn number(x: f64) -> String {
 
 /// How tightly an expression binds: what it may stand in without parentheses.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
-enum Binding {
+pub(crate) enum Binding {
     Sum,
     Product,
     Factor,
@@ -120,10 +120,10 @@ enum Piece<'a> {
 }
 
 /// Prints with a stack of its own: an expression may be a tower of thousands of operators.
-fn bounded(recurrence: &Recurrence, root: ExprId, most: usize) -> Option<String> {
+fn bounded(recurrence: &Recurrence, root: ExprId, within: Binding, most: usize) -> Option<String> {
     use Piece::{Expr, Text};
     let mut out = String::new();
-    let mut stack = vec![Expr(root, Binding::Sum)];
+    let mut stack = vec![Expr(root, within)];
     while let Some(piece) = stack.pop() {
         if out.len() > most {
             return None;

@@ -10,8 +10,10 @@ pub(super) fn check(draft: &Draft, out: &mut Collector) {
     for constant in &draft.recurrence.consts {
         constant_expression(draft, constant.value, "the value of a `const`", out);
     }
-    for expr in &draft.recurrence.exprs {
-        if let ExprKind::Call(Func::Clamp, arguments) = &expr.kind {
+    for (expr, ty) in draft.recurrence.exprs.iter().zip(&draft.types) {
+        if let ExprKind::Call(Func::Clamp, arguments) = &expr.kind
+            && *ty != Ty::Unknown
+        {
             for bound in arguments.iter().skip(1) {
                 constant_expression(draft, *bound, "a bound of `clamp`", out);
             }

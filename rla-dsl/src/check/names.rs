@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{Draft, Entity, Ty};
+use super::{Draft, Entity, NO_SIDE, Ty};
 use crate::ast::{self, Body, DomainKind, ItemKind, Name, Operator};
 use crate::diagnostic::{Collector, Message};
 use crate::recurrence::{
@@ -146,9 +146,11 @@ fn dim(draft: &mut Draft, name: &Name, out: &mut Collector) {
         out.report(Message::ReservedName { name: text.clone(), reason }, name.span);
     } else if text == "cu_seqlens" {
         reserved_cu_seqlens(name, out);
-    } else if draft.dims.contains_key(text) {
+    } else if draft.dims.contains_key(text) && !out.is_full() {
         let what = " as a dim".to_string();
-        out.report(Message::Duplicate { name: text.clone(), what }, name.span);
+        let mut declared = draft.source.items.iter().flat_map(dims_of);
+        let first = declared.find(|(first, _)| first == text).map_or(name.span, |(_, span)| span);
+        out.report(Message::Duplicate { name: text.clone(), what }, name.span).at("first declared here", first);
     } else {
         draft.dims.insert(text.clone(), draft.recurrence.sides.len());
         draft.recurrence.sides.push(text.clone());
@@ -160,7 +162,7 @@ fn reserved_cu_seqlens(name: &Name, out: &mut Collector) {
     out.report(Message::ReservedName { name: name.text.clone(), reason }, name.span);
 }
 
-/// The side of that name; `key` in the place of one that is unknown.
+/// The side of that name, [`NO_SIDE`] where there is none.
 fn side(draft: &Draft, name: &Name, later: &HashMap<&str, Span>, out: &mut Collector) -> Side {
     if let Some(side) = draft.dims.get(&name.text) {
         return Side(*side as u16);
@@ -174,7 +176,7 @@ fn side(draft: &Draft, name: &Name, later: &HashMap<&str, Span>, out: &mut Colle
             None => diagnostic.help(format!("a side is `key`, `value` or a dim: `dim {};`", name.text)),
         };
     }
-    Side::KEY
+    NO_SIDE
 }
 
 fn domain(group: &ast::Group, out: &mut Collector) -> Domain {
@@ -231,7 +233,11 @@ fn assignment(draft: &mut Draft, statement: usize, name: &Name, out: &mut Collec
             let message = Message::NotAState { name: name.text.clone(), what };
             out.report(message, name.span).at("declared here", *declared);
         }
-        None => unknown(draft, &name.text, name.span, out),
+        None if draft.source.damaged => {}
+        None => {
+            out.report(Message::UnknownName { name: name.text.clone() }, name.span)
+                .help(format!("a state is declared with its sides: `state {}: value x key;`", name.text));
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! [`Ty::Square`] until it meets a matrix, column or row; then its whole expression gets that side.
 
 use super::suggest::{self, describe};
-use super::{Draft, Ty, children};
+use super::{Draft, NO_SIDE, Ty, children};
 use crate::ast::Operator;
 use crate::diagnostic::{Collector, Message};
 use crate::recurrence::{ExprId, ExprKind, Func, Side, StatementKind, Type};
@@ -57,7 +57,7 @@ fn state_type(draft: &Draft, state: usize) -> Type {
 
 fn assigned(draft: &Draft, statement: usize, state: usize, found: Type, out: &mut Collector) {
     let expected = state_type(draft, state);
-    if found == expected {
+    if found == expected || declared(expected) == Ty::Unknown {
         return;
     }
     let statement = &draft.recurrence.statements[statement];
@@ -70,6 +70,15 @@ fn assigned(draft: &Draft, statement: usize, state: usize, found: Type, out: &mu
     diagnostic.at("the state", draft.recurrence.states[state].span);
     if transposed(found) == expected {
         diagnostic.help("the transpose would fit: `(...)^T`");
+    }
+}
+
+/// The type of a declared name, if its sides are known.
+fn declared(ty: Type) -> Ty {
+    match ty {
+        Type::Column(s) | Type::Row(s) if s == NO_SIDE => Ty::Unknown,
+        Type::Matrix(r, c) if r == NO_SIDE || c == NO_SIDE => Ty::Unknown,
+        ty => Ty::Known(ty),
     }
 }
 
@@ -107,9 +116,9 @@ fn infer(draft: &mut Draft, node: usize, out: &mut Collector) {
     let ty = match &kind {
         _ if unknown => Ty::Unknown,
         ExprKind::Number(_) | ExprKind::Const(_) | ExprKind::Dim(_) => Ty::Known(Type::Scalar),
-        ExprKind::Input(i) => Ty::Known(draft.recurrence.inputs[*i].side.map_or(Type::Scalar, Type::Column)),
+        ExprKind::Input(i) => declared(draft.recurrence.inputs[*i].side.map_or(Type::Scalar, Type::Column)),
         ExprKind::Let(i) => draft.ty(draft.recurrence.statements[*i].value),
-        ExprKind::StatePrevious(i) | ExprKind::StateCurrent(i) => Ty::Known(state_type(draft, *i)),
+        ExprKind::StatePrevious(i) | ExprKind::StateCurrent(i) => declared(state_type(draft, *i)),
         ExprKind::Identity => Ty::Square,
         ExprKind::Negate(a) => draft.ty(*a),
         ExprKind::Transpose(a) => match draft.ty(*a) {

@@ -4,8 +4,8 @@ use super::shapes::{rule, transposed};
 use super::{Draft, Ty};
 use crate::ast::Operator;
 use crate::diagnostic::{Collector, Message};
-use crate::print;
-use crate::recurrence::{ExprId, Func, Side, Span, Type};
+use crate::print::{self, Binding};
+use crate::recurrence::{ExprId, ExprKind, Func, Side, Span, Type};
 
 /// A type in a sentence.
 pub(super) fn describe(draft: &Draft, ty: Type) -> String {
@@ -26,9 +26,25 @@ fn describe_node(draft: &Draft, id: ExprId) -> String {
     }
 }
 
-/// The operand as text where it is short, else `other`.
-fn operand(draft: &Draft, id: ExprId, other: &str) -> String {
-    print::short(&draft.recurrence, id, 24).unwrap_or_else(|| other.to_string())
+/// The operand as text that binds at least as `within`, where it is short, else `other`.
+fn operand(draft: &Draft, id: ExprId, within: Binding, other: &str) -> String {
+    print::short(&draft.recurrence, id, within, 24).unwrap_or_else(|| other.to_string())
+}
+
+/// The transpose of an operand as text.
+fn transposed_operand(draft: &Draft, id: ExprId, other: &str) -> String {
+    match draft.kind(id) {
+        ExprKind::Transpose(x) => operand(draft, *x, Binding::Factor, other),
+        _ => format!("{}^T", operand(draft, id, Binding::Atom, other)),
+    }
+}
+
+/// A scalar multiple of the identity as text.
+fn times_identity(draft: &Draft, id: ExprId, other: &str) -> String {
+    match draft.kind(id) {
+        ExprKind::Number(1.0) => "I".to_string(),
+        _ => format!("{} * I", operand(draft, id, Binding::Product, other)),
+    }
 }
 
 /// Reports operands that `operator` does not take.
@@ -39,11 +55,17 @@ pub(super) fn operands(draft: &Draft, operator: Operator, a: ExprId, b: ExprId, 
         right: describe_node(draft, b),
     };
     let diagnostic = out.report(message, span);
-    let (x, y) = (operand(draft, a, "left"), operand(draft, b, "right"));
+    let sum = matches!(operator, Operator::Add | Operator::Subtract);
+    let (first, second) = if sum { (Binding::Sum, Binding::Product) } else { (Binding::Product, Binding::Factor) };
+    let (x, y) = (operand(draft, a, first, "left"), operand(draft, b, second, "right"));
     let (left, right) = match (draft.ty(a), draft.ty(b)) {
         (Ty::Known(left), Ty::Known(right)) => (left, right),
         (Ty::Square, Ty::Known(Type::Scalar)) | (Ty::Known(Type::Scalar), Ty::Square) => {
-            diagnostic.help("a scalar is not added to a matrix: write `s * I`");
+            let scalar = if draft.ty(a) == Ty::Square { b } else { a };
+            if sum {
+                let multiple = times_identity(draft, scalar, "s");
+                diagnostic.help(format!("`{multiple}` is the scalar multiple of the identity"));
+            }
             return;
         }
         _ => return,
@@ -84,20 +106,24 @@ pub(super) fn operands(draft: &Draft, operator: Operator, a: ExprId, b: ExprId, 
             _ => {}
         }
     }
-    if matches!(operator, Operator::Add | Operator::Subtract) {
+    if sum {
         match (left, right) {
-            (Type::Matrix(r, c), Type::Scalar) if r == c => fits(format!("{x} {text} {y} * I"), left),
-            (Type::Scalar, Type::Matrix(r, c)) if r == c => fits(format!("{x} * I {text} {y}"), right),
+            (Type::Matrix(r, c), Type::Scalar) if r == c => {
+                fits(format!("{x} {text} {}", times_identity(draft, b, "right")), left)
+            }
+            (Type::Scalar, Type::Matrix(r, c)) if r == c => {
+                fits(format!("{} {text} {y}", times_identity(draft, a, "left")), right)
+            }
             (Type::Matrix(r, c), Type::Column(s)) if r == c && s == r => fits(format!("{x} {text} diag({y})"), left),
             (Type::Column(s), Type::Matrix(r, c)) if r == c && s == r => fits(format!("diag({x}) {text} {y}"), right),
             _ => {}
         }
     }
     if let Some(ty) = rule(operator, transposed(left), right) {
-        fits(format!("{x}^T {text} {y}"), ty);
+        fits(format!("{} {text} {y}", transposed_operand(draft, a, "left")), ty);
     }
     if let Some(ty) = rule(operator, left, transposed(right)) {
-        fits(format!("{x} {text} {y}^T"), ty);
+        fits(format!("{x} {text} {}", transposed_operand(draft, b, "right")), ty);
     }
 }
 
@@ -106,10 +132,10 @@ pub(super) fn argument(draft: &Draft, func: Func, expected: &str, id: ExprId, sp
     let message =
         Message::Argument { function: func.name().into(), expected: expected.into(), found: describe_node(draft, id) };
     let diagnostic = out.report(message, span);
-    let x = operand(draft, id, "...");
+    let x = operand(draft, id, Binding::Product, "...");
     match (draft.ty(id), expected) {
         (Ty::Known(Type::Row(_)), "a column" | "two columns") => {
-            diagnostic.help(format!("`{x}^T` is a column"));
+            diagnostic.help(format!("`{}` is a column", transposed_operand(draft, id, "(...)")));
         }
         (Ty::Known(Type::Scalar), "a column") if func == Func::Sum => {
             diagnostic.help("the sum over the side of one number is the number");

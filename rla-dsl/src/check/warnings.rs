@@ -2,7 +2,7 @@
 
 use super::{Draft, constants};
 use crate::diagnostic::{Collector, Message};
-use crate::print;
+use crate::print::{self, Binding};
 use crate::recurrence::{Domain, ExprId, ExprKind, Func, InputKind, StatementKind};
 
 pub(super) fn check(draft: &Draft, out: &mut Collector) {
@@ -119,9 +119,11 @@ fn vanishing(draft: &Draft, out: &mut Collector) {
                     Func::Sqrt => "its gradient is infinite",
                     _ => "its value is infinite",
                 };
-                let found = print::short(recurrence, arguments[0], 24).map_or(String::new(), |x| format!(": `{x}`"));
+                let found = print::short(recurrence, arguments[0], Binding::Sum, 24)
+                    .map_or(String::new(), |x| format!(": `{x}`"));
                 let (function, consequence) = (func.name().to_string(), consequence.to_string());
-                out.report(Message::MayVanish { function, consequence, found }, expr.span);
+                out.report(Message::MayVanish { function, consequence, found }, expr.span)
+                    .help(format!("add a small constant: `{}(x + 1e-6)`", func.name()));
             }
         }
         let sign = sign(draft, &expr.kind, &signs);

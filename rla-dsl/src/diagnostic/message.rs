@@ -68,8 +68,7 @@ messages! {
         help "a variant reads `variant name { input ...; state ...; S[t] = ...; output o = ...; }`";
     UnknownItem { found } Error "unknown-item" "{found} does not start an item";
     UnknownFunction { name } Error "unknown-function" "there is no function `{name}`";
-    BadTime { name } Error "bad-time" "a state is read as `{name}[t-1]`, or as `{name}[t]` after its assignment"
-        help "what lies further back must be carried in a state of its own";
+    BadTime { name } Error "bad-time" "a state is read as `{name}[t-1]`, or as `{name}[t]` after its assignment";
     GateScalar {} Error "gate-scalar" "a scalar cannot be `gate`"
         help "a scalar is per value head already: write `scalar`";
 
@@ -115,8 +114,7 @@ messages! {
     UnknownSize { name } Warning "unknown-size" "no input, parameter or state has the dim `{name}`"
         help "the size of a dim is taken from the tensors of a call, and none has it";
     NoState { name } Warning "no-state" "`{name}` has no state: nothing is carried from token to token";
-    MayVanish { function, found, consequence } Warning "may-vanish" "the argument of `{function}` may vanish, where {consequence}{found}"
-        help "add a small constant: `sqrt(x + 1e-6)`";
+    MayVanish { function, found, consequence } Warning "may-vanish" "the argument of `{function}` may vanish, where {consequence}{found}";
     ClampOrder { low, high } Warning "clamp-order" "the lower bound {low} is above the upper bound {high}: every value becomes {high}";
 
     TooMany {} Warning "too-many" "there may be more: the search stopped here";

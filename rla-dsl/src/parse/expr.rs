@@ -39,7 +39,7 @@ impl<'t> Parser<'t, '_> {
             if operator == Operator::Hadamard {
                 let end = self.token().span;
                 if !self.eat_punct('*') {
-                    return self.expected("`.*`, the elementwise product,");
+                    return self.expected("`*`, as in `.*`, the elementwise product");
                 }
                 span = span.to(end);
             }
@@ -61,7 +61,7 @@ impl<'t> Parser<'t, '_> {
             let start = self.bump().span;
             let end = self.token().span;
             if !self.eat_ident("T") {
-                return self.expected_with("`^T`, the transpose,", |d| {
+                return self.expected_with("`T`, as in `x^T`, the transpose", |d| {
                     d.help("a square is written `sq(x)`, a product `x .* x`");
                 });
             }
@@ -179,13 +179,17 @@ impl<'t> Parser<'t, '_> {
             }
             _ => None,
         };
+        let back = matches!(inside[..], [_, TokenKind::Punct('-'), TokenKind::Literal(_)]);
         let inside = self.token().span.to(self.tokens[close].span);
         let span = name.span.to(inside);
         self.at = close + 1;
         match previous {
             Some(previous) => Ok(self.node(ExprKind::Read { name, previous }, span)),
             None => {
-                self.out.report(Message::BadTime { name: name.text }, inside);
+                let diagnostic = self.out.report(Message::BadTime { name: name.text }, inside);
+                if back {
+                    diagnostic.help("what lies further back is carried in a state of its own");
+                }
                 Ok(self.node(ExprKind::Error, span))
             }
         }
