@@ -9,6 +9,7 @@ use rla_dsl::{BUILTINS, Diagnostics, parse, parse_bytes, parse_tokens, print};
 fn placeless(recurrence: &Recurrence) -> Recurrence {
     let mut r = recurrence.clone();
     r.span = Span::default();
+    r.name_span = Span::default();
     r.inputs.iter_mut().for_each(|x| x.span = Span::default());
     r.consts.iter_mut().for_each(|x| x.span = Span::default());
     r.states.iter_mut().for_each(|x| x.span = Span::default());

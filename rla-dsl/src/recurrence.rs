@@ -270,6 +270,8 @@ pub struct Recurrence {
     pub exprs: Vec<Expr>,
     /// The variant's place.
     pub span: Span,
+    /// Its name's place.
+    pub name_span: Span,
 }
 
 impl Recurrence {

@@ -26,6 +26,7 @@ pub(super) fn check<'a>(variant: &'a ast::Variant, out: &mut Collector) -> Draft
         statements: Vec::new(),
         exprs: Vec::new(),
         span: variant.span,
+        name_span: variant.name.span,
     };
     let mut draft = Draft {
         source: variant,
