@@ -7,9 +7,11 @@
 pub mod abi;
 pub mod canon;
 pub mod data;
+pub mod emit;
 pub mod interpret;
 pub mod kernel;
 pub mod oracle;
 pub mod pass;
 pub mod pipeline;
+pub mod schedule;
 pub mod tile;

@@ -1,9 +1,12 @@
 //! The whole compiler: every pass, in order.
 
-use rla_dsl::recurrence::Recurrence;
+use rla_dsl::recurrence::{Recurrence, Statement, StatementKind};
 
 use crate::canon::{self, Canonical, Outside};
+use crate::emit;
+use crate::kernel::{CpuKernel, Level};
 use crate::pass;
+use crate::schedule::Schedule;
 use crate::tile::Program;
 use crate::tile::verify::verify;
 
@@ -51,4 +54,70 @@ pub fn token_programs(recurrence: &Recurrence) -> Programs {
     let backward = pass::rewrite::rewrite(&pass::differentiate::differentiate(&forward).0, |_, _, _| None);
     // a token's backward recomputes its forward from the state, so nothing is kept
     Programs { forward_save: forward.clone(), decode: forward.clone(), forward, backward }.verified()
+}
+
+/// What keeps kernels from being written.
+#[derive(Clone, Debug)]
+pub enum KernelError {
+    /// The recurrence is outside the class.
+    Outside(Box<Outside>),
+    /// The emitter refused.
+    Emit(emit::cpu::Error),
+}
+
+/// The chunk-parallel CPU kernels of a recurrence.
+///
+/// # Errors
+/// A recurrence outside the class; an illegal schedule.
+pub fn cpu(
+    recurrence: &Recurrence,
+    schedule: &Schedule,
+    symbol: &str,
+    levels: &[Level],
+) -> Result<CpuKernel, KernelError> {
+    let (_, programs) = chunk_programs(recurrence).map_err(|e| KernelError::Outside(Box::new(e)))?;
+    kernels(recurrence, &programs, schedule, symbol, levels)
+}
+
+/// The token-by-token CPU kernels of any recurrence.
+///
+/// # Errors
+/// None that is the recurrence's.
+pub fn cpu_recurrent(recurrence: &Recurrence, symbol: &str, levels: &[Level]) -> Result<CpuKernel, KernelError> {
+    kernels(recurrence, &token_programs(recurrence), &Schedule::TOKEN, symbol, levels)
+}
+
+fn kernels(
+    recurrence: &Recurrence,
+    programs: &Programs,
+    schedule: &Schedule,
+    symbol: &str,
+    levels: &[Level],
+) -> Result<CpuKernel, KernelError> {
+    let parts = emit::cpu::Programs {
+        forward: &programs.forward,
+        training: Some((&programs.forward_save, &programs.backward)),
+        decode: &programs.decode,
+    };
+    emit::cpu::emit(&parts, &interface(recurrence), schedule, symbol, levels).map_err(KernelError::Emit)
+}
+
+/// Names and statements for the emitted text.
+pub fn interface(recurrence: &Recurrence) -> emit::cpu::Interface {
+    let statement = |s: &Statement| {
+        let text = rla_dsl::print::expression(recurrence, s.value);
+        match s.kind {
+            StatementKind::Let => format!("let {} = {text}", s.name),
+            StatementKind::Assign(_) => format!("{}[t] = {text}", s.name),
+            StatementKind::Output(_) => format!("output {} = {text}", s.name),
+        }
+    };
+    emit::cpu::Interface {
+        sides: recurrence.sides.len(),
+        input_names: recurrence.inputs.iter().map(|i| i.name.clone()).collect(),
+        inputs: (0..recurrence.inputs.len()).map(|i| pass::chunk::input_shape(recurrence, i)).collect(),
+        states: recurrence.states.iter().map(|s| s.name.clone()).collect(),
+        constants: recurrence.consts.iter().map(|c| c.name.clone()).collect(),
+        statements: recurrence.statements.iter().map(statement).collect(),
+    }
 }

@@ -1,0 +1,3 @@
+//! Tile programs to source text, one module a target.
+
+pub mod cpu;

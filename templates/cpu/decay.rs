@@ -1,0 +1,345 @@
+//! Decays between positions as running products of `a = exp(g)`, each factor within [0, 1]; never a difference of sums.
+//!
+//! `E[t,s]` is the product of `a_j` over s < j < t for s < t, else 0. Per channel, `E[t,s,c]`.
+use super::simd::*;
+
+/// Where element (t, s) of a token-by-token matrix lies, in panels of `w` lanes.
+#[inline(always)]
+unsafe fn cell(t: usize, s: usize, rows: usize, w: usize) -> usize {
+    s / w * rows * w + t * w + s % w
+}
+
+/// `y_t`: product of `a_j`, j < t, of one number a token.
+#[inline(always)]
+pub unsafe fn prefix_scalar(a: *const f32, y: *mut f32, tokens: usize) {
+    let mut run = 1.0;
+    for t in 0..tokens {
+        *y.add(t) = run;
+        run *= *a.add(t);
+    }
+}
+/// `y_t`: product of `a_j`, j > t.
+#[inline(always)]
+pub unsafe fn suffix_scalar(a: *const f32, y: *mut f32, tokens: usize) {
+    let mut run = 1.0;
+    for t in (0..tokens).rev() {
+        *y.add(t) = run;
+        run *= *a.add(t);
+    }
+}
+/// Product of all `a_j`.
+#[inline(always)]
+pub unsafe fn total_scalar(a: *const f32, y: *mut f32, tokens: usize) {
+    let mut run = 1.0;
+    for t in 0..tokens {
+        run *= *a.add(t);
+    }
+    *y = run;
+}
+/// [`prefix_scalar`] of one panel of channels.
+#[inline(always)]
+pub unsafe fn prefix(a: *const f32, y: *mut f32, tokens: usize, w: usize) {
+    for j in (0..w).step_by(L) {
+        let mut run = splat(1.0);
+        for t in 0..tokens {
+            store(y.add(t * w + j), run);
+            run = mul(run, load(a.add(t * w + j)));
+        }
+    }
+}
+/// [`suffix_scalar`] of one panel of channels.
+#[inline(always)]
+pub unsafe fn suffix(a: *const f32, y: *mut f32, tokens: usize, w: usize) {
+    for j in (0..w).step_by(L) {
+        let mut run = splat(1.0);
+        for t in (0..tokens).rev() {
+            store(y.add(t * w + j), run);
+            run = mul(run, load(a.add(t * w + j)));
+        }
+    }
+}
+/// [`total_scalar`] of one panel of channels.
+#[inline(always)]
+pub unsafe fn total(a: *const f32, y: *mut f32, tokens: usize, w: usize) {
+    for j in (0..w).step_by(L) {
+        let mut run = splat(1.0);
+        for t in 0..tokens {
+            run = mul(run, load(a.add(t * w + j)));
+        }
+        store(y.add(j), run);
+    }
+}
+/// `E[t,s]`, lanes along s: each row is the one before it times one `a`.
+#[inline(always)]
+pub unsafe fn segment(a: *const f32, e: *mut f32, tokens: usize, w: usize) {
+    for s0 in (0..tokens).step_by(L) {
+        let column = e.add(cell(0, s0, tokens, w));
+        let mut run = zero();
+        for t in 0..tokens {
+            store(column.add(t * w), run);
+            run = mul(run, splat(*a.add(t)));
+            if t >= s0 && t < s0 + L {
+                run = insert(run, t - s0, splat(1.0));
+            }
+        }
+    }
+}
+
+/// `y_t`: sum of `x_j`, j < t, of one number a token.
+#[inline(always)]
+pub unsafe fn sum_before_scalar(x: *const f32, y: *mut f32, tokens: usize) {
+    let mut run = 0.0;
+    for t in 0..tokens {
+        *y.add(t) = run;
+        run += *x.add(t);
+    }
+}
+/// `y_t`: sum of `x_j`, j > t.
+#[inline(always)]
+pub unsafe fn sum_after_scalar(x: *const f32, y: *mut f32, tokens: usize) {
+    let mut run = 0.0;
+    for t in (0..tokens).rev() {
+        *y.add(t) = run;
+        run += *x.add(t);
+    }
+}
+/// [`sum_before_scalar`] of one panel of channels.
+#[inline(always)]
+pub unsafe fn sum_before(x: *const f32, y: *mut f32, tokens: usize, w: usize) {
+    for j in (0..w).step_by(L) {
+        let mut run = zero();
+        for t in 0..tokens {
+            store(y.add(t * w + j), run);
+            run = add(run, load(x.add(t * w + j)));
+        }
+    }
+}
+/// [`sum_after_scalar`] of one panel of channels.
+#[inline(always)]
+pub unsafe fn sum_after(x: *const f32, y: *mut f32, tokens: usize, w: usize) {
+    for j in (0..w).step_by(L) {
+        let mut run = zero();
+        for t in (0..tokens).rev() {
+            store(y.add(t * w + j), run);
+            run = add(run, load(x.add(t * w + j)));
+        }
+    }
+}
+/// `y_j`: sum of `x[t,s]` over t > j > s. Rows below j are gathered from the last on, so no sum is taken back.
+#[inline(always)]
+pub unsafe fn rectangle_sum(x: *const f32, y: *mut f32, rows: *mut f32, tokens: usize, w: usize) {
+    let mut s0 = 0;
+    while s0 < tokens {
+        store(rows.add(s0), zero());
+        s0 += L;
+    }
+    for j in (0..tokens).rev() {
+        let mut all = zero();
+        let mut s0 = 0;
+        while s0 < j {
+            all = add(all, first(load(rows.add(s0)), j as isize - s0 as isize));
+            s0 += L;
+        }
+        *y.add(j) = sum(all);
+        let mut s0 = 0;
+        while s0 < tokens {
+            store(rows.add(s0), add(load(rows.add(s0)), load(x.add(cell(j, s0, tokens, w)))));
+            s0 += L;
+        }
+    }
+}
+
+/// `A_i[t,s] = sum over c of P_i[t,c] W[s,c] E[t,s,c]` for several P at once, lanes along s.
+///
+/// `run[c]` holds `W[s,c] E[t,s,c]` for all s: one multiplication a channel takes it from token to token.
+#[inline(always)]
+pub unsafe fn dot<const P: usize>(
+    p: [*const f32; P],
+    w: *const f32,
+    a: *const f32,
+    y: [*mut f32; P],
+    run: *mut f32,
+    tokens: usize,
+    n: usize,
+    width: usize,
+    panel: usize,
+    lanes: usize,
+) {
+    for s0 in (0..tokens).step_by(L) {
+        for c in 0..n {
+            store(run.add(c * L), zero());
+        }
+        for t in 0..tokens {
+            let mut even = [zero(); P];
+            let mut odd = [zero(); P];
+            if t > s0 {
+                let fresh = t - 1 >= s0 && t - 1 < s0 + L;
+                let mut c0 = 0;
+                while c0 < n {
+                    let m = if n - c0 < width { n - c0 } else { width };
+                    let base = c0 / width * panel;
+                    let before = base + (t - 1) * width;
+                    let mut c = 0;
+                    while c < m {
+                        let at = run.add((c0 + c) * L);
+                        let mut x = mul(load(at), splat(*a.add(before + c)));
+                        if fresh {
+                            x = insert(x, t - 1 - s0, splat(*w.add(before + c)));
+                        }
+                        store(at, x);
+                        for i in 0..P {
+                            even[i] = fma(splat(*p[i].add(base + t * width + c)), x, even[i]);
+                        }
+                        c += 1;
+                        if c < m {
+                            let at = run.add((c0 + c) * L);
+                            let mut x = mul(load(at), splat(*a.add(before + c)));
+                            if fresh {
+                                x = insert(x, t - 1 - s0, splat(*w.add(before + c)));
+                            }
+                            store(at, x);
+                            for i in 0..P {
+                                odd[i] = fma(splat(*p[i].add(base + t * width + c)), x, odd[i]);
+                            }
+                            c += 1;
+                        }
+                    }
+                    c0 += width;
+                }
+            }
+            for i in 0..P {
+                store(y[i].add(cell(t, s0, tokens, lanes)), add(even[i], odd[i]));
+            }
+        }
+    }
+}
+
+/// `Y[t,c] = sum over s < t of A[t,s] W[s,c] E[t,s,c]` for one panel of channels; `run` holds `tokens` vectors.
+#[inline(always)]
+pub unsafe fn apply(m: *const f32, w: *const f32, a: *const f32, y: *mut f32, run: *mut f32, tokens: usize, width: usize, lanes: usize) {
+    for j in (0..width).step_by(L) {
+        for t in 0..tokens {
+            let mut all = zero();
+            if t > 0 {
+                let at = load(a.add((t - 1) * width + j));
+                store(run.add((t - 1) * L), load(w.add((t - 1) * width + j)));
+                for s in 0..t {
+                    let mut x = load(run.add(s * L));
+                    if s + 1 < t {
+                        x = mul(x, at);
+                        store(run.add(s * L), x);
+                    }
+                    all = fma(splat(*m.add(cell(t, s, tokens, lanes))), x, all);
+                }
+            }
+            store(y.add(t * width + j), all);
+        }
+    }
+}
+/// `Y[s,c] = sum over t > s of A[t,s] W[t,c] E[t,s,c]`.
+#[inline(always)]
+pub unsafe fn apply_transposed(
+    m: *const f32,
+    w: *const f32,
+    a: *const f32,
+    y: *mut f32,
+    run: *mut f32,
+    tokens: usize,
+    width: usize,
+    lanes: usize,
+) {
+    for j in (0..width).step_by(L) {
+        for s in (0..tokens).rev() {
+            let mut all = zero();
+            if s + 1 < tokens {
+                let at = load(a.add((s + 1) * width + j));
+                store(run.add((s + 1) * L), load(w.add((s + 1) * width + j)));
+                for t in s + 1..tokens {
+                    let mut x = load(run.add(t * L));
+                    if t > s + 1 {
+                        x = mul(x, at);
+                        store(run.add(t * L), x);
+                    }
+                    all = fma(splat(*m.add(cell(t, s, tokens, lanes))), x, all);
+                }
+            }
+            store(y.add(s * width + j), all);
+        }
+    }
+}
+/// `Y[j,c] = sum over t > j > s of A[t,s] P[t,c] W[s,c] E[t,s,c]`, rows t gathered from the last on.
+#[inline(always)]
+pub unsafe fn rectangle(
+    m: *const f32,
+    p: *const f32,
+    w: *const f32,
+    a: *const f32,
+    y: *mut f32,
+    run: *mut f32,
+    tokens: usize,
+    width: usize,
+    lanes: usize,
+) {
+    for j in (0..width).step_by(L) {
+        for s in 0..tokens {
+            store(run.add(s * L), zero());
+        }
+        for i in (0..tokens).rev() {
+            let mut all = zero();
+            for s in 0..i {
+                all = add(all, load(run.add(s * L)));
+            }
+            store(y.add(i * width + j), all);
+            let mut back = load(p.add(i * width + j));
+            for s in (0..i).rev() {
+                let x = mul(splat(*m.add(cell(i, s, tokens, lanes))), load(w.add(s * width + j)));
+                store(run.add(s * L), fma(x, back, load(run.add(s * L))));
+                back = mul(back, load(a.add(s * width + j)));
+            }
+        }
+    }
+}
+
+/// Softmax over the lanes of each row.
+#[inline(always)]
+pub unsafe fn softmax(x: *const f32, y: *mut f32, rows: usize, n: usize, w: usize, panel: usize) {
+    for r in 0..rows {
+        let mut top = splat(f32::NEG_INFINITY);
+        let mut c = 0;
+        while c < n {
+            let v = load(x.add(c / w * panel + r * w + c % w));
+            let left = (n - c) as isize;
+            top = at_least(top, if left < L as isize { tail(v, left, f32::NEG_INFINITY) } else { v });
+            c += L;
+        }
+        let top = splat(largest(top));
+        let mut all = zero();
+        let mut c = 0;
+        while c < n {
+            let at = c / w * panel + r * w + c % w;
+            let v = super::math::exp(sub(load(x.add(at)), top));
+            store(y.add(at), v);
+            all = add(all, first(v, (n - c) as isize));
+            c += L;
+        }
+        let all = splat(sum(all));
+        let mut c = 0;
+        while c < n {
+            let at = c / w * panel + r * w + c % w;
+            store(y.add(at), div(load(y.add(at)), all));
+            c += L;
+        }
+    }
+}
+/// The first `n` lanes of x, the others `other`.
+#[inline(always)]
+unsafe fn tail(x: V, n: isize, other: f32) -> V {
+    let mut lanes = [other; L];
+    store(lanes.as_mut_ptr(), x);
+    for i in 0..L {
+        if i as isize >= n {
+            lanes[i] = other;
+        }
+    }
+    load(lanes.as_ptr())
+}
