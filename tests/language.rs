@@ -562,3 +562,27 @@ fn macro_variables_are_looked_through() {
     let (answer, _) = parse_tokens(with_variables("variant a { input v: value; output o = X; }", &[("X", "v v")]));
     assert_eq!(answer.unwrap_err().iter().map(|d| d.code).collect::<Vec<_>>(), ["expected"]);
 }
+
+/// The texts in a Markdown page that are whole variants.
+fn variants_of_page(page: &str) -> Vec<&str> {
+    page.split("```text\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap())
+        .filter(|block| block.contains("variant ") && block.trim_end().ends_with('}'))
+        .collect()
+}
+
+#[test]
+fn the_language_page_says_what_is_so() {
+    let page = include_str!("../docs/language.md");
+    let variants = variants_of_page(page);
+    assert_eq!(variants.len(), 4);
+    for text in variants {
+        let parsed = parse(text).unwrap_or_else(|e| panic!("{}", e.render("language.md", text)));
+        assert!(parsed.warnings.is_empty(), "{}", parsed.warnings.render("language.md", text));
+        sound(text).unwrap_or_else(|e| panic!("{e}"));
+    }
+    for function in FUNCTIONS.iter().chain(&["clamp", "l2norm", "softmax", "sum", "dot", "diag", "dim"]) {
+        assert!(page.contains(&format!("`{function}(")), "`{function}` is not on the page");
+    }
+}

@@ -4,8 +4,15 @@ use proc_macro2::{LineColumn, TokenStream, TokenTree};
 
 use crate::translate;
 
+/// Line and column.
+type Place = (usize, usize);
+
+fn place(at: LineColumn) -> Place {
+    (at.line, at.column)
+}
+
 /// Start of the first and end of the last token of each `compile_error! { .. }`, with its message.
-fn compile_errors(text: &str) -> Vec<(LineColumn, LineColumn, String)> {
+fn compile_errors(text: &str) -> Vec<(Place, Place, String)> {
     let stream: TokenStream = text.parse().unwrap();
     let trees: Vec<TokenTree> = translate(stream).into_iter().collect();
     let mut found = Vec::new();
@@ -19,7 +26,7 @@ fn compile_errors(text: &str) -> Vec<(LineColumn, LineColumn, String)> {
         });
         let group = group.expect("compile_error! has a body");
         let message: syn::LitStr = syn::parse2(group.stream()).unwrap();
-        found.push((tree.span().start(), group.span().end(), message.value()));
+        found.push((place(tree.span().start()), place(group.span().end()), message.value()));
     }
     found
 }
@@ -34,10 +41,7 @@ fn each_problem_lies_on_its_own_tokens() {
     S[t] = S[t] + v * k^T;
     output o = v
 }";
-    let found: Vec<((usize, usize), (usize, usize), String)> = compile_errors(text)
-        .into_iter()
-        .map(|(start, end, message)| ((start.line, start.column), (end.line, end.column), message))
-        .collect();
+    let found = compile_errors(text);
     let expected = [
         ((4, 14), (4, 16), "`.*` does not take a column(value) and a column(key)"),
         ((5, 12), (5, 19), "`nothing` is not declared"),
