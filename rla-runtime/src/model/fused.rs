@@ -58,7 +58,28 @@ fn by_blocks<R: Send>(out: &mut [f32], width: usize, f: impl Fn(&mut [f32], usiz
     if width == 0 {
         return Vec::new();
     }
-    out.par_chunks_mut(BLOCK * width).enumerate().map(|(i, rows)| f(rows, i * BLOCK)).collect()
+    let rows = out.par_chunks_mut(BLOCK * width).enumerate();
+    rows.map(|(i, rows)| {
+        vectorised(
+            #[inline(always)]
+            || f(rows, i * BLOCK),
+        )
+    })
+    .collect()
+}
+
+/// Runs `f` compiled for the best instruction set of this machine. What it calls must be `#[inline(always)]` to share
+/// that. Results do not depend on the instruction set: nothing is contracted or reassociated.
+pub(crate) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+    struct Body<F>(F);
+    impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Body<F> {
+        type Output = R;
+        #[inline(always)]
+        fn call(self) -> R {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Body(f))
 }
 
 #[cfg(test)]

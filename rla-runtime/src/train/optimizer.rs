@@ -1,6 +1,7 @@
 //! AdamW (Loshchilov and Hutter 2019) with global-norm clipping, its state ours to save.
 
 use crate::error::{Error, Result};
+use crate::model::fused::vectorised;
 use crate::model::weights::Parameter;
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, InplaceOp2, Layout, bail};
@@ -156,6 +157,18 @@ struct Update<'a> {
     moments: Mutex<&'a mut Moments>,
 }
 
+impl Update<'_> {
+    #[inline(always)]
+    fn block(&self, m: &mut [f32], v: &mut [f32], p: &mut [f32], g: &[f32]) {
+        for ((m, v), (p, g)) in m.iter_mut().zip(v).zip(p.iter_mut().zip(g)) {
+            let g = g * self.scale;
+            *m = self.beta1 * *m + (1.0 - self.beta1) * g;
+            *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
+            *p = *p * self.keep - self.rate * *m / (v.sqrt() * self.root + self.eps);
+        }
+    }
+}
+
 impl InplaceOp2 for Update<'_> {
     fn name(&self) -> &'static str {
         "adamw"
@@ -171,12 +184,10 @@ impl InplaceOp2 for Update<'_> {
         let parts = first.par_chunks_mut(BLOCK).zip(second.par_chunks_mut(BLOCK));
         let parts = parts.zip(p[p0..p1].par_chunks_mut(BLOCK)).zip(g[g0..g1].par_chunks(BLOCK));
         parts.for_each(|(((m, v), p), g)| {
-            for i in 0..g.len() {
-                let g = g[i] * self.scale;
-                m[i] = self.beta1 * m[i] + (1.0 - self.beta1) * g;
-                v[i] = self.beta2 * v[i] + (1.0 - self.beta2) * g * g;
-                p[i] = p[i] * self.keep - self.rate * m[i] / (v[i].sqrt() * self.root + self.eps);
-            }
+            vectorised(
+                #[inline(always)]
+                || self.block(m, v, p, g),
+            )
         });
         Ok(())
     }

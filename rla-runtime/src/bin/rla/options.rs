@@ -95,21 +95,25 @@ impl From<LayoutOption> for StateLayout {
 
 /// Sets the number of threads of all parallel work; `None`: one a core.
 ///
-/// The dense products read it from the environment, and only there; so the program starts itself again with it.
+/// The dense products read it from the environment, and only there; so the program starts itself again with it. Their
+/// library's second pool, for elementwise work, is left at one thread: while it waits it spins on a core that the
+/// products' and the kernels' pool needs (a training step took 1.6 times the processor time with it).
 #[cfg(feature = "models")]
 pub fn threads(count: Option<usize>) -> Result<(), Error> {
-    const VARIABLE: &str = "RAYON_NUM_THREADS";
-    let Some(count) = count else { return Ok(()) };
-    if count == 0 {
+    if count == Some(0) {
         return Err(Error::argument("--threads", "at least 1", "0"));
     }
-    let wanted = count.to_string();
-    if std::env::var_os(VARIABLE).is_some_and(|set| set == wanted.as_str()) {
+    let pools = [("RAYON_NUM_THREADS", count), ("CANDLE_NUM_THREADS", Some(1))];
+    let wanted = pools.map(|(name, count)| (name, count.map(|n| n.to_string())));
+    let missing = wanted.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let missing: Vec<_> =
+        missing.filter(|(name, value)| std::env::var_os(name).is_none_or(|v| v != value[..])).collect();
+    if missing.is_empty() {
         return Ok(());
     }
     let failed = |e: std::io::Error| Error::unsupported("--threads", e.to_string());
     let mut again = std::process::Command::new(std::env::current_exe().map_err(failed)?);
-    again.args(std::env::args_os().skip(1)).env(VARIABLE, wanted);
+    again.args(std::env::args_os().skip(1)).envs(missing);
     #[cfg(unix)]
     return Err(failed(std::os::unix::process::CommandExt::exec(&mut again)));
     #[cfg(not(unix))]

@@ -1,7 +1,7 @@
 //! Causal depthwise convolution of width 4, SiLU, and L2 normalisation of the query and key heads, in one pass.
 
-use super::math::{sigmoid, silu_slope};
-use super::{floats, sum_partials, tensor, with_floats};
+use super::math::{dot, sigmoid, silu_slope};
+use super::{floats, sum_partials, tensor, vectorised, with_floats};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -30,6 +30,7 @@ pub fn short_conv(x: &Tensor, weight: &Tensor, tail: Option<&Tensor>, heads: usi
 
 impl ShortConv {
     /// The four rows that end at token `t`, oldest first.
+    #[inline(always)]
     fn window<'a>(&'a self, x: &'a [f32], b: usize, t: usize, c: usize) -> [Option<&'a [f32]>; WIDTH] {
         std::array::from_fn(|j| {
             let at = t + j;
@@ -42,6 +43,7 @@ impl ShortConv {
     }
 
     /// The convolution at one token, before SiLU.
+    #[inline(always)]
     fn convolve(&self, x: &[f32], w: &[f32], b: usize, t: usize, out: &mut [f32]) {
         let c = out.len();
         match self.window(x, b, t, c) {
@@ -74,14 +76,10 @@ impl CustomOp2 for ShortConv {
         let mut y = vec![0.0; x.len()];
         let rows = (tokens * c).max(1);
         y.par_chunks_mut(rows).zip(x.par_chunks(rows)).enumerate().for_each(|(b, (y, x))| {
-            for (t, y) in y.chunks_exact_mut(c).enumerate() {
-                self.convolve(x, w, b, t, y);
-                y.iter_mut().for_each(|v| *v *= sigmoid(*v));
-                for head in y[..self.heads * self.size].chunks_exact_mut(self.size.max(1)) {
-                    let inverse = 1.0 / (head.iter().map(|v| v * v).sum::<f32>() + EPS).sqrt();
-                    head.iter_mut().for_each(|v| *v *= inverse);
-                }
-            }
+            vectorised(
+                #[inline(always)]
+                || self.forward(x, w, b, y, c),
+            );
         });
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
@@ -97,7 +95,12 @@ impl CustomOp2 for ShortConv {
                         .par_chunks_mut(rows)
                         .zip(xs.par_chunks(rows).zip(dys.par_chunks(rows)))
                         .enumerate()
-                        .map(|(b, (dx, (x, dy)))| self.backward(x, ws, dy, b, dx, c))
+                        .map(|(b, (dx, (x, dy)))| {
+                            vectorised(
+                                #[inline(always)]
+                                || self.backward(x, ws, dy, b, dx, c),
+                            )
+                        })
                         .collect();
                     let dw = sum_partials(dws, WIDTH * c);
                     Ok((Some(tensor(dx, x.shape())?), Some(tensor(dw, w.shape())?)))
@@ -108,30 +111,49 @@ impl CustomOp2 for ShortConv {
 }
 
 impl ShortConv {
+    /// One sequence: fills `y`.
+    #[inline(always)]
+    fn forward(&self, x: &[f32], w: &[f32], b: usize, y: &mut [f32], c: usize) {
+        for (t, y) in y.chunks_exact_mut(c).enumerate() {
+            self.convolve(x, w, b, t, y);
+            for v in y.iter_mut() {
+                *v *= sigmoid(*v);
+            }
+            for head in y[..self.heads * self.size].chunks_exact_mut(self.size.max(1)) {
+                let inverse = 1.0 / (dot(head, head) + EPS).sqrt();
+                for v in head {
+                    *v *= inverse;
+                }
+            }
+        }
+    }
+
     /// One sequence: fills `dx`, returns the weight's gradient.
+    #[inline(always)]
     fn backward(&self, x: &[f32], w: &[f32], dy: &[f32], b: usize, dx: &mut [f32], c: usize) -> Vec<f32> {
         let mut dw = vec![0.0; WIDTH * c];
         let mut pre = vec![0.0; c];
         let mut grad = vec![0.0; c];
+        let mut silu = vec![0.0; c];
         for (t, dy) in dy.chunks_exact(c).enumerate() {
             self.convolve(x, w, b, t, &mut pre);
             grad.copy_from_slice(dy);
             let normed = self.heads * self.size;
-            for (p, g) in pre[..normed].chunks_exact(self.size.max(1)).zip(grad.chunks_exact_mut(self.size.max(1))) {
-                let (mut square, mut dot) = (0.0, 0.0);
-                for (&p, &g) in p.iter().zip(g.iter()) {
-                    let s = p * sigmoid(p);
-                    square += s * s;
-                    dot += s * g;
-                }
-                let inverse = 1.0 / (square + EPS).sqrt();
-                let along = dot * inverse * inverse * inverse;
-                for (&p, g) in p.iter().zip(g.iter_mut()) {
-                    *g = *g * inverse - p * sigmoid(p) * along;
+            for (p, y) in pre.iter_mut().zip(&mut silu) {
+                let s = sigmoid(*p);
+                *y = *p * s;
+                *p = silu_slope(*p, s);
+            }
+            let heads = silu[..normed].chunks_exact(self.size.max(1));
+            for (y, g) in heads.zip(grad.chunks_exact_mut(self.size.max(1))) {
+                let inverse = 1.0 / (dot(y, y) + EPS).sqrt();
+                let along = dot(y, g) * inverse * inverse * inverse;
+                for (y, g) in y.iter().zip(g) {
+                    *g = *g * inverse - y * along;
                 }
             }
-            for (g, &p) in grad.iter_mut().zip(&pre) {
-                *g *= silu_slope(p, sigmoid(p));
+            for (g, slope) in grad.iter_mut().zip(&pre) {
+                *g *= slope;
             }
             for (j, row) in self.window(x, b, t, c).into_iter().enumerate() {
                 for (d, (x, g)) in dw[j * c..].iter_mut().zip(row.unwrap_or(&[]).iter().zip(&grad)) {

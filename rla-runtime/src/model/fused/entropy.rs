@@ -31,13 +31,18 @@ impl CustomOp1 for CrossEntropy {
         let x = floats(x, lx, self.name())?;
         let (rows, width) = lx.shape().dims2()?;
         let mut losses = vec![0.0; rows];
-        by_blocks(&mut losses, 1, |losses, first| {
-            for (i, loss) in losses.iter_mut().enumerate() {
-                let row = &x[(first + i) * width..][..width];
-                let (top, sum) = normaliser(row);
-                *loss = top + sum.ln() - row[usize::from(self.0[first + i])];
-            }
-        });
+        by_blocks(
+            &mut losses,
+            1,
+            #[inline(always)]
+            |losses, first| {
+                for (i, loss) in losses.iter_mut().enumerate() {
+                    let row = &x[(first + i) * width..][..width];
+                    let (top, sum) = normaliser(row);
+                    *loss = top + sum.ln() - row[usize::from(self.0[first + i])];
+                }
+            },
+        );
         let mean = losses.iter().map(|&l| f64::from(l)).sum::<f64>() / rows.max(1) as f64;
         Ok((CpuStorage::F32(vec![mean as f32]), Shape::from(())))
     }
@@ -47,17 +52,22 @@ impl CustomOp1 for CrossEntropy {
         let scale = dy.to_scalar::<f32>()? / rows.max(1) as f32;
         with_floats(x, self.name(), |xs| {
             let mut dx = vec![0.0; xs.len()];
-            by_blocks(&mut dx, width, |dx, first| {
-                for (i, dx) in dx.chunks_exact_mut(width).enumerate() {
-                    let row = &xs[(first + i) * width..][..width];
-                    let (top, sum) = normaliser(row);
-                    let factor = scale / sum;
-                    for (d, &v) in dx.iter_mut().zip(row) {
-                        *d = exp(v - top) * factor;
+            by_blocks(
+                &mut dx,
+                width,
+                #[inline(always)]
+                |dx, first| {
+                    for (i, dx) in dx.chunks_exact_mut(width).enumerate() {
+                        let row = &xs[(first + i) * width..][..width];
+                        let (top, sum) = normaliser(row);
+                        let factor = scale / sum;
+                        for (d, &v) in dx.iter_mut().zip(row) {
+                            *d = exp(v - top) * factor;
+                        }
+                        dx[usize::from(self.0[first + i])] -= scale;
                     }
-                    dx[usize::from(self.0[first + i])] -= scale;
-                }
-            });
+                },
+            );
             Ok(Some(tensor(dx, x.shape())?))
         })
     }

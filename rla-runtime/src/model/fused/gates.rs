@@ -33,16 +33,21 @@ impl CustomOp3 for Gates {
         let (_, width) = lx.shape().dims2()?;
         let heads = bias.len();
         let mut y = vec![0.0; x.len()];
-        by_blocks(&mut y, width, |y, first| {
-            for (y, x) in y.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
-                for h in 0..heads {
-                    y[h] = -a_log[h].exp() * softplus(x[h] + bias[h]);
+        by_blocks(
+            &mut y,
+            width,
+            #[inline(always)]
+            |y, first| {
+                for (y, x) in y.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
+                    for h in 0..heads {
+                        y[h] = -a_log[h].exp() * softplus(x[h] + bias[h]);
+                    }
+                    for i in heads..width {
+                        y[i] = sigmoid(x[i]);
+                    }
                 }
-                for i in heads..width {
-                    y[i] = sigmoid(x[i]);
-                }
-            }
-        });
+            },
+        );
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
 
@@ -61,23 +66,28 @@ impl CustomOp3 for Gates {
             with_floats(y, self.name(), |ys| {
                 with_floats(dy, self.name(), |dys| {
                     let mut dx = vec![0.0; xs.len()];
-                    let params = by_blocks(&mut dx, width, |dx, first| {
-                        // gradients of a_log, then of dt_bias
-                        let mut sums = vec![0.0; 2 * heads];
-                        for (row, dx) in dx.chunks_exact_mut(width).enumerate() {
-                            let at = (first + row) * width;
-                            let (x, y, dy) = (&xs[at..at + width], &ys[at..at + width], &dys[at..at + width]);
-                            for h in 0..heads {
-                                dx[h] = -dy[h] * a_log[h].exp() * sigmoid(x[h] + bias[h]);
-                                sums[h] += dy[h] * y[h];
-                                sums[heads + h] += dx[h];
+                    let params = by_blocks(
+                        &mut dx,
+                        width,
+                        #[inline(always)]
+                        |dx, first| {
+                            // gradients of a_log, then of dt_bias
+                            let mut sums = vec![0.0; 2 * heads];
+                            for (row, dx) in dx.chunks_exact_mut(width).enumerate() {
+                                let at = (first + row) * width;
+                                let (x, y, dy) = (&xs[at..at + width], &ys[at..at + width], &dys[at..at + width]);
+                                for h in 0..heads {
+                                    dx[h] = -dy[h] * a_log[h].exp() * sigmoid(x[h] + bias[h]);
+                                    sums[h] += dy[h] * y[h];
+                                    sums[heads + h] += dx[h];
+                                }
+                                for i in heads..width {
+                                    dx[i] = dy[i] * y[i] * (1.0 - y[i]);
+                                }
                             }
-                            for i in heads..width {
-                                dx[i] = dy[i] * y[i] * (1.0 - y[i]);
-                            }
-                        }
-                        sums
-                    });
+                            sums
+                        },
+                    );
                     let mut da = sum_partials(params, 2 * heads);
                     let db = da.split_off(heads);
                     Ok((Some(tensor(dx, x.shape())?), Some(tensor(da, heads)?), Some(tensor(db, heads)?)))

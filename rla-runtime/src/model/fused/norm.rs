@@ -1,6 +1,6 @@
 //! RMSNorm of rows, and the same multiplied with a SiLU gate.
 
-use super::math::{sigmoid, silu_slope};
+use super::math::{dot, sigmoid, silu_slope};
 use super::{by_blocks, floats, sum_partials, tensor, with_floats};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
@@ -17,18 +17,22 @@ pub fn gated_norm(x: &Tensor, weight: &Tensor, gate: &Tensor) -> Result<Tensor> 
 }
 
 /// `1 / sqrt(mean(x^2) + eps)` of a row.
+#[inline(always)]
 fn inverse_rms(x: &[f32]) -> f32 {
-    1.0 / (x.iter().map(|v| v * v).sum::<f32>() / x.len() as f32 + EPS).sqrt()
+    1.0 / (dot(x, x) / x.len() as f32 + EPS).sqrt()
 }
 
 /// Gradient of one row: `grad` is the gradient of the normalised row times `w`. Adds to `dw`, writes `dx`.
+#[inline(always)]
 fn norm_row_backward(x: &[f32], w: &[f32], grad: &[f32], dx: &mut [f32], dw: &mut [f32]) {
     let inverse = inverse_rms(x);
-    let dot: f32 = x.iter().zip(w).zip(grad).map(|((x, w), g)| x * w * g).sum();
-    let along = dot * inverse * inverse * inverse / x.len() as f32;
-    for i in 0..x.len() {
-        dw[i] += grad[i] * x[i] * inverse;
-        dx[i] = grad[i] * w[i] * inverse - x[i] * along;
+    for (dx, (w, grad)) in dx.iter_mut().zip(w.iter().zip(grad)) {
+        *dx = grad * w;
+    }
+    let along = dot(x, dx) * inverse * inverse * inverse / x.len() as f32;
+    for ((dx, dw), (x, grad)) in dx.iter_mut().zip(dw).zip(x.iter().zip(grad)) {
+        *dw += grad * x * inverse;
+        *dx = *dx * inverse - x * along;
     }
 }
 
@@ -43,14 +47,19 @@ impl CustomOp2 for RmsNorm {
         let (x, w) = (floats(x, lx, self.name())?, floats(w, lw, self.name())?);
         let width = w.len();
         let mut y = vec![0.0; x.len()];
-        by_blocks(&mut y, width, |y, first| {
-            for (y, x) in y.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
-                let inverse = inverse_rms(x);
-                for (y, (x, w)) in y.iter_mut().zip(x.iter().zip(w)) {
-                    *y = x * inverse * w;
+        by_blocks(
+            &mut y,
+            width,
+            #[inline(always)]
+            |y, first| {
+                for (y, x) in y.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
+                    let inverse = inverse_rms(x);
+                    for (y, (x, w)) in y.iter_mut().zip(x.iter().zip(w)) {
+                        *y = x * inverse * w;
+                    }
                 }
-            }
-        });
+            },
+        );
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
 
@@ -60,15 +69,20 @@ impl CustomOp2 for RmsNorm {
                 with_floats(dy, self.name(), |dys| {
                     let width = ws.len();
                     let mut dx = vec![0.0; xs.len()];
-                    let dws = by_blocks(&mut dx, width, |dx, first| {
-                        let mut dw = vec![0.0; width];
-                        let rows =
-                            xs[first * width..].chunks_exact(width).zip(dys[first * width..].chunks_exact(width));
-                        for (dx, (x, dy)) in dx.chunks_exact_mut(width).zip(rows) {
-                            norm_row_backward(x, ws, dy, dx, &mut dw);
-                        }
-                        dw
-                    });
+                    let dws = by_blocks(
+                        &mut dx,
+                        width,
+                        #[inline(always)]
+                        |dx, first| {
+                            let mut dw = vec![0.0; width];
+                            let rows =
+                                xs[first * width..].chunks_exact(width).zip(dys[first * width..].chunks_exact(width));
+                            for (dx, (x, dy)) in dx.chunks_exact_mut(width).zip(rows) {
+                                norm_row_backward(x, ws, dy, dx, &mut dw);
+                            }
+                            dw
+                        },
+                    );
                     Ok((Some(tensor(dx, x.shape())?), Some(tensor(sum_partials(dws, width), width)?)))
                 })
             })
@@ -96,15 +110,20 @@ impl CustomOp3 for GatedNorm {
         let gate = floats(gate, lg, self.name())?;
         let width = w.len();
         let mut y = vec![0.0; x.len()];
-        by_blocks(&mut y, width, |y, first| {
-            let rows = x[first * width..].chunks_exact(width).zip(gate[first * width..].chunks_exact(width));
-            for (y, (x, gate)) in y.chunks_exact_mut(width).zip(rows) {
-                let inverse = inverse_rms(x);
-                for i in 0..width {
-                    y[i] = x[i] * inverse * w[i] * gate[i] * sigmoid(gate[i]);
+        by_blocks(
+            &mut y,
+            width,
+            #[inline(always)]
+            |y, first| {
+                let rows = x[first * width..].chunks_exact(width).zip(gate[first * width..].chunks_exact(width));
+                for (y, (x, gate)) in y.chunks_exact_mut(width).zip(rows) {
+                    let inverse = inverse_rms(x);
+                    for i in 0..width {
+                        y[i] = x[i] * inverse * w[i] * gate[i] * sigmoid(gate[i]);
+                    }
                 }
-            }
-        });
+            },
+        );
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
 
@@ -121,23 +140,28 @@ impl CustomOp3 for GatedNorm {
         let width = ws.len();
         // the two gradients of a row lie side by side so that one walk writes both
         let mut both = vec![0.0; 2 * xs.len()];
-        let dws = by_blocks(&mut both, 2 * width, |both, first| {
-            let mut dw = vec![0.0; width];
-            let mut inner = vec![0.0; width];
-            for (row, both) in both.chunks_exact_mut(2 * width).enumerate() {
-                let range = (first + row) * width..(first + row + 1) * width;
-                let (x, gate, dy) = (&xs[range.clone()], &gates[range.clone()], &dys[range]);
-                let (dx, dgate) = both.split_at_mut(width);
-                let inverse = inverse_rms(x);
-                for i in 0..width {
-                    let s = sigmoid(gate[i]);
-                    inner[i] = dy[i] * gate[i] * s;
-                    dgate[i] = dy[i] * x[i] * inverse * ws[i] * silu_slope(gate[i], s);
+        let dws = by_blocks(
+            &mut both,
+            2 * width,
+            #[inline(always)]
+            |both, first| {
+                let mut dw = vec![0.0; width];
+                let mut inner = vec![0.0; width];
+                for (row, both) in both.chunks_exact_mut(2 * width).enumerate() {
+                    let range = (first + row) * width..(first + row + 1) * width;
+                    let (x, gate, dy) = (&xs[range.clone()], &gates[range.clone()], &dys[range]);
+                    let (dx, dgate) = both.split_at_mut(width);
+                    let inverse = inverse_rms(x);
+                    for i in 0..width {
+                        let s = sigmoid(gate[i]);
+                        inner[i] = dy[i] * gate[i] * s;
+                        dgate[i] = dy[i] * x[i] * inverse * ws[i] * silu_slope(gate[i], s);
+                    }
+                    norm_row_backward(x, &ws, &inner, dx, &mut dw);
                 }
-                norm_row_backward(x, &ws, &inner, dx, &mut dw);
-            }
-            dw
-        });
+                dw
+            },
+        );
         let both = tensor(both, (xs.len() / width.max(1), 2, width))?;
         let part = |i| both.narrow(1, i, 1)?.contiguous()?.reshape(x.shape());
         Ok((Some(part(0)?), Some(tensor(sum_partials(dws, width), width)?), Some(part(1)?)))

@@ -24,14 +24,19 @@ impl CustomOp1 for SwiGlu {
         let x = floats(x, lx, self.name())?;
         let width = double / 2;
         let mut y = vec![0.0; rows * width];
-        by_blocks(&mut y, width, |y, first| {
-            for (y, x) in y.chunks_exact_mut(width).zip(x[first * double..].chunks_exact(double)) {
-                let (a, b) = x.split_at(width);
-                for i in 0..width {
-                    y[i] = a[i] * sigmoid(a[i]) * b[i];
+        by_blocks(
+            &mut y,
+            width,
+            #[inline(always)]
+            |y, first| {
+                for (y, x) in y.chunks_exact_mut(width).zip(x[first * double..].chunks_exact(double)) {
+                    let (a, b) = x.split_at(width);
+                    for i in 0..width {
+                        y[i] = a[i] * sigmoid(a[i]) * b[i];
+                    }
                 }
-            }
-        });
+            },
+        );
         Ok((CpuStorage::F32(y), Shape::from((rows, width))))
     }
 
@@ -41,17 +46,23 @@ impl CustomOp1 for SwiGlu {
         with_floats(x, self.name(), |xs| {
             with_floats(dy, self.name(), |dys| {
                 let mut dx = vec![0.0; xs.len()];
-                by_blocks(&mut dx, double, |dx, first| {
-                    let rows = xs[first * double..].chunks_exact(double).zip(dys[first * width..].chunks_exact(width));
-                    for (dx, (x, dy)) in dx.chunks_exact_mut(double).zip(rows) {
-                        let ((a, b), (da, db)) = (x.split_at(width), dx.split_at_mut(width));
-                        for i in 0..width {
-                            let s = sigmoid(a[i]);
-                            da[i] = dy[i] * b[i] * silu_slope(a[i], s);
-                            db[i] = dy[i] * a[i] * s;
+                by_blocks(
+                    &mut dx,
+                    double,
+                    #[inline(always)]
+                    |dx, first| {
+                        let rows =
+                            xs[first * double..].chunks_exact(double).zip(dys[first * width..].chunks_exact(width));
+                        for (dx, (x, dy)) in dx.chunks_exact_mut(double).zip(rows) {
+                            let ((a, b), (da, db)) = (x.split_at(width), dx.split_at_mut(width));
+                            for i in 0..width {
+                                let s = sigmoid(a[i]);
+                                da[i] = dy[i] * b[i] * silu_slope(a[i], s);
+                                db[i] = dy[i] * a[i] * s;
+                            }
                         }
-                    }
-                });
+                    },
+                );
                 Ok(Some(tensor(dx, x.shape())?))
             })
         })
