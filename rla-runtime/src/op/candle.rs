@@ -54,13 +54,7 @@ impl Recurrent {
 
     /// A built-in variant on a backend.
     pub fn builtin(variant: &str, backend: Backend, overrides: &[(&str, f64)]) -> Result<Recurrent> {
-        let names = || rla_dsl::BUILTINS.iter().map(|row| row.0).collect::<Vec<_>>().join(", ");
-        let unknown = || Error::argument("variant", format!("one of {}", names()), variant);
-        let text = rla_dsl::builtin(variant).ok_or_else(unknown)?;
-        let parsed = rla_dsl::parse(text).map_err(|problems| Error::Recurrence(problems.render(variant, text)))?;
-        let recurrence = parsed.variants.into_iter().next();
-        let recurrence = recurrence.ok_or_else(|| Error::argument("variant", "a recurrence", variant))?;
-        Ok(Recurrent::new(Operation::new(recurrence, backend)?, overrides))
+        Ok(Recurrent::new(Operation::builtin(variant, backend)?, overrides))
     }
 
     /// The recurrence.
