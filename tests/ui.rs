@@ -55,6 +55,15 @@ fn each_message_has_its_exact_text() {
     assert!(wrong.is_empty(), "{} (RLA_BLESS=1 accepts what was found)", wrong.join("\n"));
 }
 
+#[test]
+fn expressions_nest_128_deep() {
+    let text = |depth: usize| {
+        format!("variant a {{ input v: value; output o = {}v{}; }}", "(".repeat(depth), ")".repeat(depth))
+    };
+    assert!(parse(&text(128)).is_ok());
+    assert_eq!(parse(&text(129)).unwrap_err().iter().next().unwrap().code, "nesting");
+}
+
 /// Messages that need a text too large for a file of its own; below.
 const ELSEWHERE: &[&str] = &["text-too-long", "not-utf8", "too-deep", "too-many"];
 

@@ -78,6 +78,8 @@ struct Draft<'a> {
     first: Vec<usize>,
     names: HashMap<String, (Entity, Span)>,
     dims: HashMap<String, usize>,
+    /// For each side the first node of the syntax tree that stands behind its declaration.
+    dim_from: Vec<usize>,
 }
 
 impl Draft<'_> {

@@ -35,6 +35,7 @@ pub(super) fn check<'a>(variant: &'a ast::Variant, out: &mut Collector) -> Draft
         const_first: Vec::new(),
         first: Vec::new(),
         names: HashMap::new(),
+        dim_from: vec![0; symbol::SIDES.len()],
         dims: symbol::SIDES.iter().enumerate().map(|(i, s)| (s.to_string(), i)).collect(),
     };
     let bodies = declare(&mut draft, out);
@@ -65,10 +66,11 @@ struct Bodies<'a> {
 fn declare<'a>(draft: &mut Draft<'a>, out: &mut Collector) -> Bodies<'a> {
     let mut bodies = Bodies::default();
     let later: HashMap<&'a str, Span> = draft.source.items.iter().flat_map(dims_of).collect();
+    let mut node = 0; // the syntax tree's first node behind the item at hand
     for item in &draft.source.items {
         let docs = || item.docs.clone();
         match &item.kind {
-            ItemKind::Dim(names) => names.iter().for_each(|name| dim(draft, name, out)),
+            ItemKind::Dim(names) => names.iter().for_each(|name| dim(draft, name, node, out)),
             ItemKind::Inputs(kind, groups) => {
                 for group in groups {
                     let side = group.side.as_ref().map(|name| side(draft, name, &later, out));
@@ -94,6 +96,7 @@ fn declare<'a>(draft: &mut Draft<'a>, out: &mut Collector) -> Bodies<'a> {
                 let value = ExprId(0);
                 draft.recurrence.consts.push(Const { name: name.text.clone(), docs: docs(), value, span: name.span });
                 bodies.consts.push(*body);
+                node = body.root + 1;
             }
             ItemKind::State { names, first, second } => {
                 let first = side(draft, first, &later, out);
@@ -126,6 +129,7 @@ fn declare<'a>(draft: &mut Draft<'a>, out: &mut Collector) -> Bodies<'a> {
                 let (name, docs, value) = (name.text.clone(), docs(), ExprId(0));
                 draft.recurrence.statements.push(Statement { kind, name, docs, value, span: item.span });
                 bodies.statements.push((*body, assigned));
+                node = body.root + 1;
             }
         }
     }
@@ -140,7 +144,7 @@ fn dims_of(item: &ast::Item) -> impl Iterator<Item = (&str, Span)> {
     names.iter().map(|name| (name.text.as_str(), name.span))
 }
 
-fn dim(draft: &mut Draft, name: &Name, out: &mut Collector) {
+fn dim(draft: &mut Draft, name: &Name, node: usize, out: &mut Collector) {
     let text = &name.text;
     if symbol::NOT_A_DIM.contains(&text.as_str()) {
         let reason = "a word that starts a type".to_string();
@@ -155,6 +159,7 @@ fn dim(draft: &mut Draft, name: &Name, out: &mut Collector) {
     } else {
         draft.dims.insert(text.clone(), draft.recurrence.sides.len());
         draft.recurrence.sides.push(text.clone());
+        draft.dim_from.push(node);
     }
 }
 
@@ -247,7 +252,7 @@ fn lower(draft: &mut Draft, body: Body, out: &mut Collector) -> ExprId {
     let source = draft.source;
     let base = draft.recurrence.exprs.len();
     let at = |id: usize| ExprId((id - body.first + base) as u32);
-    for node in &source.exprs[body.first..=body.root] {
+    for (index, node) in source.exprs.iter().enumerate().take(body.root + 1).skip(body.first) {
         let kind = if out.is_full() {
             None
         } else {
@@ -258,11 +263,21 @@ fn lower(draft: &mut Draft, body: Body, out: &mut Collector) -> ExprId {
                 ast::ExprKind::Name(name) => resolve(draft, name, node.span, out),
                 ast::ExprKind::Read { name, previous } => resolve_read(draft, name, *previous, node.span, out),
                 ast::ExprKind::Dim(name) => {
-                    let found = draft.dims.get(&name.text).map(|i| ExprKind::Dim(Side(*i as u16)));
-                    if found.is_none() {
-                        side(draft, name, &HashMap::new(), out);
+                    let found = draft.dims.get(&name.text).copied();
+                    match found {
+                        Some(i) if draft.dim_from[i] > index => {
+                            let declared = source.items.iter().flat_map(dims_of).find(|(dim, _)| *dim == name.text);
+                            let place = declared.map_or(name.span, |(_, span)| span);
+                            let message = Message::DimOrder { name: name.text.clone() };
+                            out.report(message, name.span).at("declared here", place);
+                            None
+                        }
+                        Some(i) => Some(ExprKind::Dim(Side(i as u16))),
+                        None => {
+                            side(draft, name, &HashMap::new(), out);
+                            None
+                        }
                     }
-                    found
                 }
                 ast::ExprKind::Negate(a) => Some(ExprKind::Negate(at(*a))),
                 ast::ExprKind::Transpose(a) => Some(ExprKind::Transpose(at(*a))),
