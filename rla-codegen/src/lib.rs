@@ -8,6 +8,7 @@ pub mod abi;
 pub mod canon;
 pub mod data;
 pub mod emit;
+pub mod explain;
 pub mod interpret;
 pub mod kernel;
 pub mod oracle;

@@ -148,7 +148,7 @@ fn movable(input: &Input) -> bool {
 }
 
 /// One input's values.
-fn tensor(input: &Input, plan: &Plan, rng: &mut Rng) -> Vec<f64> {
+pub fn tensor(input: &Input, plan: &Plan, rng: &mut Rng) -> Vec<f64> {
     let dims = &plan.dims;
     let shape = shape::input(input, dims);
     let width = input.side.map_or(1, |side| dims.sizes[side.0 as usize]);

@@ -4,6 +4,7 @@
 //! (arguments checked, a kernel chosen, the call) and `device` (what the machine offers). `case` reads and writes files of
 //! inputs and expected results, `judge` bounds errors. With the feature `models` (default, on candle): `model`, then `train`
 //! and `sample` over it, `checkpoint`.
+pub mod bench;
 pub mod case;
 #[cfg(feature = "models")]
 pub mod checkpoint;

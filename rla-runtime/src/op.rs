@@ -129,7 +129,7 @@ impl Operation {
     pub fn new(recurrence: Recurrence, backend: Backend) -> Result<Operation> {
         let engine = match backend {
             Backend::Oracle => Engine::Interpreter(Arc::new(interpret::Oracle)),
-            Backend::Tile => Engine::Interpreter(Arc::new(interpret::Tile::new(&recurrence, interpret::Tile::CHUNK)?)),
+            Backend::Tile => Engine::Interpreter(Arc::new(interpret::Tile::new(&recurrence, None)?)),
             Backend::Recurrent | Backend::Cpu => {
                 return Err(Error::unsupported(format!("backend {}", backend.name()), "not built yet"));
             }
@@ -144,7 +144,7 @@ impl Operation {
 
     /// The tile programs, interpreted with chunks of `chunk` tokens.
     pub fn tile(recurrence: Recurrence, chunk: usize) -> Result<Operation> {
-        let engine = Engine::Interpreter(Arc::new(interpret::Tile::new(&recurrence, chunk)?));
+        let engine = Engine::Interpreter(Arc::new(interpret::Tile::new(&recurrence, Some(chunk))?));
         Ok(Operation { recurrence: Arc::new(recurrence), backend: Backend::Tile, engine })
     }
 
@@ -270,9 +270,17 @@ impl Operation {
     ) -> Result<()> {
         let (recurrence, rules, layout) = (&*self.recurrence, self.rules(), options.layout);
         self.check(problem, inputs)?;
-        args::states(recurrence, problem, |s| format!("{s}0"), options.initial_states, layout, rules)?;
+        args::states(
+            recurrence,
+            problem,
+            "initial states",
+            |s| format!("{s}0"),
+            options.initial_states,
+            layout,
+            rules,
+        )?;
         args::outputs(recurrence, problem, outputs, rules)?;
-        args::states_mut(recurrence, problem, |s| format!("final {s}"), final_states, layout, rules)?;
+        args::states_mut(recurrence, problem, "final states", |s| format!("final {s}"), final_states, layout, rules)?;
         let mut regions = input_regions(recurrence, inputs);
         regions.extend(state_regions(recurrence, options.initial_states));
         regions.extend(recurrence.outputs.iter().zip(&*outputs).map(|(name, view)| Region::written(name, view)));
@@ -364,9 +372,25 @@ impl Operation {
             return Err(Error::argument("saved", format!("what forward kept for {problem:?}"), found));
         }
         args::output_grads(recurrence, problem, options.output_grads, rules)?;
-        args::states(recurrence, problem, |s| format!("cot.{s}"), options.final_state_grads, layout, rules)?;
+        args::states(
+            recurrence,
+            problem,
+            "final state gradients",
+            |s| format!("cot.{s}"),
+            options.final_state_grads,
+            layout,
+            rules,
+        )?;
         args::input_grads(recurrence, problem, inputs, input_grads, rules)?;
-        args::states_mut(recurrence, problem, |s| format!("grad.{s}0"), initial_state_grads, layout, rules)?;
+        args::states_mut(
+            recurrence,
+            problem,
+            "initial state gradients",
+            |s| format!("grad.{s}0"),
+            initial_state_grads,
+            layout,
+            rules,
+        )?;
         let mut regions = input_regions(recurrence, inputs);
         regions.extend(optional_regions(&recurrence.outputs, options.output_grads));
         regions.extend(state_regions(recurrence, options.final_state_grads));

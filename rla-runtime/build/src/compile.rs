@@ -1,5 +1,6 @@
 //! Text to code by the installed rustc: a library to load at run time, or an object for a build script to link.
 use crate::error::Error;
+use rla_codegen::kernel::fingerprint;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,8 +16,10 @@ const FLAGS: [&str; 7] = [
     "--cap-lints=allow",
 ];
 
-/// What makes a kernel's text a library of its own.
-const LIBRARY_PROLOGUE: &str = "#![no_std]\n#[panic_handler]\nfn panic(_: &core::panic::PanicInfo) -> ! { loop {} }\n";
+/// What makes a kernel's text a library of its own. The personality is never called, since panics abort, but core's own
+/// code names it.
+const LIBRARY_PROLOGUE: &str = "#![no_std]\n#[panic_handler]\nfn panic(_: &core::panic::PanicInfo) -> ! { loop {} }\n\
+    #[unsafe(no_mangle)]\nextern \"C\" fn rust_eh_personality() {}\n";
 /// What makes it an object to link into a Rust program.
 const OBJECT_PROLOGUE: &str = "#![no_std]\n";
 
@@ -120,7 +123,7 @@ fn rustc(source: &Path, output: &Path, kind: Kind) -> Result<(), Error> {
     command.args(FLAGS).arg("--crate-name=rla_kernel").arg("-o").arg(output).arg(source);
     match kind {
         Kind::Library => {
-            command.arg("--crate-type=cdylib");
+            command.args(["--crate-type=cdylib", "-Cstrip=symbols"]);
         }
         Kind::Object { target } => {
             command.args(["--crate-type=lib", "--emit=obj", "-Ccodegen-units=1"]);
@@ -136,17 +139,6 @@ fn rustc(source: &Path, output: &Path, kind: Kind) -> Result<(), Error> {
     let message = String::from_utf8_lossy(&run.stderr);
     let message = message.lines().take(60).collect::<Vec<_>>().join("\n");
     Err(Error::Rustc { source: source.to_path_buf(), message })
-}
-
-/// FNV-1a of 128 bits over the parts and their lengths: names files, and the text beside the code settles the rest.
-pub fn fingerprint(parts: &[&str]) -> u128 {
-    let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    for part in parts {
-        for byte in part.len().to_le_bytes().iter().chain(part.as_bytes()) {
-            hash = (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
-        }
-    }
-    hash
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 use crate::error::{Error, Result};
 use rla_codegen::kernel::Level;
 
+pub mod ceiling;
 pub mod library;
 pub mod memory;
 

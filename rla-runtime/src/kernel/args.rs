@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::{DType, Layout, View, ViewMut};
 use rla_dsl::recurrence::Recurrence;
+use std::collections::HashMap;
 
 /// Largest K and V that a kernel holds.
 pub const MAX_SIZE: usize = 256;
@@ -143,16 +144,17 @@ pub fn constants(recurrence: &Recurrence, values: &[f64]) -> Result<()> {
     }
 }
 
-/// Initial states, or gradients of final states: `suffix` and `prefix` make the name (`S0`, `cot.S`).
+/// Initial states, or gradients of final states: `what` they are together, `names` makes the name of one (`S0`, `cot.S`).
 pub fn states<'a>(
     recurrence: &Recurrence,
     problem: &Problem,
+    what: &str,
     names: impl Fn(&str) -> String,
     states: &[Option<View<'a>>],
     layout: StateLayout,
     rules: Rules,
 ) -> Result<()> {
-    optional_count(&names("states"), recurrence.states.len(), states.len())?;
+    optional_count(what, recurrence.states.len(), states.len())?;
     for (index, view) in states.iter().enumerate() {
         if let Some(view) = view {
             let name = names(&recurrence.states[index].name);
@@ -166,12 +168,13 @@ pub fn states<'a>(
 pub fn states_mut(
     recurrence: &Recurrence,
     problem: &Problem,
+    what: &str,
     names: impl Fn(&str) -> String,
     states: &[Option<ViewMut>],
     layout: StateLayout,
     rules: Rules,
 ) -> Result<()> {
-    optional_count(&names("states"), recurrence.states.len(), states.len())?;
+    optional_count(what, recurrence.states.len(), states.len())?;
     for (index, view) in states.iter().enumerate() {
         if let Some(view) = view {
             let name = names(&recurrence.states[index].name);
@@ -329,6 +332,7 @@ pub fn decode(
         dtype(name, rules.state(view.dtype()), rules.states(), view.dtype())?;
         no_overlap(name, view.layout())?;
     }
+    let mut seen = HashMap::new();
     for (index, &slot) in slots.iter().enumerate() {
         if let Some(held) = size
             && (slot < -1 || slot >= held as i64)
@@ -340,7 +344,7 @@ pub fn decode(
             ));
         }
         if slot >= 0
-            && let Some(first) = slots[..index].iter().position(|&s| s == slot)
+            && let Some(first) = seen.insert(slot, index)
         {
             return Err(Error::argument("slots", "each slot once", format!("{slot} at indices {first} and {index}")));
         }

@@ -35,7 +35,7 @@ impl Interpreter for Oracle {
     }
 }
 
-/// The compiled tile programs, chunk by chunk.
+/// The compiled tile programs, chunk by chunk; outside the class token by token.
 pub struct Tile {
     programs: Programs,
     chunk: usize,
@@ -45,14 +45,17 @@ impl Tile {
     /// Tokens of a chunk where the caller names none.
     pub const CHUNK: usize = 16;
 
-    /// Compiles to tile programs; a recurrence outside the class has none, and the error says why.
-    pub fn new(recurrence: &Recurrence, chunk: usize) -> Result<Tile> {
-        if chunk == 0 {
+    /// Compiles to tile programs. A recurrence outside the class has those of one token; another `chunk` is refused with the
+    /// reason.
+    pub fn new(recurrence: &Recurrence, chunk: Option<usize>) -> Result<Tile> {
+        if chunk == Some(0) {
             return Err(Error::argument("chunk", "at least 1", "0"));
         }
-        let (_, programs) =
-            pipeline::chunk_programs(recurrence).map_err(|outside| outside_class(recurrence, &outside))?;
-        Ok(Tile { programs, chunk })
+        match pipeline::chunk_programs(recurrence) {
+            Ok((_, programs)) => Ok(Tile { programs, chunk: chunk.unwrap_or(Tile::CHUNK) }),
+            Err(outside) if chunk.is_some_and(|chunk| chunk > 1) => Err(outside_class(recurrence, &outside)),
+            Err(_) => Ok(Tile { programs: pipeline::token_programs(recurrence), chunk: 1 }),
+        }
     }
 
     fn with<'a>(&'a self, recurrence: &'a Recurrence, forward: &'a Program) -> TileInterpreter<'a> {
@@ -64,7 +67,11 @@ impl Tile {
 pub fn outside_class(recurrence: &Recurrence, outside: &Outside) -> Error {
     let Span { line, column, .. } = outside.span;
     let place = format!("line {line}, column {}", column + 1);
-    Error::unsupported(format!("the chunk form of `{}`", recurrence.name), format!("{place}: {}", outside.reason))
+    Error::argument(
+        "chunk",
+        "1 for a recurrence outside the class",
+        format!("`{}`, {place}: {}", recurrence.name, outside.reason),
+    )
 }
 
 impl Interpreter for Tile {

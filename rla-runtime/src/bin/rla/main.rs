@@ -5,6 +5,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod bench;
 mod check;
 mod emit;
 mod eval;
@@ -54,6 +55,7 @@ enum Command {
     Train(Box<train::Arguments>),
     #[cfg(feature = "models")]
     Generate(generate::Arguments),
+    Bench(bench::Arguments),
 }
 
 /// Deeply nested recurrences recurse deeply; memory of a stack is taken only as it is used.
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::run(*arguments),
         #[cfg(feature = "models")]
         Command::Generate(arguments) => generate::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
     };
     let thread = std::thread::Builder::new().name("rla".into()).stack_size(STACK_BYTES);
     let result = match thread.spawn(run) {

@@ -2,6 +2,7 @@
 use crate::error::{Error, Result};
 use rla_codegen::abi;
 use rla_codegen::kernel::Level;
+use std::error::Error as _;
 use std::path::Path;
 
 /// A loaded library. Its functions live as long as the program: a library is never closed.
@@ -13,7 +14,8 @@ impl Library {
     pub fn open(path: &Path) -> Result<Library> {
         // SAFETY: the file was made from text that our emitter wrote; it has no initialiser to run.
         let library = unsafe { libloading::Library::new(path) };
-        library.map(Library).map_err(|e| Error::Build(format!("{} cannot be loaded: {e}", path.display())))
+        let reason = |e: libloading::Error| e.source().map_or_else(|| e.to_string(), ToString::to_string);
+        library.map(Library).map_err(|e| Error::Build(format!("{} cannot be loaded: {}", path.display(), reason(e))))
     }
 
     /// The kernels of one level, where the library has them.

@@ -1,0 +1,2 @@
+//! What the compiler understood of a recurrence, in words and numbers.
+pub mod cost;

@@ -1,0 +1,210 @@
+//! `rla bench VARIANT|FILE --backend cpu --shape B,T,H,HV,K,V`: kernels timed beside the machine's ceilings.
+use crate::options::{BackendOption, DTypeOption, LayoutOption, ProductsOption};
+use crate::output::{self, Failure};
+use crate::source;
+use clap::{Args, ValueEnum};
+use rla_dsl::Recurrence;
+use rla_runtime::bench::{self, Bench, Pass, Row};
+use rla_runtime::device::cpu;
+use rla_runtime::ladder::Products;
+use rla_runtime::{DType, Error, Operation, Problem};
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Times a variant's kernels, a row a pass, beside the machine's own rates measured in the same run.
+///
+/// ms is the median, ms_low and ms_high leave out a tenth of the samples on each side. flops counts the products that the
+/// kernel executes, flops_min the least of the chunk form with everything shared (`rla explain` lists its terms; train is
+/// three times forward), bytes what must move: inputs, outputs, gradients, in decode the states. matrix_gflops is the rate of
+/// f32 products of 64x128x128 from the second-level cache (the faster of the gemm crate and our own tile loop), copy_gbs that
+/// of a large copy, bytes read plus written, both on the same threads. of_matrix is flops over ms over matrix_gflops,
+/// of_matrix_min the same with flops_min, of_copy is bytes over ms over copy_gbs.
+///
+/// backward is timed alone, from what forward kept; train is forward that keeps, then backward; decode is one step of B
+/// sequences, which takes the states of N layers in turn.
+#[derive(Args)]
+pub struct Arguments {
+    /// A built-in variant, or a `.rla` file
+    #[arg(value_name = "VARIANT|FILE")]
+    variant: String,
+    /// Which variant of a file of several
+    #[arg(long = "variant", value_name = "NAME")]
+    name: Option<String>,
+    /// What computes
+    #[arg(long, value_enum, default_value = "cpu")]
+    backend: BackendOption,
+    /// Batch, tokens, key heads, value heads, K, V
+    #[arg(long, value_name = "B,T,H,HV,K,V", default_value = "1,2048,16,16,128,128", value_parser = shape)]
+    shape: [usize; 6],
+    /// Size of a declared dim (may be repeated)
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
+    dims: Vec<(String, usize)>,
+    /// Element type of q, k, v and the like
+    #[arg(long, value_enum, default_value = "f32")]
+    dtype: DTypeOption,
+    /// Type of products with 16-bit inputs
+    #[arg(long, value_enum, default_value = "f32")]
+    products: ProductsOption,
+    /// What is timed
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "forward,train")]
+    pass: Vec<PassOption>,
+    /// State pools that decode takes in turn
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    layers: usize,
+    /// Layout of decode's states
+    #[arg(long, value_enum, default_value = "vk")]
+    state_layout: LayoutOption,
+    /// Threads of kernels and ceilings (default: all)
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Seconds to spend, all passes together, at least five samples each
+    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    seconds: f64,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PassOption {
+    Forward,
+    Backward,
+    Train,
+    Decode,
+}
+
+impl From<PassOption> for Pass {
+    fn from(option: PassOption) -> Pass {
+        match option {
+            PassOption::Forward => Pass::Forward,
+            PassOption::Backward => Pass::Backward,
+            PassOption::Train => Pass::Train,
+            PassOption::Decode => Pass::Decode,
+        }
+    }
+}
+
+fn shape(text: &str) -> Result<[usize; 6], String> {
+    let numbers: Result<Vec<usize>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    numbers.ok().and_then(|n| n.try_into().ok()).ok_or_else(|| "expected six numbers, B,T,H,HV,K,V".into())
+}
+
+fn dim(text: &str) -> Result<(String, usize), String> {
+    let (name, size) = text.split_once('=').ok_or("expected NAME=SIZE")?;
+    let size = size.trim().parse().map_err(|_| format!("`{size}` is not a size"))?;
+    Ok((name.trim().to_string(), size))
+}
+
+/// Runs it.
+pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let backend = arguments.backend.backend()?;
+    let (_, recurrence) = source::recurrence(&arguments.variant, arguments.name.as_deref())?;
+    let dtype: DType = arguments.dtype.into();
+    if dtype == DType::F64 {
+        return Err(Error::argument("--dtype", "f32, bf16 or f16", "f64").into());
+    }
+    if Products::from(arguments.products) == Products::Input {
+        return Err(Error::unsupported("--products input", "no kernel computes products in 16 bits yet").into());
+    }
+    if !arguments.seconds.is_finite() || arguments.seconds < 0.0 {
+        return Err(Error::argument("--seconds", "a positive number", arguments.seconds.to_string()).into());
+    }
+    let problem = problem(&arguments, &recurrence)?;
+    let threads = match arguments.threads {
+        Some(0) => return Err(Error::argument("--threads", "at least 1", "0").into()),
+        Some(threads) => threads,
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    bench::set_threads(threads)?;
+    let passes: Vec<Pass> = arguments.pass.iter().map(|&pass| pass.into()).collect();
+    let layout = arguments.state_layout.into();
+    let operation = Operation::new(recurrence, backend)?;
+    let kernel = operation.report().map_or_else(|| "interpreter".to_string(), ToString::to_string);
+    let variant = operation.recurrence().name.clone();
+    let mut bench = Bench::new(operation, problem, dtype, &passes, arguments.layers, layout)?;
+    let budget = Duration::from_secs_f64(arguments.seconds.min(3600.0));
+    let rows = bench::measure(&mut bench, &passes, layout, threads, budget)?;
+
+    let device = cpu::name();
+    if !arguments.json {
+        let shape = arguments.shape.map(|n| n.to_string()).join(",");
+        output::line(&format!("{variant}  {}  {}  {shape}  {threads} thread(s)  {device}", backend.name(), dtype))?;
+        output::line(&kernel)?;
+        output::line(
+            "pass            ms    ms_low   ms_high    GFLOP  least      MB  GFLOP/s   GB/s  of_matrix (least)  of_copy",
+        )?;
+    }
+    for row in rows {
+        if arguments.json {
+            let mut object = json!({
+                "variant": variant, "pass": row.pass.name(), "backend": backend.name(), "device": device,
+                "dtype": dtype.name(), "shape": arguments.shape, "threads": threads, "kernel": kernel,
+            });
+            for (name, size) in &arguments.dims {
+                object["dims"][name] = json!(size);
+            }
+            if row.pass == Pass::Decode {
+                object["layers"] = json!(arguments.layers.max(1));
+            }
+            for (name, value) in numbers(&row) {
+                object[name] = output::number(value);
+            }
+            output::json(&object)?;
+        } else {
+            output::line(&text(&row))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn numbers(row: &Row) -> [(&'static str, f64); 11] {
+    [
+        ("ms", row.ms),
+        ("ms_low", row.ms_low),
+        ("ms_high", row.ms_high),
+        ("flops", row.flops),
+        ("flops_min", row.flops_min),
+        ("bytes", row.bytes),
+        ("matrix_gflops", row.matrix_gflops),
+        ("copy_gbs", row.copy_gbs),
+        ("of_matrix", row.of_matrix()),
+        ("of_matrix_min", row.of_matrix_min()),
+        ("of_copy", row.of_copy()),
+    ]
+}
+
+fn text(row: &Row) -> String {
+    format!(
+        "{:<8} {:>9.4} {:>9.4} {:>9.4} {:>8.3} {:>6.3} {:>7.2} {:>8.1} {:>6.1} {:>10.3} ({:.3}) {:>8.3}",
+        row.pass.name(),
+        row.ms,
+        row.ms_low,
+        row.ms_high,
+        row.flops / 1e9,
+        row.flops_min / 1e9,
+        row.bytes / 1e6,
+        row.matrix_gflops,
+        row.copy_gbs,
+        row.of_matrix(),
+        row.of_matrix_min(),
+        row.of_copy(),
+    )
+}
+
+fn problem(arguments: &Arguments, recurrence: &Recurrence) -> Result<Problem, Error> {
+    let [batch, tokens, key_heads, value_heads, key, value] = arguments.shape;
+    let declared = &recurrence.sides[2..];
+    if let Some((name, _)) = arguments.dims.iter().find(|(name, _)| !declared.contains(name)) {
+        let expected =
+            if declared.is_empty() { "none: the variant declares no dim".into() } else { declared.join(" or ") };
+        return Err(Error::argument("--dim", expected, name));
+    }
+    let mut problem = Problem::new(batch, tokens, key_heads, value_heads, key, value);
+    for side in declared {
+        let given = arguments.dims.iter().rev().find(|(name, _)| name == side);
+        let size = given.ok_or_else(|| Error::argument("--dim", format!("{side}=SIZE"), "none"))?.1;
+        problem.sizes.push(size);
+    }
+    Ok(problem)
+}
