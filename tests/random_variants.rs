@@ -1,34 +1,120 @@
-//! Random variants of the class: 200 from consecutive seeds are accepted by the checker and stay bounded under the oracle.
-//! The tile interpreter's and the kernels' tests use the same variants.
-use rla_codegen::data::Dims;
+//! Random variants of the class, from consecutive seeds and nowhere in the repository as text: the checker accepts them, they
+//! stay bounded under the oracle, and the derived chunk form and its derivative agree with the oracle, chunk length by chunk length.
+use rla_codegen::data::{Cotangents, Dims, Inputs};
+use rla_codegen::interpret::Interpreter;
+use rla_codegen::oracle::kink::OwnBranches;
+use rla_codegen::pipeline::{Programs, programs};
+use rla_dsl::recurrence::Recurrence;
+use rla_runtime::case::Results;
 use rla_runtime::draw::{self, Gates, KINK_DISTANCE, Keys, Plan, Rejection, Rng};
-use rla_tests::{golden, random_variant};
+use rla_runtime::judge::{self, Bounds};
+use rla_tests::{compare, golden, random_variant};
 
-#[test]
-fn two_hundred_variants_are_accepted_and_bounded() {
-    let (mut unbounded, mut stuck, mut moved) = (vec![], vec![], 0);
-    for seed in 0..200 {
-        let text = random_variant::text(seed);
-        let recurrence = golden::parse(&text);
-        let dims = Dims {
-            sizes: vec![6, 5, 4][..recurrence.sides.len()].to_vec(),
-            batch: 1,
-            tokens: 40,
-            key_heads: 1,
-            value_heads: 2,
-        };
-        let plan = Plan { dims, cu_seqlens: None, gates: Gates::Weak, keys: Keys::Independent, initial_states: true };
-        match draw::inputs(&recurrence, &plan, KINK_DISTANCE, &mut Rng::new(seed)) {
-            Ok((_, survey)) => moved += survey.moved,
-            Err(Rejection::Unbounded(size)) => unbounded.push((seed, size)),
-            Err(Rejection::Stuck(site)) => stuck.push((seed, site)),
-            Err(Rejection::Misfit(misfit)) => panic!("seed {seed}: {misfit}\n{text}"),
+/// Seeds of the suite.
+const SEEDS: std::ops::Range<u64> = 0..200;
+/// Of them, how many may have no case of bounded states and free of kinks.
+const MOST_REJECTED: usize = 10;
+
+/// Sizes, gates, keys and packing differ from seed to seed.
+fn plan(recurrence: &Recurrence, rng: &mut Rng) -> Plan {
+    let sizes = (0..recurrence.sides.len()).map(|_| 1 + rng.below(7)).collect();
+    let key_heads = 1 + rng.below(2);
+    let tokens = *rng.pick(&[1, 5, 16, 33, 40]);
+    let packed = rng.chance(0.4);
+    let dims = Dims {
+        sizes,
+        batch: if packed { 1 } else { 1 + rng.below(2) },
+        tokens,
+        key_heads,
+        value_heads: key_heads * (1 + rng.below(2)),
+    };
+    Plan {
+        dims,
+        cu_seqlens: packed.then(|| draw::packing(tokens, 5, rng)),
+        gates: *rng.pick(&[Gates::Weak, Gates::Strong, Gates::Abyss]),
+        keys: *rng.pick(&[Keys::Independent, Keys::Independent, Keys::Repeated, Keys::NearEqual]),
+        initial_states: rng.chance(0.7),
+    }
+}
+
+struct Drawn {
+    recurrence: Recurrence,
+    text: String,
+    inputs: Inputs,
+    cotangents: Cotangents,
+    moved: usize,
+}
+
+fn draw(seed: u64) -> Result<Drawn, Rejection> {
+    let text = random_variant::text(seed);
+    let recurrence = golden::parse(&text);
+    let mut rng = Rng::new(seed);
+    let plan = plan(&recurrence, &mut rng);
+    let (inputs, survey) = draw::inputs(&recurrence, &plan, KINK_DISTANCE, &mut rng)?;
+    let cotangents = draw::cotangents(&recurrence, &inputs, &mut rng);
+    Ok(Drawn { recurrence, text, inputs, cotangents, moved: survey.moved })
+}
+
+/// All seeds that have a case; prints how many had none.
+fn all() -> Vec<(u64, Drawn)> {
+    let (mut drawn, mut rejected, mut moved) = (vec![], vec![], 0);
+    for seed in SEEDS {
+        match draw(seed) {
+            Ok(case) => {
+                moved += case.moved;
+                drawn.push((seed, case));
+            }
+            Err(rejection) => rejected.push((seed, rejection)),
         }
     }
     println!(
-        "200 variants: {moved} tokens moved, {} rejected for their states: {unbounded:?}, {} for a kink: {stuck:?}",
-        unbounded.len(),
-        stuck.len()
+        "{} random variants, {moved} tokens moved from a kink, {} rejected: {rejected:?}",
+        drawn.len(),
+        rejected.len()
     );
-    assert!(unbounded.len() + stuck.len() <= 20, "too few usable draws");
+    assert!(rejected.len() <= MOST_REJECTED, "{rejected:?}");
+    drawn
+}
+
+#[test]
+fn chunk_form_and_its_derivative_agree_with_the_oracle() {
+    let mut failed = String::new();
+    let mut compared = 0;
+    for (seed, Drawn { recurrence, text, inputs, cotangents, .. }) in all() {
+        let programs = match programs(&recurrence) {
+            Ok((_, programs)) => programs,
+            Err(outside) => {
+                failed += &format!("\nseed {seed}: outside the class: {outside:?}\n{text}");
+                continue;
+            }
+        };
+        let reference =
+            judge::oracle(&recurrence, &inputs, Some(&cotangents), &mut OwnBranches).expect("the inputs fit");
+        for (chunk, fill) in [(1, false), (7, true), (16, true), (64, false)] {
+            let got = tile(&recurrence, &programs, &inputs, &cotangents, chunk, fill);
+            let rows = compare::failures(&recurrence, &inputs, &cotangents, &got, &reference, &Bounds::TILE);
+            compared += 1;
+            if !rows.is_empty() {
+                failed += &format!("\nseed {seed}, chunk {chunk}:{rows}\n{text}");
+                break;
+            }
+        }
+    }
+    println!("{compared} runs of tile programs");
+    assert!(failed.is_empty(), "{failed}");
+}
+
+fn tile(
+    recurrence: &Recurrence,
+    programs: &Programs,
+    inputs: &Inputs,
+    cotangents: &Cotangents,
+    chunk: usize,
+    fill: bool,
+) -> Results {
+    let (forward, backward) = (&programs.forward_save, &programs.backward);
+    let run = Interpreter { recurrence, forward, backward, chunk, fill };
+    let (outputs, kept) = run.forward(inputs);
+    let gradients = run.backward(inputs, cotangents, &kept);
+    Results::new(outputs, Some(gradients))
 }
