@@ -1,14 +1,13 @@
 //! Random variants of the class, from consecutive seeds and nowhere in the repository as text: the checker accepts them, they
 //! stay bounded under the oracle, and the derived chunk form and its derivative agree with the oracle, chunk length by chunk length.
 use rla_codegen::data::{Cotangents, Dims, Inputs};
-use rla_codegen::interpret::Interpreter;
 use rla_codegen::oracle::kink::OwnBranches;
-use rla_codegen::pipeline::{Programs, programs};
+use rla_codegen::pipeline::programs;
 use rla_dsl::recurrence::Recurrence;
 use rla_runtime::case::Results;
 use rla_runtime::draw::{self, Gates, KINK_DISTANCE, Keys, Plan, Rejection, Rng};
 use rla_runtime::judge::{self, Bounds};
-use rla_tests::{compare, golden, random_variant};
+use rla_tests::{compare, golden, random_variant, tile};
 
 /// Seeds of the suite.
 const SEEDS: std::ops::Range<u64> = 0..200;
@@ -91,7 +90,7 @@ fn chunk_form_and_its_derivative_agree_with_the_oracle() {
         let reference =
             judge::oracle(&recurrence, &inputs, Some(&cotangents), &mut OwnBranches).expect("the inputs fit");
         for (chunk, fill) in [(1, false), (7, true), (16, true), (64, false)] {
-            let got = tile(&recurrence, &programs, &inputs, &cotangents, chunk, fill);
+            let got = tile::run_programs(&recurrence, &programs, &inputs, &cotangents, chunk, fill);
             let rows = compare::failures(&recurrence, &inputs, &cotangents, &got, &reference, &Bounds::TILE);
             compared += 1;
             if !rows.is_empty() {
@@ -104,17 +103,24 @@ fn chunk_form_and_its_derivative_agree_with_the_oracle() {
     assert!(failed.is_empty(), "{failed}");
 }
 
-fn tile(
-    recurrence: &Recurrence,
-    programs: &Programs,
-    inputs: &Inputs,
-    cotangents: &Cotangents,
-    chunk: usize,
-    fill: bool,
-) -> Results {
-    let (forward, backward) = (&programs.forward_save, &programs.backward);
-    let run = Interpreter { recurrence, forward, backward, chunk, fill };
-    let (outputs, kept) = run.forward(inputs);
-    let gradients = run.backward(inputs, cotangents, &kept);
-    Results::new(outputs, Some(gradients))
+/// The comparison above rejects a result that is wrong in one element of one tensor.
+#[test]
+fn a_wrong_element_is_rejected() {
+    let Drawn { recurrence, inputs, cotangents, .. } = draw(0).expect("the first seed has a case");
+    let reference = judge::oracle(&recurrence, &inputs, Some(&cotangents), &mut OwnBranches).expect("the inputs fit");
+    let good = tile::run(&recurrence, &inputs, &cotangents, 16, true).expect("it is in the class");
+    let rows = |got: &Results| compare::failures(&recurrence, &inputs, &cotangents, got, &reference, &Bounds::TILE);
+    assert_eq!(rows(&good), "");
+    for part in 0..4 {
+        let mut wrong = good.clone();
+        let tensors = match part {
+            0 => &mut wrong.outputs,
+            1 => &mut wrong.states,
+            2 => &mut wrong.input_gradients,
+            _ => &mut wrong.state_gradients,
+        };
+        let tensor = tensors[0].as_mut().expect("it is computed");
+        *tensor.last_mut().expect("it has elements") += 1e-6;
+        assert_ne!(rows(&wrong), "", "part {part}");
+    }
 }

@@ -6,3 +6,4 @@ pub mod golden;
 #[allow(unsafe_code)] // calls generated code
 pub mod kernel;
 pub mod random_variant;
+pub mod tile;
