@@ -1,13 +1,11 @@
 //! Exact cases: small integers throughout, where every order of summation and every type gives the same bits. The tile
 //! interpreter meets the oracle bit for bit, forward and backward; the kernels' tests use the same cases.
 use rla_codegen::data::Dims;
-use rla_codegen::oracle::kink::OwnBranches;
 use rla_codegen::oracle::magnitudes;
 use rla_dsl::recurrence::Recurrence;
 use rla_runtime::draw::exact::{self, MOST_TOKENS};
 use rla_runtime::draw::{self, Gates, Keys, Plan, Rng};
-use rla_runtime::judge;
-use rla_tests::{golden, tile};
+use rla_tests::{compare, golden, tile};
 
 /// Built-in variants whose maps are clamp, relu, sq, abs and the decay's exp.
 const EXACT: [&str; 13] = [
@@ -42,7 +40,7 @@ fn the_tile_programs_meet_the_oracle_bit_for_bit() {
             let plan = plan(&recurrence, tokens, packed, &mut rng);
             let case = exact::case(&recurrence, &plan, &mut rng).expect("the plan fits");
             let (inputs, cotangents) = case.unwrap_or_else(|| panic!("{name}: no exact case of {tokens} tokens"));
-            let expected = judge::oracle(&recurrence, &inputs, Some(&cotangents), &mut OwnBranches).expect("they fit");
+            let expected = compare::oracle(&recurrence, &inputs, &cotangents);
             for chunk in [1, 7, 16, 64] {
                 let got = tile::run(&recurrence, &inputs, &cotangents, chunk, true).expect("it is in the class");
                 assert!(got == expected, "{name}, {tokens} tokens, chunk {chunk}");

@@ -1,13 +1,12 @@
 //! Random variants of the class, from consecutive seeds and nowhere in the repository as text: the checker accepts them, they
 //! stay bounded under the oracle, and the derived chunk form and its derivative agree with the oracle, chunk length by chunk length.
 use rla_codegen::data::{Cotangents, Dims, Inputs};
-use rla_codegen::oracle::kink::OwnBranches;
 use rla_codegen::pipeline::programs;
 use rla_dsl::recurrence::Recurrence;
 use rla_runtime::case::Results;
 use rla_runtime::draw::{self, Gates, KINK_DISTANCE, Keys, Plan, Rejection, Rng};
-use rla_runtime::judge::{self, Bounds};
-use rla_tests::{compare, golden, random_variant, tile};
+use rla_tests::compare::{self, Bounds};
+use rla_tests::{golden, random_variant, tile};
 
 /// Seeds of the suite.
 const SEEDS: std::ops::Range<u64> = 0..200;
@@ -87,8 +86,7 @@ fn chunk_form_and_its_derivative_agree_with_the_oracle() {
                 continue;
             }
         };
-        let reference =
-            judge::oracle(&recurrence, &inputs, Some(&cotangents), &mut OwnBranches).expect("the inputs fit");
+        let reference = compare::oracle(&recurrence, &inputs, &cotangents);
         for (chunk, fill) in [(1, false), (7, true), (16, true), (64, false)] {
             let got = tile::run_programs(&recurrence, &programs, &inputs, &cotangents, chunk, fill);
             let rows = compare::failures(&recurrence, &inputs, &cotangents, &got, &reference, &Bounds::TILE);
@@ -107,7 +105,7 @@ fn chunk_form_and_its_derivative_agree_with_the_oracle() {
 #[test]
 fn a_wrong_element_is_rejected() {
     let Drawn { recurrence, inputs, cotangents, .. } = draw(0).expect("the first seed has a case");
-    let reference = judge::oracle(&recurrence, &inputs, Some(&cotangents), &mut OwnBranches).expect("the inputs fit");
+    let reference = compare::oracle(&recurrence, &inputs, &cotangents);
     let good = tile::run(&recurrence, &inputs, &cotangents, 16, true).expect("it is in the class");
     let rows = |got: &Results| compare::failures(&recurrence, &inputs, &cotangents, got, &reference, &Bounds::TILE);
     assert_eq!(rows(&good), "");

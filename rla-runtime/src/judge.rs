@@ -5,9 +5,9 @@
 //! slice is not taken below the tensor's root mean square over that slice; `floor = 0.01 sqrt(n) rms`, n the number of
 //! elements judged, rms that of the quantities the result is made of ([`rms_of_values`], [`rms_of_cotangents`]); D is how far
 //! the reference itself moves when its inputs are rounded otherwise, asked for only where the first term fails.
-mod ladder;
+mod bounds;
 
-pub use ladder::{Bounds, Row, compare, oracle, perturbed};
+pub use bounds::Bounds;
 
 use rla_codegen::data::{Cotangents, Inputs};
 use rla_dsl::recurrence::{Recurrence, Side};
