@@ -8,9 +8,10 @@ use rla_runtime::draw::{self, Gates, Keys, Plan, Rng};
 use rla_tests::{compare, golden, tile};
 
 /// Built-in variants whose maps are clamp, relu, sq, abs and the decay's exp.
-const EXACT: [&str; 13] = [
+const EXACT: [&str; 14] = [
     "linear_attention",
     "simple_gla",
+    "retnet",
     "gla",
     "rwkv6",
     "rwkv7",

@@ -1,7 +1,7 @@
 //! Random variants of the class, from consecutive seeds and nowhere in the repository as text: the checker accepts them, they
 //! stay bounded under the oracle, and the derived chunk form and its derivative agree with the oracle, chunk length by chunk length.
 use rla_codegen::data::{Cotangents, Dims, Inputs};
-use rla_codegen::pipeline::programs;
+use rla_codegen::pipeline::{chunk_programs, token_programs};
 use rla_dsl::recurrence::Recurrence;
 use rla_runtime::case::Results;
 use rla_runtime::draw::{self, Gates, KINK_DISTANCE, Keys, Plan, Rejection, Rng};
@@ -79,7 +79,7 @@ fn chunk_form_and_its_derivative_agree_with_the_oracle() {
     let mut failed = String::new();
     let mut compared = 0;
     for (seed, Drawn { recurrence, text, inputs, cotangents, .. }) in all() {
-        let programs = match programs(&recurrence) {
+        let programs = match chunk_programs(&recurrence) {
             Ok((_, programs)) => programs,
             Err(outside) => {
                 failed += &format!("\nseed {seed}: outside the class: {outside:?}\n{text}");
@@ -87,8 +87,10 @@ fn chunk_form_and_its_derivative_agree_with_the_oracle() {
             }
         };
         let reference = compare::oracle(&recurrence, &inputs, &cotangents);
-        for (chunk, fill) in [(1, false), (7, true), (16, true), (64, false)] {
-            let got = tile::run_programs(&recurrence, &programs, &inputs, &cotangents, chunk, fill);
+        let token = token_programs(&recurrence);
+        let chunks = [(1, false), (7, true), (16, true), (64, false)].map(|(chunk, fill)| (&programs, chunk, fill));
+        for (programs, chunk, fill) in chunks.into_iter().chain([(&token, 1, false)]) {
+            let got = tile::run_programs(&recurrence, programs, &inputs, &cotangents, chunk, fill);
             let rows = compare::failures(&recurrence, &inputs, &cotangents, &got, &reference, &Bounds::TILE);
             compared += 1;
             if !rows.is_empty() {

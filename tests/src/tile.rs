@@ -2,7 +2,7 @@
 use rla_codegen::canon::Outside;
 use rla_codegen::data::{Cotangents, Inputs};
 use rla_codegen::interpret::Interpreter;
-use rla_codegen::pipeline::{Programs, programs};
+use rla_codegen::pipeline::{Programs, chunk_programs};
 use rla_dsl::recurrence::Recurrence;
 use rla_runtime::case::Results;
 
@@ -14,7 +14,7 @@ pub fn run(
     chunk: usize,
     fill: bool,
 ) -> Result<Results, Outside> {
-    let (_, programs) = programs(recurrence)?;
+    let (_, programs) = chunk_programs(recurrence)?;
     Ok(run_programs(recurrence, &programs, inputs, cotangents, chunk, fill))
 }
 

@@ -44,9 +44,10 @@ fn draw(recurrence: &Recurrence, plan: &super::Plan, keys: &[bool], most: i64, r
         let width = decl.side.map_or(1, |side| dims.sizes[side.0 as usize]);
         let mut data = vec![0.0; shape::input(decl, dims).iter().product()];
         for row in data.chunks_exact_mut(width) {
-            if key {
+            // a key of a small range stands for a small change of the state: left out of most tokens, it stays one
+            if key && (whole(decl) || rng.chance(0.125)) {
                 row[rng.below(width)] = *rng.pick(&[1.0, -1.0]);
-            } else {
+            } else if !key {
                 row.iter_mut().for_each(|x| *x = element(decl, most, rng));
             }
         }
@@ -68,10 +69,17 @@ fn draw(recurrence: &Recurrence, plan: &super::Plan, keys: &[bool], most: i64, r
     (inputs, cotangents)
 }
 
+/// Whether the domain reaches 1.
+fn whole(decl: &Input) -> bool {
+    !matches!(decl.domain, Domain::Range(_, high) if high < 1.0)
+}
+
 fn element(decl: &Input, most: i64, rng: &mut Rng) -> f64 {
     match (decl.domain, decl.kind) {
         (Domain::Range(f64::NEG_INFINITY, 0.0), InputKind::Input) if rng.below(16) == 0 => f64::NEG_INFINITY,
         (Domain::Range(f64::NEG_INFINITY, 0.0), _) => 0.0,
+        // a decay that is a parameter stands in linear space, where 0 is 1e-20
+        (Domain::Range(_, high), InputKind::Param) => high.min(1.0).floor(),
         (Domain::Range(low, high), _) => {
             let (low, high) = (low.max(-1.0).ceil() as i64, high.min(1.0).floor() as i64);
             if low <= high { rng.integer(low, high) as f64 } else { low as f64 }

@@ -53,6 +53,11 @@ impl Ingredients {
         if self.rng.chance(0.4) {
             kept = format!("{} .* ({kept})", self.vector_decay(cols));
         }
+        if self.rng.chance(0.3) {
+            // the delta rule of a vector: what it predicts along a unit vector is replaced
+            let (unit, gate, target) = (self.unit(cols), self.gate(), self.gate());
+            return format!("{kept} + {gate} * ({target} - dot({kept}, {unit})) * {unit}");
+        }
         let mut terms = kept;
         for _ in 0..1 + self.rng.below(2) {
             let gate = self.any_gate(earlier);
