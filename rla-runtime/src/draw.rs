@@ -120,7 +120,7 @@ pub fn keep_from_kinks(
     rng: &mut Rng,
 ) -> Result<Survey, Rejection> {
     let dims = inputs.dims.clone();
-    let values: Vec<usize> = (0..recurrence.inputs.len()).filter(|&i| movable(&recurrence.inputs[i])).collect();
+    let values: Vec<usize> = (0..recurrence.inputs.len()).filter(|&i| movable(&recurrence.inputs[i], &dims)).collect();
     let mut shift = |tensors: &mut [Vec<f64>], site: Site| {
         for &i in &values {
             let width = dims.sizes[recurrence.inputs[i].side.map_or(0, |side| side.0 as usize)];
@@ -141,9 +141,10 @@ pub fn keep_from_kinks(
     }
 }
 
-/// A value input, or another vector of its own head, without a domain to leave.
-fn movable(input: &Input) -> bool {
-    let own_head = input.kind == InputKind::Input && !input.per_key_head();
+/// A value input, or another vector that no other head reads, without a domain to leave.
+fn movable(input: &Input, dims: &Dims) -> bool {
+    let shared = input.per_key_head() && dims.key_heads != dims.value_heads;
+    let own_head = input.kind == InputKind::Input && !shared;
     own_head && input.side.is_some() && !input.gate && input.domain == Domain::Any
 }
 
