@@ -1,9 +1,16 @@
 //! The language as a whole: its texts print and read back, any text gets an answer, places are the text's own.
 
+#[path = "language/hostile.rs"]
+mod hostile;
+#[path = "language/random.rs"]
+mod random;
+
 use proc_macro2::TokenStream;
 use proptest::prelude::*;
 use rla_dsl::recurrence::{ExprKind, Recurrence, Span};
 use rla_dsl::{BUILTINS, Diagnostics, parse, parse_bytes, parse_tokens, print};
+
+use random::{FUNCTIONS, Tape};
 
 /// The recurrence with all places forgotten.
 fn placeless(recurrence: &Recurrence) -> Recurrence {
@@ -76,132 +83,6 @@ fn canonical_text_has_the_parentheses_it_needs() {
     // `(q^T)^T` is the one pair that is not needed
     assert_eq!(print(&parsed.variants[0]), text.replace("(q^T)^T", "q^T^T"));
 }
-
-/// Takes decisions from a list of bytes, so that a failing text shrinks; all zeros give the simplest text.
-struct Tape<'a>(std::slice::Iter<'a, u8>);
-
-impl Tape<'_> {
-    fn pick(&mut self, n: usize) -> usize {
-        self.0.next().map_or(0, |b| *b as usize % n)
-    }
-
-    fn of<'s>(&mut self, list: &[&'s str]) -> &'s str {
-        list[self.pick(list.len())]
-    }
-
-    /// Perhaps in parentheses that are not needed.
-    fn dressed(&mut self, text: String) -> String {
-        if self.pick(8) == 7 { format!("({text})") } else { text }
-    }
-
-    fn scalar(&mut self, depth: usize) -> String {
-        let atoms = ["beta", "g", "c", "2", "0.5", "1e-6", "dim(key)", "3."];
-        if depth == 0 {
-            return self.of(&atoms).to_string();
-        }
-        let d = depth - 1;
-        let text = match self.pick(8) {
-            0 => return self.of(&atoms).to_string(),
-            1 => format!("({} {} {})", self.scalar(d), self.of(&["+", "-", "*", "/", ".*"]), self.scalar(d)),
-            2 => format!("-{}", self.scalar(0)),
-            3 => format!("{}({})", self.of(FUNCTIONS), self.scalar(d)),
-            4 => format!("dot({}, {})", self.column("key", d), self.column("key", d)),
-            5 => format!("({} * {})", self.row("value", d), self.column("value", d)),
-            6 => format!("sum({})", self.column("slot", d)),
-            _ => format!("clamp({}, -c, {})", self.scalar(d), self.of(&["1", "2 * c", "dim(slot)"])),
-        };
-        self.dressed(text)
-    }
-
-    fn column(&mut self, side: &str, depth: usize) -> String {
-        let atoms: &[&str] = match side {
-            "key" => &["k", "q", "u", "z[t-1]"],
-            "value" => &["v", "h"],
-            _ => &["s"],
-        };
-        if depth == 0 {
-            return self.of(atoms).to_string();
-        }
-        let d = depth - 1;
-        let text = match self.pick(9) {
-            0 => return self.of(atoms).to_string(),
-            1 => format!("({} {} {})", self.column(side, d), self.of(&["+", "-", ".*", "/"]), self.column(side, d)),
-            2 => format!("({} {} {})", self.column(side, d), self.of(&["+", "-", ".*", "/", "*"]), self.scalar(d)),
-            3 => format!("({} {} {})", self.scalar(d), self.of(&["+", "-", ".*", "/", "*"]), self.column(side, d)),
-            4 => format!("{}({})", self.of(FUNCTIONS), self.column(side, d)),
-            5 => format!("softmax({})", self.column(side, d)),
-            6 => format!("l2norm({}, {})", self.column(side, d), self.of(&["1e-6", "c"])),
-            7 => format!("({})^T", self.row(side, d)),
-            _ => {
-                let other = self.of(&["key", "value"]);
-                format!("({} * {})", self.matrix(side, other, d), self.column(other, 0))
-            }
-        };
-        self.dressed(text)
-    }
-
-    fn row(&mut self, side: &str, depth: usize) -> String {
-        let text = self.column(side, depth);
-        format!("({text})^T")
-    }
-
-    fn matrix(&mut self, rows: &str, cols: &str, depth: usize) -> String {
-        let d = depth.saturating_sub(1);
-        let simple = match (rows, cols) {
-            ("value", "key") => "S[t-1]".to_string(),
-            ("key", "value") => "S[t-1]^T".to_string(),
-            ("slot", "key") => "Z[t-1]".to_string(),
-            _ => format!("({} * {})", self.column(rows, d), self.row(cols, d)),
-        };
-        if depth == 0 {
-            return simple;
-        }
-        match self.pick(6) {
-            0 => simple,
-            1 => format!("({} * {})", self.column(rows, d), self.row(cols, d)),
-            2 => format!("({} {} {})", simple, self.of(&["+", "-"]), self.matrix(rows, cols, d)),
-            3 => format!("({} * (I - {}))", simple, self.matrix(cols, cols, d)),
-            4 => format!("(diag({}) * {} / {})", self.column(rows, d), simple, self.scalar(0)),
-            _ => format!("({} * {} * (2 * I + I))", self.scalar(0), simple),
-        }
-    }
-
-    fn docs(&mut self, indent: &str) -> String {
-        match self.pick(4) {
-            3 => format!("{indent}/// A line.\n{indent}///   another, `with` {{marks}}\n"),
-            2 => format!("{indent}///\n{indent}/** block */\n"),
-            _ => String::new(),
-        }
-    }
-
-    fn variant(&mut self) -> String {
-        let mut text = self.docs("");
-        text += self.of(&["", "pub "]);
-        text += "variant any {\n    dim slot;\n";
-        text += &self.docs("    ");
-        text += "    input q, k: key unit, v: value, s: slot;\n    input g: scalar in -inf..0, beta: scalar in 0..1;\n";
-        text += &self.docs("    ");
-        text += "    param u: key;\n    input h: gate value in -1.5..2e-3;\n    const c = 2 / sqrt(dim(key));\n";
-        text += "    state S: value x key;\n    state z: key;\n    state Z: slot x key;\n";
-        for i in 0..self.pick(3) {
-            text += &self.docs("    ");
-            text += &match self.pick(3) {
-                0 => format!("    let a{i} = {};\n", self.scalar(3)),
-                1 => format!("    let a{i} = {};\n", self.matrix("value", "key", 3)),
-                _ => format!("    let a{i} = {};\n", self.column("value", 3)),
-            };
-        }
-        text += &format!("    S[t] = {};\n", self.matrix("value", "key", 3));
-        text += &format!("    z[t] = {};\n", self.column("key", 3));
-        text += &format!("    Z[t] = {};\n", self.matrix("slot", "key", 3));
-        text += &format!("    output o = {};\n", self.column("value", 4));
-        text += &format!("    output p = {};\n}}\n", self.scalar(4));
-        text
-    }
-}
-
-const FUNCTIONS: &[&str] =
-    &["exp", "log", "sqrt", "rsqrt", "sigmoid", "logsigmoid", "tanh", "silu", "softplus", "relu", "abs", "sq"];
 
 /// Words for texts that mean nothing.
 const SOUP: &[&str] = &[
@@ -346,108 +227,9 @@ proptest! {
     }
 }
 
-/// Texts of 64 KiB made to hurt: deep, long, wide, repetitive.
 #[test]
 fn hostile_texts_get_an_answer() {
-    let filled = |head: &str, unit: &str, tail: &str| {
-        let n = (64 * 1024 - head.len() - tail.len()) / unit.len();
-        format!("{head}{}{tail}", unit.repeat(n))
-    };
-    let open = "variant a { input v: value; output o = ";
-    let mut texts = vec![String::new()];
-    for unit in [
-        "(",
-        ")",
-        "[",
-        "{",
-        "-",
-        "+",
-        "v+",
-        "v.*",
-        "v*",
-        "v ",
-        "^T",
-        "exp(",
-        "v^T*",
-        "S[t]",
-        "S[t-1]+",
-        "1",
-        "1 ",
-        ".",
-        "..",
-        "#",
-        "#![doc]",
-        "///\n",
-        "/*",
-        "*/",
-        "\"",
-        "'",
-        "r#",
-        "\\",
-        "\u{0}",
-        "\u{3b2} ",
-        "I*",
-        "I+",
-        "v,",
-        ";",
-        "}",
-        "t ",
-        "0x",
-        "1e",
-        "clamp(v,",
-        "- -",
-        "let a = v;",
-        "(v)",
-        "x x ",
-        "\n",
-        "\r\n",
-        "r\"",
-        "r#\"",
-        "b'",
-        "//",
-        "//!\n",
-        "/**/",
-    ] {
-        texts.push(filled("", unit, ""));
-        texts.push(filled(open, unit, "; }"));
-        texts.push(filled("variant a { ", unit, " }"));
-    }
-    for (unit, close) in
-        [("(", ")"), ("exp(", ")"), ("[", "]"), ("{", "}"), ("clamp(v, 1, ", ")"), ("(-", ")"), ("sum(1+", ")")]
-    {
-        let n = (64 * 1024 - open.len() - 5) / (unit.len() + close.len());
-        texts.push(format!("{open}{}v{}; }}", unit.repeat(n), close.repeat(n)));
-        texts.push(format!("{}{}", unit.repeat(n), close.repeat(n)));
-    }
-    let numbered = |item: &dyn Fn(usize) -> String| {
-        let mut text = "variant a { input v: value; state S: value; ".to_string();
-        for i in 0.. {
-            let next = item(i);
-            if text.len() + next.len() > 64 * 1024 - 40 {
-                break;
-            }
-            text += &next;
-        }
-        text + " output o = v; }"
-    };
-    texts.extend([
-        numbered(&|i| format!("let a{i} = v;")),
-        numbered(&|i| format!("let a{i} = a{};", i + 1)),
-        numbered(&|i| format!("let a{i} = S[t];")),
-        numbered(&|i| format!("const c{i} = {i};")),
-        numbered(&|i| if i == 0 { "const c0 = 1;".into() } else { format!("const c{i} = c{};", i - 1) }),
-        numbered(&|i| format!("state S{i}: value x key;")),
-        numbered(&|i| format!("dim d{i};")),
-        numbered(&|_| "dim d;".to_string()),
-        numbered(&|i| format!("input x{i}: key;")),
-        numbered(&|i| format!("let b{i} = v * v;")),
-        numbered(&|i| format!("let b{i} = unknown{i};")),
-        numbered(&|_| "S[t] = v;".to_string()),
-        numbered(&|_| "output v = v;".to_string()),
-        numbered(&|i| format!("let b{i} = clamp(v, {i}, 1);")),
-        numbered(&|i| format!("let b{i} = sqrt(v);")),
-    ]);
-    for text in texts {
+    for text in hostile::texts() {
         let start: String = text.chars().take(60).collect();
         sound(&text).unwrap_or_else(|e| panic!("{start} ...: {e}"));
     }

@@ -1,7 +1,7 @@
 //! `rla_variant!`: a linear-attention recurrence as a Rust item.
 //!
-//! A thin shell: the grammar and all checks are `rla-dsl`'s, the same as for `.rla` files. [`problems`] puts its diagnostics
-//! on the user's tokens, [`expand`] writes the items.
+//! A thin shell: the grammar and all checks are `rla-dsl`'s, the same as for `.rla` files. `problems` puts its diagnostics
+//! on the user's tokens, `expand` writes the items.
 #![forbid(unsafe_code)]
 
 mod expand;
