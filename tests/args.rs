@@ -158,8 +158,18 @@ fn outputs_that_do_not_fit_or_overlap() {
     let shape = [2, TOKENS, 4, VALUE];
     let mut data = vec![0.0f32; 240];
     into(ViewMut::new(&mut data, &shape).unwrap()).unwrap();
-    refused(into(ViewMut::strided(&mut data, &shape, &[120, 24, 0, 1]).unwrap()), "o", "do not overlap", "[120, 24, 0, 1]");
-    refused(into(ViewMut::strided(&mut data, &shape, &[120, 24, 5, 1]).unwrap()), "o", "do not overlap", "[120, 24, 5, 1]");
+    refused(
+        into(ViewMut::strided(&mut data, &shape, &[120, 24, 0, 1]).unwrap()),
+        "o",
+        "do not overlap",
+        "[120, 24, 0, 1]",
+    );
+    refused(
+        into(ViewMut::strided(&mut data, &shape, &[120, 24, 5, 1]).unwrap()),
+        "o",
+        "do not overlap",
+        "[120, 24, 5, 1]",
+    );
     refused(into(ViewMut::new(&mut data, &[2, TOKENS, 24, 1]).unwrap()), "o", "[2, 5, 4, 6]", "[2, 5, 24, 1]");
     let mut integers = vec![0i32; 240];
     refused(into(ViewMut::new(&mut integers, &shape).unwrap()), "o", "f32, bf16, f16", "i32");

@@ -34,7 +34,8 @@ fn case(dims: Dims, cu_seqlens: Option<Vec<i64>>, seed: u64) -> Case {
 #[test]
 fn every_layout_of_heads_sequences_types_and_states_arrives() {
     let operation = hand_written();
-    let dims = |batch, tokens, key_heads, value_heads| Dims { sizes: vec![5, 3], batch, tokens, key_heads, value_heads };
+    let dims =
+        |batch, tokens, key_heads, value_heads| Dims { sizes: vec![5, 3], batch, tokens, key_heads, value_heads };
     let cases = [
         case(dims(2, 7, 3, 3), None, 1),
         case(dims(2, 7, 2, 6), None, 2),

@@ -4,7 +4,7 @@ use rla_dsl::recurrence::{Recurrence, Statement, StatementKind};
 
 use crate::canon::{self, Canonical, Outside};
 use crate::emit;
-use crate::kernel::{CpuKernel, Level};
+use crate::kernel::{CpuKernel, Form, Level, symbol};
 use crate::pass;
 use crate::schedule::Schedule;
 use crate::tile::Program;
@@ -63,6 +63,37 @@ pub enum KernelError {
     Outside(Box<Outside>),
     /// The emitter refused.
     Emit(emit::cpu::Error),
+}
+
+impl std::fmt::Display for KernelError {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            KernelError::Outside(outside) => {
+                let (line, column) = (outside.span.line, outside.span.column + 1);
+                write!(f, "outside the class, line {line}, column {column}: {}", outside.reason)
+            }
+            KernelError::Emit(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for KernelError {}
+
+/// The kernels of a recurrence in a form, under the name that its text gives it.
+///
+/// # Errors
+/// A recurrence outside the class in chunk form; an illegal schedule.
+pub fn cpu_kernel(
+    recurrence: &Recurrence,
+    form: Form,
+    schedule: &Schedule,
+    levels: &[Level],
+) -> Result<CpuKernel, KernelError> {
+    let symbol = symbol(recurrence, form);
+    match form {
+        Form::Chunk => cpu(recurrence, schedule, &symbol, levels),
+        Form::Token => cpu_recurrent(recurrence, &symbol, levels),
+    }
 }
 
 /// The chunk-parallel CPU kernels of a recurrence.

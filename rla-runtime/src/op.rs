@@ -5,9 +5,10 @@
 //! declarations. Each call exists twice: one that makes its results, one (`_into`) that writes memory of the caller.
 use crate::error::{Error, Result};
 use crate::kernel::args::{self, Region, Rules};
-use crate::kernel::dispatch::Kernel;
+use crate::kernel::dispatch::{self, Kernel};
 use crate::kernel::launch;
 use crate::tensor::{DType, Tensor, View, ViewMut};
+use rla_codegen::canon::canonicalize;
 use rla_codegen::data::Cotangents;
 use rla_codegen::kernel::{CpuKernel, Form};
 use rla_dsl::recurrence::{InputKind, Recurrence, Side};
@@ -32,7 +33,7 @@ pub enum Backend {
     Tile,
     /// The generated token-by-token kernel.
     Recurrent,
-    /// The generated chunk-parallel kernel.
+    /// The generated chunk-parallel kernel; for a recurrence outside the class the token-by-token one, and the report says so.
     Cpu,
 }
 
@@ -130,8 +131,10 @@ impl Operation {
         let engine = match backend {
             Backend::Oracle => Engine::Interpreter(Arc::new(interpret::Oracle)),
             Backend::Tile => Engine::Interpreter(Arc::new(interpret::Tile::new(&recurrence, None)?)),
-            Backend::Recurrent | Backend::Cpu => {
-                return Err(Error::unsupported(format!("backend {}", backend.name()), "not built yet"));
+            Backend::Recurrent => Engine::Kernel(dispatch::find(&recurrence, Form::Token)?),
+            Backend::Cpu => {
+                let form = if canonicalize(&recurrence).is_ok() { Form::Chunk } else { Form::Token };
+                Engine::Kernel(dispatch::find(&recurrence, form)?)
             }
         };
         Ok(Operation { recurrence: Arc::new(recurrence), backend, engine })
@@ -146,6 +149,17 @@ impl Operation {
     pub fn tile(recurrence: Recurrence, chunk: usize) -> Result<Operation> {
         let engine = Engine::Interpreter(Arc::new(interpret::Tile::new(&recurrence, Some(chunk))?));
         Ok(Operation { recurrence: Arc::new(recurrence), backend: Backend::Tile, engine })
+    }
+
+    /// The chunk-parallel kernel with chunks of `chunk` tokens in every pass, compiled by rustc where that is not what the
+    /// table says. A chunk that no schedule holds is refused.
+    pub fn cpu_with_chunk(recurrence: Recurrence, chunk: usize) -> Result<Operation> {
+        let kernel = dispatch::with_chunk(&recurrence, chunk)?;
+        Ok(Operation {
+            recurrence: Arc::new(recurrence),
+            backend: Backend::Cpu,
+            engine: Engine::Kernel(Arc::new(kernel)),
+        })
     }
 
     /// A kernel text of one's own choice: another configuration, or one under test.

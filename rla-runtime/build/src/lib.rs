@@ -1,10 +1,13 @@
 //! Generated kernels to code: from build scripts, and for variants that come at run time.
 //!
-
+//! A crate that defines variants of its own has one line in its build script: [`kernels`].
 #![forbid(unsafe_code)]
 
 pub mod compile;
 pub mod error;
 pub mod find;
+pub mod script;
+pub mod table;
 
 pub use error::Error;
+pub use script::{builtin, builtin_names, kernels};

@@ -3,9 +3,15 @@ use crate::device::cpu;
 use crate::device::cpu::library::Library;
 use crate::error::{Error, Result};
 use rla_build::compile::Cache;
-use rla_codegen::abi;
-use rla_codegen::kernel::{CpuKernel, Form, Level};
+use rla_build::table::Table;
+use rla_codegen::canon::canonicalize;
+use rla_codegen::kernel::{CpuKernel, Form, Level, symbol};
+use rla_codegen::schedule::Schedule;
+use rla_codegen::{abi, pipeline};
+use rla_dsl::Recurrence;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A kernel that can be called.
 pub struct Kernel {
@@ -42,7 +48,79 @@ impl fmt::Display for Report {
     }
 }
 
+/// Kernels that this process has chosen already: choosing may compile.
+static CHOSEN: Mutex<BTreeMap<(String, &'static str), Arc<Kernel>>> = Mutex::new(BTreeMap::new());
+
+/// The kernel of a recurrence in a form: what was compiled in, for the best level that this machine has; else what rustc
+/// makes of the generated text, now or in an earlier run.
+pub fn find(recurrence: &Recurrence, form: Form) -> Result<Arc<Kernel>> {
+    let wanted = cpu::levels()?;
+    let Some(&level) = wanted.first() else {
+        return Err(Error::unsupported("kernels", "this machine has no instruction set that kernels are made for"));
+    };
+    let symbol = symbol(recurrence, form);
+    let key = (symbol.clone(), level.name());
+    let mut chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(kernel) = chosen.get(&key) {
+        return Ok(kernel.clone());
+    }
+    let kernel = match rla_kernels::lookup(&symbol) {
+        Some(built_in) => Kernel::built_in(&recurrence.name, built_in, &wanted)?,
+        None => Kernel::from_text(&recurrence.name, form, &text(recurrence, form, &shipped(recurrence)?, &[level])?)?,
+    };
+    let kernel = Arc::new(kernel);
+    chosen.insert(key, kernel.clone());
+    Ok(kernel)
+}
+
+/// The chunk kernel with chunks of so many tokens in every pass.
+pub fn with_chunk(recurrence: &Recurrence, chunk: usize) -> Result<Kernel> {
+    if let Err(outside) = canonicalize(recurrence) {
+        let found = format!("{chunk}, and `{}` is outside the class: {}", recurrence.name, outside.reason);
+        return Err(Error::argument("chunk", "none: it runs token by token", found));
+    }
+    let schedule = Schedule { chunk_forward: chunk, chunk_backward: chunk, ..shipped(recurrence)? };
+    if let Some(reason) = schedule.refusal() {
+        return Err(Error::argument("chunk", "a chunk that the schedule holds", format!("{chunk} ({reason})")));
+    }
+    let level = cpu::levels()?.into_iter().take(1).collect::<Vec<_>>();
+    Kernel::from_text(&recurrence.name, Form::Chunk, &text(recurrence, Form::Chunk, &schedule, &level)?)
+}
+
+/// What the shipped table says of a variant.
+fn shipped(recurrence: &Recurrence) -> Result<Schedule> {
+    Table::shipped().and_then(|table| table.schedule(&recurrence.name)).map_err(from_build)
+}
+
+/// The generated text of a recurrence's kernels.
+pub fn text(recurrence: &Recurrence, form: Form, schedule: &Schedule, levels: &[Level]) -> Result<CpuKernel> {
+    let refused = |e: pipeline::KernelError| Error::Compile(format!("the kernels of `{}`: {e}", recurrence.name));
+    pipeline::cpu_kernel(recurrence, form, schedule, levels).map_err(refused)
+}
+
 impl Kernel {
+    /// Kernels of this program, for the best of the wanted levels.
+    fn built_in(name: &str, kernel: &rla_kernels::Kernel, wanted: &[Level]) -> Result<Kernel> {
+        let mut passed_over = not_of_this_machine();
+        for level in wanted {
+            if let Some((level, entry)) = kernel.entries.iter().find(|(held, _)| held == level) {
+                // SAFETY: a generated function that only fills in a table; both sides compile the same `abi` text.
+                let entry = unsafe { entry() };
+                let report = Report {
+                    level: *level,
+                    form: kernel.form,
+                    chunk: kernel.chunk,
+                    configuration: kernel.configuration.to_string(),
+                    origin: "compiled into this program".to_string(),
+                    passed_over,
+                };
+                return Ok(Kernel { entry, report });
+            }
+            passed_over.push(format!("{}: not compiled into this program", level.name()));
+        }
+        Err(Error::unsupported(format!("a kernel of `{name}`"), passed_over.join("; ")))
+    }
+
     /// Compiles a generated text with rustc, or finds the library in the user's cache, and loads it. Says on stderr when
     /// rustc runs: that takes seconds.
     pub fn from_text(name: &str, form: Form, text: &CpuKernel) -> Result<Kernel> {

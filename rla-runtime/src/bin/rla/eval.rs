@@ -105,7 +105,7 @@ fn operation(recurrence: Recurrence, backend: Backend, chunk: Option<usize>) -> 
             let expected = format!("none with --backend {}, which works token by token", backend.name());
             Err(Error::argument("--chunk", expected, chunk.to_string()))
         }
-        (Backend::Cpu, Some(_)) => Err(Error::unsupported("--chunk", "not built yet")),
+        (Backend::Cpu, Some(chunk)) => Operation::cpu_with_chunk(recurrence, chunk),
     }
 }
 

@@ -1,0 +1,13 @@
+//! Compiles the kernels of the built-in variants.
+
+/// The variants that the models use.
+const MODELS: [&str; 4] = ["rla", "rdn", "gated_delta_net", "simple_gla"];
+
+fn main() {
+    if std::env::var_os("CARGO_FEATURE_ALL_VARIANTS").is_some() {
+        let names: Vec<&str> = rla_build::builtin_names();
+        rla_build::builtin(&names);
+    } else {
+        rla_build::builtin(&MODELS);
+    }
+}
