@@ -2,46 +2,32 @@
 //!
 //! The left operand of a product is read element by element and broadcast, so its two strides are free and a transposed
 //! operand costs nothing; the right operand and the tile have their lanes along the same axis.
+use super::abi::*;
 use super::simd::*;
 
 /// Rows to fetch ahead of their use, taken one line at a time from inside the product loops.
 ///
 /// Rows of one head lie far apart, further than the hardware follows; in bursts the requests stall the tile's own loads.
+#[derive(Clone, Copy)]
 pub struct Ahead {
     at: *const f32,
     left: usize,
     step: usize,
     next: *const (*const f32, usize),
-    rows: usize,
 }
 
 impl Ahead {
-    /// Nothing to fetch.
+    /// Nothing to fetch: one line of `base`, again and again.
     #[inline(always)]
-    pub unsafe fn nothing() -> Ahead {
-        Ahead { at: core::ptr::null(), left: usize::MAX, step: 0, next: core::ptr::null(), rows: 0 }
+    pub unsafe fn nothing(base: *const f32) -> Ahead {
+        Ahead { at: base, left: usize::MAX, step: 0, next: core::ptr::null() }
     }
-    /// The rows of a list of (start, lines).
+    /// The rows of a list of (start, lines), which gets one more entry as its end.
     #[inline(always)]
-    pub unsafe fn list(list: *const (*const f32, usize), rows: usize) -> Ahead {
-        if rows == 0 {
-            return Ahead::nothing();
-        }
-        Ahead { at: (*list).0, left: (*list).1, step: 16, next: list.add(1), rows: rows - 1 }
-    }
-    #[cold]
-    #[inline(never)]
-    unsafe fn turn(&mut self) {
-        if self.rows == 0 {
-            self.step = 0;
-            self.left = usize::MAX;
-            return;
-        }
-        let (at, left) = *self.next;
-        self.at = at;
-        self.left = left;
-        self.next = self.next.add(1);
-        self.rows -= 1;
+    pub unsafe fn list(list: *mut (*const f32, usize), rows: usize) -> Ahead {
+        *list.add(rows) = (list as *const f32, usize::MAX);
+        let (at, left) = *list;
+        Ahead { at, left, step: if left == usize::MAX { 0 } else { 16 }, next: list.add(1) }
     }
     /// Fetches one line.
     #[inline(always)]
@@ -50,8 +36,33 @@ impl Ahead {
         self.at = self.at.wrapping_add(self.step);
         self.left -= 1;
         if self.left == 0 {
-            self.turn();
+            (self.at, self.left) = *self.next;
+            self.step = if self.left == usize::MAX { 0 } else { 16 };
+            self.next = self.next.add(1);
         }
+    }
+}
+
+/// Adds the rows of tokens `t0..t0 + rows` of a view to a list of rows to fetch.
+#[inline(always)]
+pub unsafe fn fetch_rows(list: *mut (*const f32, usize), count: &mut usize, view: &View, t0: usize, rows: usize, n: usize) {
+    if view.ptr.is_null() {
+        return;
+    }
+    let size = if view.dtype == DTYPE_F32 { 4 } else { 2 };
+    for t in t0..t0 + rows {
+        let at = view.ptr.offset(t as isize * view.stride * size);
+        let lines = (at as usize % 64 + n * size as usize).div_ceil(64);
+        *list.add(*count) = (at as *const f32, lines);
+        *count += 1;
+    }
+}
+/// Adds a block of memory to a list of rows to fetch.
+#[inline(always)]
+pub unsafe fn fetch_block(list: *mut (*const f32, usize), count: &mut usize, at: *const f32, floats: usize) {
+    if floats > 0 {
+        *list.add(*count) = (at, floats.div_ceil(16));
+        *count += 1;
     }
 }
 
@@ -120,8 +131,10 @@ pub unsafe fn product_ahead<const M: usize, const N: usize, const SUB: bool>(
     ahead: &mut Ahead,
 ) {
     let (mut a, mut b) = (a, b);
+    // in registers for the loop
+    let mut lines = *ahead;
     for _ in 0..n / 4 {
-        ahead.line();
+        lines.line();
         step::<M, N, SUB>(acc, a, row, b);
         step::<M, N, SUB>(acc, a.add(inner), row, b.add(ldb));
         step::<M, N, SUB>(acc, a.add(2 * inner), row, b.add(2 * ldb));
@@ -129,6 +142,7 @@ pub unsafe fn product_ahead<const M: usize, const N: usize, const SUB: bool>(
         a = a.add(4 * inner);
         b = b.add(4 * ldb);
     }
+    *ahead = lines;
     for _ in 0..n % 4 {
         step::<M, N, SUB>(acc, a, row, b);
         a = a.add(inner);
@@ -179,6 +193,27 @@ pub unsafe fn product_across_ahead<const M: usize, const N: usize, const SUB: bo
         n -= w;
     }
     product_ahead::<M, N, SUB>(acc, a, row, 1, b, ldb, n, ahead);
+}
+
+/// [`product_across`] over the inner steps from `start` to `end`.
+#[inline(always)]
+pub unsafe fn product_between<const M: usize, const N: usize, const SUB: bool>(
+    acc: &mut [[V; N]; M],
+    a: *const f32,
+    row: usize,
+    w: usize,
+    panel: usize,
+    b: *const f32,
+    ldb: usize,
+    start: usize,
+    end: usize,
+) {
+    let mut s = start;
+    while s < end {
+        let m = if w - s % w < end - s { w - s % w } else { end - s };
+        product::<M, N, SUB>(acc, a.add(s / w * panel + s % w), row, 1, b.add(s * ldb), ldb, m);
+        s += m;
+    }
 }
 
 /// The lanes of columns `s0..` that lie below row `t` of a matrix (`s < t`), the others 0.

@@ -65,8 +65,8 @@ impl Kernels {
         let library = unsafe { libloading::Library::new(&output) }.expect("the library loads");
         if std::env::var_os("RLA_KEEP").is_none() {
             let _ = std::fs::remove_file(&source);
+            let _ = std::fs::remove_file(&output);
         }
-        let _ = std::fs::remove_file(&output);
         Kernels { library, symbol: text.symbol.clone(), recurrence: recurrence.clone() }
     }
 
@@ -113,12 +113,38 @@ struct Call<'a> {
     constants: Vec<f32>,
 }
 
-/// A NaN-filled, aligned buffer.
-fn poisoned(n: usize) -> (Vec<f32>, *mut f32) {
-    let mut memory = vec![f32::NAN; n + 32];
-    let offset = memory.as_ptr().align_offset(64);
-    let at = memory.as_mut_ptr().wrapping_add(offset);
-    (memory, at)
+/// A NaN-filled, aligned buffer with a border that a kernel must leave alone.
+struct Poisoned {
+    memory: Vec<f32>,
+    start: usize,
+    floats: usize,
+}
+
+const BORDER: usize = 1024;
+
+impl Poisoned {
+    fn new(floats: usize) -> Poisoned {
+        let mut memory = vec![f32::NAN; floats + 2 * BORDER + 16];
+        let start = BORDER + memory[BORDER..].as_ptr().align_offset(64);
+        memory[..start].fill(7.0);
+        memory[start + floats..].fill(7.0);
+        Poisoned { memory, start, floats }
+    }
+
+    fn pointer(&mut self) -> *mut f32 {
+        self.memory[self.start..].as_mut_ptr()
+    }
+}
+
+impl Drop for Poisoned {
+    fn drop(&mut self) {
+        let (before, rest) = self.memory.split_at(self.start);
+        let border = before.iter().chain(&rest[self.floats..]);
+        let broken = border.filter(|x| x.to_bits() != 7.0f32.to_bits()).count();
+        if !std::thread::panicking() {
+            assert_eq!(broken, 0, "a kernel wrote outside the memory that it asked for");
+        }
+    }
 }
 
 impl<'a> Call<'a> {
@@ -246,9 +272,9 @@ impl<'a> Call<'a> {
         unsafe { f.expect("the pass exists")(args) }
     }
 
-    fn scratch(&self, entry: &Entry, pass: u32) -> (Vec<f32>, *mut f32) {
+    fn scratch(&self, entry: &Entry, pass: u32) -> Poisoned {
         // SAFETY: one size a side.
-        poisoned(unsafe { entry.scratch.expect("a scratch size")(pass, self.inputs.dims.sizes.as_ptr()) })
+        Poisoned::new(unsafe { entry.scratch.expect("a scratch size")(pass, self.inputs.dims.sizes.as_ptr()) })
     }
 
     fn forward(&self, entry: &Entry, decode: bool) -> Results {
@@ -266,14 +292,14 @@ impl<'a> Call<'a> {
         }
         for (n, sequence) in self.inputs.sequences().into_iter().enumerate() {
             for head in 0..self.inputs.dims.value_heads {
-                let (_memory, scratch) = self.scratch(entry, if decode { PASS_DECODE } else { PASS_FORWARD });
+                let mut memory = self.scratch(entry, if decode { PASS_DECODE } else { PASS_FORWARD });
                 let args = Args {
                     tokens: sequence.len(),
                     inputs: self.input_views(&mut tensors, sequence.start, head, false).leak().as_ptr(),
                     outputs: self.output_views(&mut outputs, sequence.start, head).leak().as_ptr(),
                     states_in: self.state_views(&mut initial, n, head).leak().as_ptr(),
                     states_out: self.state_views(&mut finals, n, head).leak().as_ptr(),
-                    scratch,
+                    scratch: memory.pointer(),
                     ..self.nothing()
                 };
                 self.call(if decode { entry.decode } else { entry.forward }, &args);
@@ -331,22 +357,22 @@ impl<'a> Call<'a> {
                 // SAFETY: one size a side.
                 let floats =
                     unsafe { entry.saved.expect("a saved size")(sequence.len(), self.inputs.dims.sizes.as_ptr()) };
-                let (_saved_memory, saved) = poisoned(floats);
-                let (_memory, scratch) = self.scratch(entry, PASS_FORWARD_SAVE);
+                let mut saved = Poisoned::new(floats);
+                let mut memory = self.scratch(entry, PASS_FORWARD_SAVE);
                 let args = Args {
                     tokens: sequence.len(),
                     inputs: self.input_views(&mut tensors, sequence.start, head, false).leak().as_ptr(),
                     outputs: self.output_views(&mut outputs, sequence.start, head).leak().as_ptr(),
                     states_in: self.state_views(&mut initial, n, head).leak().as_ptr(),
                     states_out: self.state_views(&mut finals, n, head).leak().as_ptr(),
-                    saved,
-                    scratch,
+                    saved: saved.pointer(),
+                    scratch: memory.pointer(),
                     ..self.nothing()
                 };
                 self.call(entry.forward, &args);
-                let (_memory, scratch) = self.scratch(entry, PASS_BACKWARD);
+                let mut memory = self.scratch(entry, PASS_BACKWARD);
                 let args = Args {
-                    scratch,
+                    scratch: memory.pointer(),
                     output_grads: self.output_views(&mut out_grads, sequence.start, head).leak().as_ptr(),
                     input_grads: self.input_views(&mut grads, sequence.start, head, true).leak().as_ptr(),
                     state_grads_in: self.state_views(&mut final_grads, n, head).leak().as_ptr(),

@@ -74,7 +74,7 @@ impl Interface {
             _ => None,
         }?;
         Some(match name.as_str() {
-            "self" | "Self" | "super" | "crate" | "ahead" => format!("{name}_"),
+            "self" | "Self" | "super" | "crate" | "ahead" | "list" => format!("{name}_"),
             keyword if is_keyword(keyword) => format!("r#{keyword}"),
             _ => name.clone(),
         })

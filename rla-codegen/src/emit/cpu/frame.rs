@@ -139,6 +139,7 @@ impl Frame<'_> {
         out.line("");
         self.pack(attributes, out);
         self.unpack(attributes, out);
+        self.fetch(attributes, out);
         self.run(&carried, attributes, out);
     }
 
@@ -228,6 +229,10 @@ impl Frame<'_> {
             } else if native {
                 out.push((self.field(n, false), space.vector_floats(n)));
             }
+        }
+        if self.fetches() {
+            // one pointer and one count a row
+            out.push(("list".into(), format!("{}", 4 * (self.fetched().len() * self.widths().chunk + 2))));
         }
         for stage in &self.ordered().fused.stages {
             match &stage.form {
@@ -462,6 +467,61 @@ impl Frame<'_> {
         out.line("");
     }
 
+    /// Arrays whose rows the pass reads and writes, chunk by chunk: (pointer to the view, size).
+    fn fetched(&self) -> Vec<(String, String)> {
+        let sides = |shape: Shape| matches!(shape.cols, Axis::Side(_)) && shape.rows == Axis::Token;
+        let mut out = vec![];
+        for node in &self.graph().nodes {
+            let array = match node.kind {
+                Kind::Leaf(Leaf::Input(i)) => format!("x.inputs.add({i})"),
+                Kind::Leaf(Leaf::OutputGrad(i)) => format!("x.output_grads.add({i})"),
+                _ => continue,
+            };
+            if sides(node.shape) {
+                out.push((array, self.widths().size(node.shape.cols)));
+            }
+        }
+        for (role, r) in &self.graph().results {
+            let array = match role {
+                Role::Output(i) => format!("x.outputs.add({i})"),
+                Role::InputGrad(i) => format!("x.input_grads.add({i})"),
+                _ => continue,
+            };
+            let shape = self.graph().shape(*r);
+            if sides(shape) {
+                out.push((array, self.widths().size(shape.cols)));
+            }
+        }
+        out
+    }
+
+    fn fetches(&self) -> bool {
+        self.context.prefetch && matches!(self.pass, Pass::Forward | Pass::ForwardSave | Pass::Backward)
+    }
+
+    fn fetch(&self, attributes: &[String], out: &mut Text) {
+        if !self.fetches() {
+            return;
+        }
+        let chunk = self.widths().chunk;
+        out.line("/// Lists the rows of the chunk at token `t0`, to be fetched during the chunk before it.");
+        out.lines(attributes);
+        out.line("unsafe fn fetch(w: &Work, x: &Args, t0: usize) -> Ahead {");
+        out.line(format!("let rows = (x.tokens - t0).min({chunk});"));
+        out.line("let list = w.list as *mut (*const f32, usize);");
+        out.line("let mut count = 0;");
+        for (array, size) in self.fetched() {
+            out.line(format!("fetch_rows(list, &mut count, &*{array}, t0, rows, {size});"));
+        }
+        if self.pass == Pass::Backward {
+            out.line("let kept = kept(w);");
+            out.line(format!("fetch_block(list, &mut count, x.saved.add(t0 / {chunk} * kept), kept);"));
+        }
+        out.line("Ahead::list(list, count)");
+        out.line("}");
+        out.line("");
+    }
+
     fn run(&self, carried: &[Carried], attributes: &[String], out: &mut Text) {
         let graph = self.graph();
         let chunk = self.widths().chunk;
@@ -470,7 +530,7 @@ impl Frame<'_> {
         out.lines(attributes);
         out.line("pub unsafe fn run(x: &Args) {");
         out.line("let (mut w, _) = Work::new(x.sizes, x.scratch);");
-        out.line("let mut ahead = Ahead::nothing();");
+        out.line("let mut ahead = Ahead::nothing(x.scratch);");
         out.line("w.ahead = &mut ahead;");
         for (n, node) in graph.nodes.iter().enumerate() {
             match node.kind {
@@ -536,6 +596,17 @@ impl Frame<'_> {
             }
         }
         out.line("read_chunk(&w, x, t0, valid);");
+        if self.fetches() {
+            if backward {
+                out.line(format!(
+                    "ahead = if c > 0 {{ fetch(&w, x, t0 - {chunk}) }} else {{ Ahead::nothing(x.scratch) }};"
+                ));
+            } else {
+                out.line(format!(
+                    "ahead = if c + 1 < chunks {{ fetch(&w, x, t0 + {chunk}) }} else {{ Ahead::nothing(x.scratch) }};"
+                ));
+            }
+        }
         out.line("chunk(&w);");
         self.copies(carried, out);
         out.line("write_chunk(&w, x, t0, valid);");

@@ -164,7 +164,7 @@ impl Fuse<'_> {
                         self.join(node, stage);
                         Place::Stage { stage, live: false }
                     }
-                    None => self.alone(node, Form::Helper, Axis::Token, Axis::Token),
+                    None => self.alone(node, Form::Helper, Axis::One, Axis::One),
                 }
             }
             kind => {

@@ -59,6 +59,7 @@ pub fn range(
     count: String,
 ) -> String {
     let space = context.space;
+    let widths = space.widths;
     let left = left(context, a);
     let right = space.matrix(b.node, Pos::Cols.flip(b.flip));
     let inner = space.graph.shape(a).cols;
@@ -78,17 +79,17 @@ pub fn range(
         }
         None => {
             let (w, panel) = left.panel;
-            // a start within a panel is moved to the panel's own: what it adds is zero
-            let many = inner == Axis::Token && space.widths.chunk > w;
-            let (base, b, count) = match &start {
-                Some(s) if many => (
-                    format!("{}.add(({s}) / {w} * {})", left.base, parenthesised(&panel)),
-                    right.at("p", &format!("(({s}) / {w} * {w})")),
-                    format!("{} - ({s}) / {w} * {w}", space.widths.chunk),
-                ),
-                Some(s) => (format!("{}.add({s})", left.base), right.at("p", &format!("({s})")), count),
-                None => (left.base, right.at("p", "0"), count),
-            };
+            if let Some(start) = start {
+                return format!(
+                    "product_between{turbofish}(&mut {acc}, {}, {}, {w}, {panel}, {}, {}, {start}, {});",
+                    left.base,
+                    left.row,
+                    right.at("p", "0"),
+                    right.row,
+                    widths.size(inner)
+                );
+            }
+            let (base, b) = (left.base, right.at("p", "0"));
             format!(
                 "product_across{suffix}{turbofish}(&mut {acc}, {base}, {}, {w}, {panel}, {b}, {}, {count}{extra});",
                 left.row, right.row
