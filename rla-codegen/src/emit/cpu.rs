@@ -3,6 +3,7 @@
 //! Reading order: `graph` (what is emitted), `layout` (lanes), `fuse` and `order` (stages), `space` (memory),
 //! `elementwise`, `product`, `solve`, `stage` (one function a stage), `frame` (a pass around its chunks).
 
+mod decode;
 mod elementwise;
 mod frame;
 mod fuse;
