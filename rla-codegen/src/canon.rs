@@ -95,6 +95,10 @@ pub struct Canonical {
 /// # Errors
 /// [`Outside`] names the first term that keeps it out of the class.
 pub fn canonicalize(recurrence: &Recurrence) -> Result<Canonical, Outside> {
+    crate::stack::deep(|| passes(recurrence))
+}
+
+fn passes(recurrence: &Recurrence) -> Result<Canonical, Outside> {
     let expanded = expand::expand(recurrence)?;
     class::classify(recurrence, expanded)
 }

@@ -15,4 +15,5 @@ pub mod oracle;
 pub mod pass;
 pub mod pipeline;
 pub mod schedule;
+mod stack;
 pub mod tile;

@@ -7,6 +7,7 @@ use crate::emit;
 use crate::kernel::{CpuKernel, Form, Level, symbol};
 use crate::pass;
 use crate::schedule::Schedule;
+use crate::stack::deep;
 use crate::tile::Program;
 use crate::tile::verify::verify;
 
@@ -39,6 +40,10 @@ impl Programs {
 /// # Errors
 /// The term that keeps the recurrence out of the class.
 pub fn chunk_programs(recurrence: &Recurrence) -> Result<(Canonical, Programs), Outside> {
+    deep(|| chunk_passes(recurrence))
+}
+
+fn chunk_passes(recurrence: &Recurrence) -> Result<(Canonical, Programs), Outside> {
     let canonical = canon::canonicalize(recurrence)?;
     let chunk = pass::chunk::chunk(recurrence, &canonical);
     let forward = pass::scale::scale(&chunk);
@@ -50,6 +55,10 @@ pub fn chunk_programs(recurrence: &Recurrence) -> Result<(Canonical, Programs), 
 
 /// Programs of one token, for any recurrence.
 pub fn token_programs(recurrence: &Recurrence) -> Programs {
+    deep(|| token_passes(recurrence))
+}
+
+fn token_passes(recurrence: &Recurrence) -> Programs {
     let forward = pass::rewrite::rewrite(&pass::token::token(recurrence), |_, _, _| None);
     let backward = pass::rewrite::rewrite(&pass::differentiate::differentiate(&forward).0, |_, _, _| None);
     // a token's backward recomputes its forward from the state, so nothing is kept
@@ -130,7 +139,7 @@ fn kernels(
         training: Some((&programs.forward_save, &programs.backward)),
         decode: &programs.decode,
     };
-    emit::cpu::emit(&parts, &interface(recurrence), schedule, symbol, levels).map_err(KernelError::Emit)
+    deep(|| emit::cpu::emit(&parts, &interface(recurrence), schedule, symbol, levels).map_err(KernelError::Emit))
 }
 
 /// Names and statements for the emitted text.

@@ -3,7 +3,7 @@
 use rla_dsl::recurrence::{ExprId, ExprKind, Func, Recurrence, Span, StatementKind, Type};
 
 use super::affine::{affine, merge_writes};
-use super::matrix::{Matrix, Previous};
+use super::matrix::{MAX_TERMS, Matrix, Previous, check_size};
 use super::symbol::{Arena, Sym, SymKind, SymType};
 use super::{Outside, Write};
 use crate::tile::MapFn;
@@ -112,6 +112,7 @@ impl Expander<'_> {
     fn eval(&mut self, id: ExprId) -> Result<Term, Outside> {
         let expr = self.recurrence.expr(id).clone();
         let (span, ty) = (expr.span, expr.ty);
+        check_size(&self.arena, span)?;
         Ok(match expr.kind {
             ExprKind::Number(x) => Term::Column(self.arena.number(x)),
             ExprKind::Const(i) => Term::Column(self.arena.add(SymKind::Const(i), SymType::Scalar, span)),
@@ -414,6 +415,14 @@ impl Expander<'_> {
         let pairs: Vec<(Sym, Sym)> =
             matrix.outer.iter().map(|(u, w)| if transposed { (*w, *u) } else { (*u, *w) }).collect();
         let writes = merge_writes(&mut self.arena, &pairs, &leaves, &format!("{name}[t-1]"))?;
+        if writes.len() * leaves.len().max(1) > MAX_TERMS {
+            let reason = format!(
+                "{name} has {} writes and {} own readouts: more than {MAX_TERMS} pairs",
+                writes.len(),
+                leaves.len()
+            );
+            return Err(Outside::new(span, reason));
+        }
         let free = if transposed { matrix.cols } else { matrix.rows };
         let mut outer = Vec::new();
         for (j, write) in writes.iter().enumerate() {

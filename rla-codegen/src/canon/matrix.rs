@@ -40,6 +40,21 @@ pub struct Matrix {
 /// The limit of section 5 on a matrix's terms.
 pub const MAX_TERMS: usize = 4096;
 
+/// Scalars and vectors that an expansion may make. Products of long sums grow as the product of their lengths; this
+/// stops them long before memory does.
+pub const MAX_SYMBOLS: usize = 1 << 16;
+
+/// Refuses an expansion that grows too large.
+pub fn check_size(arena: &Arena, span: Span) -> Result<(), Outside> {
+    if arena.len() > MAX_SYMBOLS {
+        return Err(Outside::new(
+            span,
+            format!("the recurrence expands to more than {MAX_SYMBOLS} scalars and vectors"),
+        ));
+    }
+    Ok(())
+}
+
 impl Matrix {
     /// The zero matrix.
     pub fn zero(rows: Side, cols: Side) -> Matrix {
@@ -157,6 +172,7 @@ impl Matrix {
             }
             let transposed = other.transpose();
             for (x, y) in &self.outer {
+                check_size(arena, span)?;
                 out.outer.push((*x, transposed.apply(arena, *y, span)));
             }
         } else {
@@ -172,6 +188,7 @@ impl Matrix {
                 }
             }
             for (x, y) in &other.outer {
+                check_size(arena, span)?;
                 out.outer.push((self.apply(arena, *x, span), *y));
             }
         }
