@@ -12,6 +12,7 @@ use rla_codegen::data::{Cotangents, Gradients, Inputs, Outputs};
 use rla_codegen::oracle;
 use rla_dsl::recurrence::{InputKind, Recurrence, Type};
 
+mod decode;
 mod kinks;
 mod movement;
 
@@ -333,11 +334,34 @@ fn by_oracle(recurrence: &Recurrence, case: &Case, kinks: &mut dyn oracle::Kinks
 
 /// Runs a case and judges every tensor.
 pub fn evaluate(operation: &Operation, case: &Case, setting: &Setting) -> Result<Outcome> {
-    let recurrence = operation.recurrence();
-    let run = rounded(recurrence, case, setting);
+    let run = rounded(operation.recurrence(), case, setting);
     let (outputs, gradients) = compute(operation, &run, setting)?;
+    judge_results(operation, case, &run, setting, outputs, gradients)
+}
+
+/// Runs a case by decode, token after token, and judges outputs and states. Sequences must not be packed.
+pub fn evaluate_decode(operation: &Operation, case: &Case, setting: &Setting) -> Result<Outcome> {
+    let forward = Cotangents {
+        outputs: vec![None; case.cotangents.outputs.len()],
+        states: vec![None; case.cotangents.states.len()],
+    };
+    let case = Case { cotangents: forward, ..case.clone() };
+    let run = rounded(operation.recurrence(), &case, setting);
+    let outputs = decode::compute(operation, &run, setting)?;
+    judge_results(operation, &case, &run, setting, outputs, None)
+}
+
+fn judge_results(
+    operation: &Operation,
+    case: &Case,
+    run: &Case,
+    setting: &Setting,
+    outputs: Outputs,
+    gradients: Option<Gradients>,
+) -> Result<Outcome> {
+    let recurrence = operation.recurrence();
     let computed = tensors(&outputs, gradients.as_ref());
-    let judged = judged(recurrence, &run, &setting.bounds(operation.backend()));
+    let judged = judged(recurrence, run, &setting.bounds(operation.backend()));
 
     let file = match setting.dtype {
         DType::F64 | DType::F32 => of_file(recurrence, &case.results, case.backward()),
@@ -346,17 +370,17 @@ pub fn evaluate(operation: &Operation, case: &Case, setting: &Setting) -> Result
     let mut reference = file.clone();
     // the oracle is no reference for itself, and is run only where the file lacks something
     if reference.iter().any(Option::is_none) && operation.backend() != Backend::Oracle {
-        let own = by_oracle(recurrence, &run, &mut oracle::kink::OwnBranches)?;
+        let own = by_oracle(recurrence, run, &mut oracle::kink::OwnBranches)?;
         for (slot, own) in reference.iter_mut().zip(own) {
             slot.get_or_insert(own);
         }
     }
-    let mut lines = lines(recurrence, &run, setting, &judged, &computed, &reference)?;
+    let mut lines = lines(recurrence, run, setting, &judged, &computed, &reference)?;
     let mut moved_kinks = 0;
     if lines.iter().any(|line| !line.passed)
-        && let Some((count, other)) = kinks::other_branch(recurrence, &run, setting, &judged, &computed, &file)?
+        && let Some((count, other)) = kinks::other_branch(recurrence, run, setting, &judged, &computed, &file)?
     {
-        let again = self::lines(recurrence, &run, setting, &judged, &computed, &other)?;
+        let again = self::lines(recurrence, run, setting, &judged, &computed, &other)?;
         if again.iter().all(|line| line.passed) {
             (lines, moved_kinks) = (again, count);
         }

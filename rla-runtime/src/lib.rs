@@ -14,6 +14,7 @@ pub mod error;
 pub mod judge;
 pub mod kernel;
 pub mod ladder;
+pub mod laws;
 #[cfg(feature = "models")]
 pub mod model;
 pub mod op;
@@ -23,6 +24,7 @@ pub mod sample;
 pub mod tensor;
 #[cfg(feature = "models")]
 pub mod train;
+pub mod verify;
 
 pub use error::{Error, Result};
 pub use op::{Backend, Operation};

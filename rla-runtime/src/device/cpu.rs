@@ -31,6 +31,15 @@ pub fn has(level: Level) -> bool {
     }
 }
 
+/// Whether a level belongs to this processor family, had by this machine or not.
+pub fn of_this_family(level: Level) -> bool {
+    match level {
+        Level::Avx512 | Level::Avx2 => cfg!(target_arch = "x86_64"),
+        Level::Neon => cfg!(target_arch = "aarch64"),
+        Level::Portable => true,
+    }
+}
+
 /// The levels to try, best first: those of this machine, or the one that `RLA_CPU_LEVEL` names.
 pub fn levels() -> Result<Vec<Level>> {
     match std::env::var(LEVEL_VARIABLE) {

@@ -167,17 +167,13 @@ impl Kernel {
 /// The levels of this processor family that the machine lacks, or that were not asked for.
 fn not_of_this_machine() -> Vec<String> {
     let pinned = std::env::var(cpu::LEVEL_VARIABLE).ok();
-    let family: &[Level] = match std::env::consts::ARCH {
-        "x86_64" => &[Level::Avx512, Level::Avx2],
-        "aarch64" => &[Level::Neon],
-        _ => &[],
-    };
-    let reason = |&level: &Level| match &pinned {
+    let reason = |level: Level| match &pinned {
         _ if !cpu::has(level) => Some(format!("{}: this machine lacks it", level.name())),
         Some(pin) if pin != level.name() => Some(format!("{}: {}={pin}", level.name(), cpu::LEVEL_VARIABLE)),
         _ => None,
     };
-    family.iter().filter_map(reason).collect()
+    let family = cpu::LEVELS.into_iter().filter(|&level| cpu::of_this_family(level));
+    family.filter_map(reason).collect()
 }
 
 fn from_build(error: rla_build::Error) -> Error {

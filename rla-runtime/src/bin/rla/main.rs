@@ -17,6 +17,7 @@ mod output;
 mod source;
 #[cfg(feature = "models")]
 mod train;
+mod verify;
 
 use output::Failure;
 
@@ -55,6 +56,7 @@ enum Command {
     Train(Box<train::Arguments>),
     #[cfg(feature = "models")]
     Generate(generate::Arguments),
+    Verify(verify::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::run(*arguments),
         #[cfg(feature = "models")]
         Command::Generate(arguments) => generate::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
     };
     let thread = std::thread::Builder::new().name("rla".into()).stack_size(STACK_BYTES);

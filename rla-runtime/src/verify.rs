@@ -1,0 +1,195 @@
+//! The ladder and the laws of a variant on this machine: random cases against the oracle, decode against it, cases that are
+//! exact, and every law.
+use crate::case::{Case, Results};
+use crate::draw::{self, Gates, Keys, Plan, Rejection, Rng, exact};
+use crate::error::{Error, Result};
+use crate::ladder::{self, Outcome, Setting};
+use crate::laws::LAWS;
+use crate::op::{Backend, Operation};
+use rla_codegen::data::Dims;
+use rla_dsl::recurrence::Recurrence;
+
+/// One row of the table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The rung or the law.
+    pub check: String,
+    /// Cases that were run.
+    pub cases: usize,
+    /// Draws that were rejected: a state grew, or a kink could not be kept away from.
+    pub rejected: usize,
+    /// The largest error over its bound; `None` for what holds bit for bit.
+    pub worst: Option<f64>,
+    /// Whether every case passed; a check without cases has not.
+    pub passed: bool,
+    /// What failed first, or why there is no case.
+    pub remark: String,
+}
+
+/// Sizes and data of one random case.
+#[derive(Clone, Copy)]
+struct Shape {
+    name: &'static str,
+    key: usize,
+    value: usize,
+    tokens: usize,
+    heads: (usize, usize),
+    sequences: usize,
+    gates: Gates,
+    keys: Keys,
+}
+
+/// Lengths beside multiples of the chunk, sizes beside multiples of a panel, grouped heads, packings, hard gates and keys.
+const SHAPES: [Shape; 7] = {
+    let plain = Shape {
+        name: "plain",
+        key: 16,
+        value: 24,
+        tokens: 70,
+        heads: (1, 2),
+        sequences: 0,
+        gates: Gates::Weak,
+        keys: Keys::Independent,
+    };
+    [
+        Shape { name: "odd sizes", key: 5, value: 37, tokens: 33, heads: (2, 2), ..plain },
+        Shape { name: "one token", tokens: 1, ..plain },
+        Shape { name: "no token", tokens: 0, ..plain },
+        Shape { name: "packed", sequences: 5, ..plain },
+        Shape { name: "strong decay", gates: Gates::Strong, ..plain },
+        Shape { name: "abyss", gates: Gates::Abyss, ..plain },
+        Shape { name: "repeated keys", keys: Keys::Repeated, ..plain },
+    ]
+};
+
+impl Shape {
+    fn plan(&self, recurrence: &Recurrence, rng: &mut Rng) -> Plan {
+        let mut sizes = vec![self.key, self.value];
+        sizes.resize(recurrence.sides.len(), 11);
+        let packed = self.sequences > 0;
+        let (batch, (key_heads, value_heads)) = (if packed { 1 } else { 2 }, self.heads);
+        let dims = Dims { sizes, batch, tokens: self.tokens, key_heads, value_heads };
+        let cu_seqlens = packed.then(|| draw::packing(self.tokens, self.sequences, rng));
+        Plan { dims, cu_seqlens, gates: self.gates, keys: self.keys, initial_states: true }
+    }
+}
+
+/// The distance that random cases keep from kinks.
+fn distance(setting: &Setting) -> f64 {
+    if setting.dtype.is_half() { draw::KINK_DISTANCE_16_BIT } else { draw::KINK_DISTANCE }
+}
+
+/// Everything, `seeds` times each. `progress` is told each check before it runs.
+pub fn verify(
+    operation: &Operation,
+    setting: &Setting,
+    seeds: u64,
+    mut progress: impl FnMut(&str),
+) -> Result<Vec<Row>> {
+    let mut rows = vec![];
+    for shape in &SHAPES {
+        progress(shape.name);
+        rows.push(random(operation, setting, shape, seeds, false)?);
+    }
+    progress("decode");
+    rows.push(random(operation, setting, &Shape { sequences: 0, ..SHAPES[0] }, seeds, true)?);
+    progress("exact");
+    rows.extend(exact_cases(operation, setting, seeds)?);
+    for (name, law) in LAWS {
+        progress(name);
+        let mut row = Row {
+            check: format!("law: {name}"),
+            cases: 0,
+            rejected: 0,
+            worst: None,
+            passed: true,
+            remark: String::new(),
+        };
+        for seed in 0..seeds {
+            row.cases += 1;
+            if let Some(broken) = law(operation, setting, seed)? {
+                row.passed = false;
+                row.remark = format!("{broken}, seed {seed}");
+                break;
+            }
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn random(operation: &Operation, setting: &Setting, shape: &Shape, seeds: u64, decode: bool) -> Result<Row> {
+    let recurrence = operation.recurrence();
+    let check = if decode { "decode".to_string() } else { shape.name.to_string() };
+    let mut row = Row { check, cases: 0, rejected: 0, worst: Some(0.0), passed: true, remark: String::new() };
+    for seed in 0..4 * seeds {
+        if row.cases as u64 == seeds {
+            break;
+        }
+        let mut rng = Rng::new(seed);
+        let plan = shape.plan(recurrence, &mut rng);
+        let inputs = match draw::inputs(recurrence, &plan, distance(setting), &mut rng) {
+            Ok((inputs, _)) => inputs,
+            Err(Rejection::Misfit(m)) => return Err(Error::argument(m.what, m.expected, m.found)),
+            Err(_) => {
+                row.rejected += 1;
+                continue;
+            }
+        };
+        let cotangents = draw::cotangents(recurrence, &inputs, &mut rng);
+        let case = Case { inputs, cotangents, results: Results::default() };
+        let outcome = match decode {
+            true => ladder::evaluate_decode(operation, &case, setting)?,
+            false => ladder::evaluate(operation, &case, setting)?,
+        };
+        row.cases += 1;
+        add(&mut row, &outcome, seed);
+    }
+    if row.cases == 0 {
+        row.passed = false;
+        row.remark = "every draw was rejected".into();
+    }
+    Ok(row)
+}
+
+fn add(row: &mut Row, outcome: &Outcome, seed: u64) {
+    for line in &outcome.lines {
+        let ratio = line.error.map_or(0.0, |error| error / line.bound);
+        let worst = row.worst.get_or_insert(0.0);
+        if ratio > *worst || ratio.is_nan() {
+            *worst = ratio;
+        }
+        if !line.passed && row.passed {
+            row.passed = false;
+            row.remark = format!("{}, seed {seed}", line.name);
+        }
+    }
+}
+
+/// Small integers, where the result is known to the last bit. No row where the variant has no exact case.
+fn exact_cases(operation: &Operation, setting: &Setting, seeds: u64) -> Result<Option<Row>> {
+    let recurrence = operation.recurrence();
+    let mut row =
+        Row { check: "exact integers".into(), cases: 0, rejected: 0, worst: None, passed: true, remark: String::new() };
+    let oracle = Operation::new(recurrence.clone(), Backend::Oracle)?;
+    for seed in 0..seeds {
+        let mut rng = Rng::new(seed);
+        let shape = Shape { key: 6, value: 5, tokens: exact::MOST_TOKENS, ..SHAPES[0] };
+        let plan = shape.plan(recurrence, &mut rng);
+        let refused = |m: rla_codegen::oracle::Misfit| Error::argument(m.what, m.expected, m.found);
+        let Some((inputs, cotangents)) = exact::case(recurrence, &plan, &mut rng).map_err(refused)? else {
+            return Ok(None);
+        };
+        let case = Case { inputs, cotangents, results: Results::default() };
+        let (outputs, gradients) = ladder::compute(operation, &case, setting)?;
+        let (expected, expected_gradients) = ladder::compute(&oracle, &case, &Setting::of(Backend::Oracle))?;
+        row.cases += 1;
+        // -0 equals 0
+        let same = outputs == expected && gradients == expected_gradients;
+        if !same && row.passed {
+            row.passed = false;
+            row.remark = format!("seed {seed}");
+        }
+    }
+    Ok(Some(row))
+}

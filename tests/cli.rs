@@ -1,0 +1,297 @@
+//! The program from outside: exit codes, messages, JSON, files. The tests belong to the runtime's package, which knows where
+//! its program is.
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn golden(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("inside the repository");
+    root.join("tests/golden").join(name).display().to_string()
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rla"));
+    command.env_remove("RLA_CPU_LEVEL");
+    command
+}
+
+fn rla(arguments: &[&str]) -> Output {
+    program().args(arguments).output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+/// Runs, and expects this exit code and each of these pieces in stdout and stderr together.
+#[track_caller]
+fn expect(arguments: &[&str], code: i32, pieces: &[&str]) -> Output {
+    let output = rla(arguments);
+    let both = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}:\n{both}");
+    for piece in pieces {
+        assert!(both.contains(piece), "{arguments:?}: no {piece:?} in\n{both}");
+    }
+    output
+}
+
+/// A file of its own in a folder of its own.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let folder = std::env::temp_dir().join(format!("rla-cli-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("a temporary folder");
+        Scratch(folder)
+    }
+
+    fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, contents).expect("a temporary file");
+        path.display().to_string()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const LINEAR: &str = "variant linear {\n    input q, k: key, v: value;\n    state S: value x key;\n    \
+    S[t] = S[t-1] + v * k^T;\n    output o = S[t] * q;\n}\n";
+
+fn objects(output: &Output) -> Vec<serde_json::Value> {
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
+}
+
+#[test]
+fn help_says_what_each_subcommand_does() {
+    let output = expect(&["--help"], 0, &["Exit codes:", "RLA_CPU_LEVEL"]);
+    for name in ["check", "explain", "emit", "eval", "verify", "bench"] {
+        assert!(text(&output.stdout).contains(&format!("  {name} ")), "{name} in the list");
+        let help = text(&rla(&[name, "--help"]).stdout);
+        assert!(help.lines().count() > 12 && help.contains("Usage: rla"), "{name}: {help}");
+    }
+    expect(&[], 2, &["Usage: rla"]);
+    expect(&["chek"], 2, &["check"]);
+    expect(&["eval", "rdn", "--backend", "gpu", "--case", "x"], 2, &["oracle, tile, recurrent, cpu, cuda"]);
+}
+
+#[test]
+fn check_reports_and_counts() {
+    let scratch = Scratch::new("check");
+    let good = scratch.file("good.rla", LINEAR);
+    let output = expect(&["check", &good], 0, &["linear: in the class"]);
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+
+    let wrong = scratch.file("wrong.rla", LINEAR.replace("v * k^T", "v * v"));
+    expect(&["check", &wrong], 1, &["error[", "wrong.rla:4:22", "S[t] = S[t-1] + v * v;", "^"]);
+    let output = expect(&["check", "--json", &wrong], 1, &[]);
+    let first = &objects(&output)[0];
+    assert_eq!((first["severity"].as_str(), first["span"]["line"].as_u64()), (Some("error"), Some(4)));
+
+    let outside = scratch.file("outside.rla", LINEAR.replace("S[t-1] + v", "S[t-1] + tanh(S[t-1] * k) * k^T + v"));
+    let output = expect(&["check", &outside], 0, &["note[", "outside the class", "tanh"]);
+    assert!(text(&output.stdout).contains("4:"), "the place is on stdout too");
+    let output = expect(&["check", "--json", &outside], 0, &[]);
+    let last = objects(&output).pop().expect("a line");
+    assert_eq!((last["variant"].as_str(), last["in_class"].as_bool()), (Some("linear"), Some(false)));
+
+    expect(&["check", &scratch.path("absent.rla")], 2, &["absent.rla"]);
+    expect(&["check", &scratch.0.display().to_string()], 2, &[]);
+    for (name, bytes) in [("empty.rla", &b""[..]), ("bytes.rla", &[0xff, 0xfe, 0, 1]), ("brackets.rla", &[b'('; 65536])]
+    {
+        let file = scratch.file(name, bytes);
+        expect(&["check", &file], 1, &["error["]);
+    }
+}
+
+#[test]
+fn eval_passes_fails_and_refuses() {
+    let case = golden("rdn.forget.safetensors");
+    let eval = |more: &[&str]| [&["eval", "rdn", "--case", &case, "--backend"], more].concat();
+    let output = expect(&eval(&["oracle"]), 0, &[]);
+    let lines = text(&output.stdout);
+    assert_eq!(lines.lines().count(), 12);
+    assert!(lines.lines().next().is_some_and(|l| l.starts_with("out.o") && l.contains("  err ") && l.ends_with("ok")));
+    assert_eq!(lines.lines().last(), Some("pass"));
+
+    for chunk in ["1", "7", "64"] {
+        expect(&eval(&["tile", "--chunk", chunk]), 0, &["pass"]);
+    }
+    expect(&eval(&["cpu"]), 0, &["pass", "kernel for"]);
+    expect(&eval(&["cpu", "--state-layout", "kv"]), 0, &["pass"]);
+    expect(&eval(&["cpu", "--dtype", "bf16"]), 0, &["pass"]);
+    expect(&eval(&["oracle", "--const", "clip=0.25"]), 1, &["FAIL", "fail"]);
+    let output = expect(&eval(&["oracle", "--const", "clip=0.25", "--json"]), 1, &[]);
+    let objects = objects(&output);
+    assert_eq!(objects[0]["tensor"], "out.o");
+    assert!(objects[0]["err"].as_f64().is_some_and(|e| e > 1e-3) && objects[0]["ok"] == false);
+    assert_eq!(objects.last().map(|o| &o["result"]), Some(&serde_json::json!("fail")));
+
+    expect(&eval(&["oracle", "--chunk", "16"]), 2, &["--chunk", "token by token"]);
+    expect(&eval(&["recurrent", "--chunk", "16"]), 2, &["--chunk"]);
+    expect(&eval(&["tile", "--chunk", "0"]), 2, &["--chunk"]);
+    expect(&eval(&["cpu", "--chunk", "17"]), 2, &["chunk", "17"]);
+    expect(&eval(&["cpu", "--dtype", "f64"]), 2, &["--dtype", "f32, bf16 or f16"]);
+    expect(&eval(&["oracle", "--products", "input"]), 2, &["--products"]);
+    expect(&eval(&["oracle", "--const", "clop=1"]), 2, &["clop"]);
+    expect(&eval(&["oracle", "--const", "clip"]), 2, &["NAME=VALUE"]);
+    expect(&eval(&["cuda"]), 3, &["cuda"]);
+}
+
+#[test]
+fn eval_refuses_other_files() {
+    let scratch = Scratch::new("eval");
+    let bytes = std::fs::read(golden("rdn.forget.safetensors")).expect("a case");
+    let eval = |variant: &str, case: &str| rla(&["eval", variant, "--case", case, "--backend", "oracle"]);
+    let refused = |variant: &str, case: &str, piece: &str| {
+        let output = eval(variant, case);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(piece), "{piece} in {}", text(&output.stderr));
+        assert!(output.stdout.is_empty());
+    };
+    refused("rdn", &scratch.path("absent"), "absent");
+    refused("rdn", &scratch.file("half", &bytes[..bytes.len() / 2]), "half");
+    refused("rdn", &scratch.file("other", b"not a case"), "other");
+    refused("gated_delta_net", &golden("rdn.forget.safetensors"), "gamma");
+    refused("kda", &golden("gated_delta_net.forget.safetensors"), "g");
+    refused("rdm", &golden("rdn.forget.safetensors"), "rdm");
+
+    let two = scratch.file("two.rla", format!("{LINEAR}{}", LINEAR.replace("linear", "other")));
+    let case = golden("linear_attention.bare.safetensors");
+    refused(&two, &case, "linear, other");
+    expect(&["eval", &two, "--variant", "other", "--case", &case, "--backend", "tile"], 0, &["pass"]);
+    expect(&["eval", &two, "--variant", "third", "--case", &case, "--backend", "tile"], 2, &["linear, other"]);
+}
+
+#[test]
+fn eval_writes_what_it_computed_whole_or_not_at_all() {
+    let scratch = Scratch::new("out");
+    let (case, out) = (golden("rdn.bare.safetensors"), scratch.path("out.safetensors"));
+    expect(&["eval", "rdn", "--case", &case, "--backend", "cpu", "--out", &out], 0, &["pass"]);
+    let left: Vec<_> = std::fs::read_dir(&scratch.0).expect("a folder").collect();
+    assert_eq!(left.len(), 1, "no temporary file is left");
+    // what was computed is a case's results: judged against itself by reading it as one is not possible without inputs
+    expect(&["eval", "rdn", "--case", &out, "--backend", "oracle"], 2, &["missing"]);
+    let nowhere = scratch.path("no/such/folder/out.safetensors");
+    expect(&["eval", "rdn", "--case", &case, "--backend", "oracle", "--out", &nowhere], 6, &["no/such/folder"]);
+}
+
+/// A renamed file that nobody compiled in runs by rustc; without rustc it says so, and the interpreters still serve.
+#[test]
+fn a_variant_of_ones_own_runs() {
+    let scratch = Scratch::new("own");
+    let (file, cache) = (scratch.file("linear.rla", LINEAR), scratch.path("cache"));
+    let case = golden("linear_attention.bare.safetensors");
+    let eval = |backend: &str, rustc: Option<&str>| {
+        let mut command = program();
+        command.args(["eval", &file, "--case", &case, "--backend", backend]).env("RLA_CACHE", &cache);
+        rustc.map(|path| command.env("RUSTC", path));
+        command.output().expect("the program starts")
+    };
+    let refused = eval("cpu", Some("/nonexistent/rustc"));
+    assert_eq!(refused.status.code(), Some(5), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("needs rustc") && text(&refused.stderr).contains("oracle or tile"));
+    assert_eq!(eval("tile", Some("/nonexistent/rustc")).status.code(), Some(0));
+
+    let first = eval("cpu", None);
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    assert!(text(&first.stderr).contains("compiling the kernels of `linear`"));
+    let second = eval("cpu", Some("/nonexistent/rustc"));
+    assert_eq!(second.status.code(), Some(0), "from the cache: {}", text(&second.stderr));
+    assert!(!text(&second.stderr).contains("compiling the kernels"));
+}
+
+#[test]
+fn a_level_may_be_pinned() {
+    let case = golden("rdn.bare.safetensors");
+    let eval = |level: &str| {
+        let mut command = program();
+        command.args(["eval", "rdn", "--case", &case, "--backend", "cpu"]).env("RLA_CPU_LEVEL", level);
+        command.output().expect("the program starts")
+    };
+    let portable = eval("portable");
+    assert_eq!(portable.status.code(), Some(0), "{}", text(&portable.stderr));
+    assert!(text(&portable.stderr).contains("kernel for portable"));
+    let missing = if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" };
+    let refused = eval(missing);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(text(&refused.stderr).contains("this machine lacks it"));
+    let unknown = eval("sse9");
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("avx512, avx2, neon or portable"));
+}
+
+#[test]
+fn emit_writes_rust() {
+    let scratch = Scratch::new("emit");
+    let output = expect(&["emit", "rla", "--level", "portable"], 0, &[]);
+    assert!(text(&output.stdout).contains("extern \"C\" fn"));
+    let out = scratch.path("k.rs");
+    expect(&["emit", "rla", "--level", "portable", "--out", &out], 0, &["k.rs"]);
+    assert_eq!(std::fs::read(&out).expect("written"), output.stdout);
+    expect(&["emit", "rla", "--chunk", "17"], 2, &["17"]);
+    expect(&["emit", "rla", "--form", "token", "--chunk", "16"], 2, &["token by token"]);
+    expect(&["emit", "rla", "--target", "cuda"], 3, &["CPU only"]);
+}
+
+#[test]
+fn bench_prints_a_row_a_pass() {
+    let shape = ["--shape", "1,64,1,1,16,16", "--threads", "1", "--seconds", "0"];
+    let output =
+        expect(&[&["bench", "rdn", "--json", "--pass", "forward,backward,train,decode"], &shape[..]].concat(), 0, &[]);
+    let rows = objects(&output);
+    let passes: Vec<_> = rows.iter().map(|row| row["pass"].as_str().unwrap_or_default()).collect();
+    assert_eq!(passes, ["forward", "backward", "train", "decode"]);
+    for row in &rows {
+        let numbers = [
+            "ms",
+            "ms_low",
+            "ms_high",
+            "flops",
+            "flops_min",
+            "bytes",
+            "matrix_gflops",
+            "copy_gbs",
+            "of_matrix",
+            "of_copy",
+        ];
+        for name in numbers {
+            assert!(row[name].as_f64().is_some_and(|x| x > 0.0), "{name} of {row}");
+        }
+        assert_eq!((row["variant"].as_str(), row["dtype"].as_str()), (Some("rdn"), Some("f32")));
+        assert_eq!(row["shape"], serde_json::json!([1, 64, 1, 1, 16, 16]));
+        assert!(row["kernel"].as_str().is_some_and(|k| k.contains("kernel for")));
+    }
+    // 4 readouts and 2 writes of a 16 x 16 state; 2 scores and 4 applications with chunks of 16
+    assert_eq!(rows[0]["flops_min"].as_f64(), Some(64.0 * (12.0 * 256.0 + 6.0 * 256.0)));
+    assert_eq!(rows[2]["flops_min"].as_f64(), Some(3.0 * 64.0 * (12.0 * 256.0 + 6.0 * 256.0)));
+    expect(&[&["bench", "rdn"], &shape[..]].concat(), 0, &["of_matrix", "forward", "train"]);
+    expect(&["bench", "rdn", "--shape", "1,2,3"], 2, &["B,T,H,HV,K,V"]);
+    expect(&["bench", "rdn", "--shape", "1,64,3,4,16,16"], 2, &["multiple"]);
+    expect(&["bench", "rdn", "--shape", "1,64,1,1,16,300"], 2, &["value", "300"]);
+    expect(&["bench", "gsa", "--shape", "1,64,1,1,16,16"], 2, &["slot"]);
+    expect(&["bench", "rdn", "--dim", "slot=4"], 2, &["declares no dim"]);
+    expect(&["bench", "rdn", "--threads", "0"], 2, &["--threads"]);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_panic() {
+    for arguments in [&["explain"][..], &["emit", "rla"], &["--help"]] {
+        let mut child = program()
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("the program ends");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
