@@ -1,5 +1,6 @@
 //! The program from outside: exit codes, messages, JSON, files. The tests belong to the runtime's package, which knows where
 //! its program is.
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -14,7 +15,7 @@ fn program() -> Command {
     command
 }
 
-fn rla(arguments: &[&str]) -> Output {
+fn rla<S: AsRef<OsStr>>(arguments: &[S]) -> Output {
     program().args(arguments).output().expect("the program starts")
 }
 
@@ -24,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// Runs, and expects this exit code and each of these pieces in stdout and stderr together.
 #[track_caller]
-fn expect(arguments: &[&str], code: i32, pieces: &[&str]) -> Output {
+fn expect<S: AsRef<OsStr> + std::fmt::Debug>(arguments: &[S], code: i32, pieces: &[&str]) -> Output {
     let output = rla(arguments);
     let both = format!("{}{}", text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{arguments:?}:\n{both}");
@@ -77,7 +78,7 @@ fn help_says_what_each_subcommand_does() {
         let help = text(&rla(&[name, "--help"]).stdout);
         assert!(help.lines().count() > 12 && help.contains("Usage: rla"), "{name}: {help}");
     }
-    expect(&[], 2, &["Usage: rla"]);
+    expect::<&str>(&[], 2, &["Usage: rla"]);
     expect(&["chek"], 2, &["check"]);
     expect(&["eval", "rdn", "--backend", "gpu", "--case", "x"], 2, &["oracle, tile, recurrent, cpu, cuda"]);
 }
@@ -114,7 +115,10 @@ fn check_reports_and_counts() {
 #[test]
 fn eval_passes_fails_and_refuses() {
     let case = golden("rdn.forget.safetensors");
-    let eval = |more: &[&str]| [&["eval", "rdn", "--case", &case, "--backend"], more].concat();
+    let eval = |more: &[&'static str]| {
+        let fixed = ["eval", "rdn", "--case", &case, "--backend"];
+        fixed.into_iter().chain(more.iter().copied()).map(str::to_string).collect::<Vec<_>>()
+    };
     let output = expect(&eval(&["oracle"]), 0, &[]);
     let lines = text(&output.stdout);
     assert_eq!(lines.lines().count(), 12);

@@ -1,5 +1,6 @@
 //! Timing of an operation's passes beside the machine's ceilings.
 use crate::device::cpu::ceiling::{Ceilings, median, quantile};
+use crate::device::cpu::clock::Clock;
 use crate::draw::{self, Gates, Keys, Plan, Rng};
 use crate::error::{Error, Result};
 use crate::op::{BackwardOptions, ForwardOptions, Operation, Saved};
@@ -259,8 +260,10 @@ pub fn measure(
     passes: &[Pass],
     layout: StateLayout,
     threads: usize,
+    clock: Clock,
     budget: Duration,
 ) -> Result<Vec<Row>> {
+    clock.check(threads)?;
     let mut ceilings = Ceilings::new(threads);
     let mut samples: Vec<Vec<f64>> = vec![vec![]; passes.len()];
     let mut repeats = vec![1usize; passes.len()];
@@ -275,16 +278,16 @@ pub fn measure(
     }
     let start = Instant::now();
     while samples[0].len() < 5 || (start.elapsed() < budget && samples[0].len() < 1000) {
-        ceilings.measure();
+        ceilings.measure(clock);
         for ((pass, samples), &repeats) in passes.iter().zip(&mut samples).zip(&repeats) {
             bench.prepare(*pass)?;
             // decode of one layer is asked for hot: the ceilings' buffers have thrown it out of the caches
             bench.run(*pass, layout)?;
-            let start = Instant::now();
+            let start = clock.now();
             for _ in 0..repeats {
                 bench.run(*pass, layout)?;
             }
-            samples.push(start.elapsed().as_secs_f64() * 1e3 / repeats as f64);
+            samples.push(start.seconds() * 1e3 / repeats as f64);
         }
     }
     let row = |(&pass, samples): (&Pass, &Vec<f64>)| {

@@ -3,6 +3,7 @@ use crate::error::{Error, Result};
 use rla_codegen::kernel::Level;
 
 pub mod ceiling;
+pub mod clock;
 pub mod library;
 pub mod memory;
 

@@ -5,7 +5,7 @@ use crate::source;
 use clap::{Args, ValueEnum};
 use rla_dsl::Recurrence;
 use rla_runtime::bench::{self, Bench, Pass, Row};
-use rla_runtime::device::cpu;
+use rla_runtime::device::cpu::{self, clock::Clock};
 use rla_runtime::ladder::Products;
 use rla_runtime::{DType, Error, Operation, Problem};
 use serde_json::json;
@@ -58,6 +58,10 @@ pub struct Arguments {
     /// Threads of kernels and ceilings (default: all)
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// What ms means: time that passes, or (one thread only) the thread's processor time, which other work on the machine does
+    /// not lengthen
+    #[arg(long, value_enum, default_value = "wall")]
+    clock: ClockOption,
     /// Seconds to spend, all passes together, at least five samples each
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     seconds: f64,
@@ -83,6 +87,12 @@ impl From<PassOption> for Pass {
             PassOption::Decode => Pass::Decode,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ClockOption {
+    Wall,
+    Thread,
 }
 
 fn shape(text: &str) -> Result<[usize; 6], String> {
@@ -116,6 +126,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some(threads) => threads,
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
+    let clock = match arguments.clock {
+        ClockOption::Wall => Clock::Wall,
+        ClockOption::Thread => Clock::Thread,
+    };
+    clock.check(threads)?;
     bench::set_threads(threads)?;
     let passes: Vec<Pass> = arguments.pass.iter().map(|&pass| pass.into()).collect();
     let layout = arguments.state_layout.into();
@@ -124,12 +139,17 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let variant = operation.recurrence().name.clone();
     let mut bench = Bench::new(operation, problem, dtype, &passes, arguments.layers, layout)?;
     let budget = Duration::from_secs_f64(arguments.seconds.min(3600.0));
-    let rows = bench::measure(&mut bench, &passes, layout, threads, budget)?;
+    let rows = bench::measure(&mut bench, &passes, layout, threads, clock, budget)?;
 
     let device = cpu::name();
     if !arguments.json {
         let shape = arguments.shape.map(|n| n.to_string()).join(",");
-        output::line(&format!("{variant}  {}  {}  {shape}  {threads} thread(s)  {device}", backend.name(), dtype))?;
+        output::line(&format!(
+            "{variant}  {}  {}  {shape}  {threads} thread(s), {} clock  {device}",
+            backend.name(),
+            dtype,
+            clock.name()
+        ))?;
         output::line(&kernel)?;
         output::line(
             "pass            ms    ms_low   ms_high    GFLOP  least      MB  GFLOP/s   GB/s  of_matrix (least)  of_copy",
@@ -139,7 +159,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         if arguments.json {
             let mut object = json!({
                 "variant": variant, "pass": row.pass.name(), "backend": backend.name(), "device": device,
-                "dtype": dtype.name(), "shape": arguments.shape, "threads": threads, "kernel": kernel,
+                "dtype": dtype.name(), "shape": arguments.shape, "threads": threads, "clock": clock.name(), "kernel": kernel,
             });
             for (name, size) in &arguments.dims {
                 object["dims"][name] = json!(size);

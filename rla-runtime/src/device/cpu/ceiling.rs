@@ -1,6 +1,6 @@
 //! What the machine gives: its f32 product rate and its copy bandwidth, measured beside the kernels.
+use super::clock::Clock;
 use std::sync::Barrier;
-use std::time::Instant;
 
 const M: usize = 64;
 const N: usize = 128;
@@ -137,18 +137,18 @@ unsafe fn tiles_avx2(a: &[f32], b: &[f32], c: &mut [f32]) {
 }
 
 /// Seconds that `threads` threads need for `work` each, all starting together.
-fn together<T: Send>(threads: &mut [T], work: impl Fn(&mut T) + Sync) -> f64 {
+fn together<T: Send>(clock: Clock, threads: &mut [T], work: impl Fn(&mut T) + Sync) -> f64 {
     if let [one] = threads {
-        let start = Instant::now();
+        let start = clock.now();
         work(one);
-        return start.elapsed().as_secs_f64();
+        return start.seconds();
     }
     let barrier = Barrier::new(threads.len());
     let elapsed = |item: &mut T| {
         barrier.wait();
-        let start = Instant::now();
+        let start = clock.now();
         work(item);
-        start.elapsed().as_secs_f64()
+        start.seconds()
     };
     std::thread::scope(|scope| {
         let handles: Vec<_> = threads.iter_mut().map(|item| scope.spawn(|| elapsed(item))).collect();
@@ -184,12 +184,12 @@ impl Ceilings {
     }
 
     /// One batch of each.
-    pub fn measure(&mut self) {
+    pub fn measure(&mut self, clock: Clock) {
         let flops = (self.products.len() * BATCH * 2 * M * N * K) as f64;
         for _ in 0..4 {
-            let seconds = together(&mut self.products, |p| (0..BATCH).for_each(|_| p.by_gemm()));
+            let seconds = together(clock, &mut self.products, |p| (0..BATCH).for_each(|_| p.by_gemm()));
             self.gemm.push(flops / seconds / 1e9);
-            let seconds = together(&mut self.products, |p| {
+            let seconds = together(clock, &mut self.products, |p| {
                 (0..BATCH).for_each(|_| {
                     p.by_tiles();
                 })
@@ -199,7 +199,7 @@ impl Ceilings {
             }
         }
         std::hint::black_box(&self.products.iter().map(|p| p.c[0]).sum::<f32>());
-        let seconds = together(&mut self.copies, |(from, to)| to.copy_from_slice(from));
+        let seconds = together(clock, &mut self.copies, |(from, to)| to.copy_from_slice(from));
         let bytes = 2 * self.copies.iter().map(|(from, _)| from.len()).sum::<usize>();
         self.copy.push(bytes as f64 / seconds / 1e9);
     }
