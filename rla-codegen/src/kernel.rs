@@ -1,6 +1,8 @@
 //! A compiled variant as text: all that a caller may rely on.
 
+use crate::abi::Entry;
 use rla_dsl::Recurrence;
+pub use rla_dsl::identity::fingerprint;
 
 /// Instruction sets of the CPU target, best first within an architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +56,21 @@ pub struct CpuKernel {
     pub configuration: String,
 }
 
+/// Kernels that were compiled into a program: one row of what a build script writes.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Entry name without the level.
+    pub symbol: &'static str,
+    /// Chunk-parallel or token by token.
+    pub form: Form,
+    /// The chunk length, 1 for token kernels.
+    pub chunk: usize,
+    /// One line that says which configuration this is.
+    pub configuration: &'static str,
+    /// The entries by level, best first. Each fills in a table and does nothing else.
+    pub entries: &'static [(Level, unsafe extern "C" fn() -> Entry)],
+}
+
 /// Entry name of a recurrence's kernels, without the level: `rla_`, the form, and a hash of the recurrence's canonical
 /// text. Equal texts have equal names, in every crate and on every machine.
 pub fn symbol(recurrence: &Recurrence, form: Form) -> String {
@@ -61,28 +78,5 @@ pub fn symbol(recurrence: &Recurrence, form: Form) -> String {
         Form::Chunk => 'c',
         Form::Token => 't',
     };
-    format!("rla_{form}_{:032x}", fingerprint(&[&rla_dsl::print(&undocumented(recurrence))]))
-}
-
-/// Without what does not change kernels: documentation and visibility.
-fn undocumented(recurrence: &Recurrence) -> Recurrence {
-    let mut bare = recurrence.clone();
-    bare.public = true;
-    bare.docs.clear();
-    bare.inputs.iter_mut().for_each(|decl| decl.docs.clear());
-    bare.consts.iter_mut().for_each(|decl| decl.docs.clear());
-    bare.states.iter_mut().for_each(|decl| decl.docs.clear());
-    bare.statements.iter_mut().for_each(|statement| statement.docs.clear());
-    bare
-}
-
-/// FNV-1a of 128 bits over the parts and their lengths.
-pub fn fingerprint(parts: &[&str]) -> u128 {
-    let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    for part in parts {
-        for byte in part.len().to_le_bytes().iter().chain(part.as_bytes()) {
-            hash = (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
-        }
-    }
-    hash
+    format!("rla_{form}_{:032x}", rla_dsl::identity::identity(recurrence))
 }

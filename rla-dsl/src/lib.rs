@@ -13,13 +13,14 @@
 //!
 //! Reading order: [`recurrence`] (what a checked recurrence is), `ast` (what was written), `token`, `lex` and `parse`
 //! (the grammar), `symbol` (the words), `check` (the rules), [`print`](mod@print) (canonical text), [`diagnostic`] (what is said when
-//! something is wrong), [`builtin`](mod@builtin) (published recurrences). The language knows no chunk, tile or device.
+//! something is wrong), [`builtin`](mod@builtin) (published recurrences), [`identity`](mod@identity) (one number a recurrence). The language knows no chunk, tile or device.
 #![forbid(unsafe_code)]
 
 mod ast;
 pub mod builtin;
 mod check;
 pub mod diagnostic;
+pub mod identity;
 mod lex;
 mod parse;
 pub mod print;

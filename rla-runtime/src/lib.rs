@@ -1,7 +1,8 @@
 //! The runtime: compile, dispatch, call.
 //!
 //! Reading order: `tensor` (views of memory), `problem` (sizes), `op` (forward, backward, decode); below it `kernel`
-//! (arguments checked, a kernel chosen, the call) and `device` (what the machine offers). `case` reads and writes files of
+//! (arguments checked, a kernel chosen, the call) and `device` (what the machine offers). `variant` is what the types of
+//! [`rla_variant!`] stand on. `case` reads and writes files of
 //! inputs and expected results, `judge` bounds errors. With the feature `models` (default, on candle): `model`, then `train`
 //! and `sample` over it, `checkpoint`.
 pub mod bench;
@@ -24,9 +25,11 @@ pub mod sample;
 pub mod tensor;
 #[cfg(feature = "models")]
 pub mod train;
+pub mod variant;
 pub mod verify;
 
 pub use error::{Error, Result};
 pub use op::{Backend, Operation};
 pub use problem::{Problem, StateLayout};
+pub use rla_dsl_macro::rla_variant;
 pub use tensor::{DType, Tensor, View, ViewMut};

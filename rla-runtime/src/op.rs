@@ -10,7 +10,7 @@ use crate::kernel::launch;
 use crate::tensor::{DType, Tensor, View, ViewMut};
 use rla_codegen::canon::canonicalize;
 use rla_codegen::data::Cotangents;
-use rla_codegen::kernel::{CpuKernel, Form};
+use rla_codegen::kernel::{Compiled, CpuKernel, Form};
 use rla_dsl::recurrence::{InputKind, Recurrence, Side};
 use std::sync::Arc;
 
@@ -100,6 +100,11 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// The sizes that forward ran with; `None` before it has run.
+    pub fn problem(&self) -> Option<&Problem> {
+        self.problem.as_ref()
+    }
+
     /// Bytes held for backward.
     pub fn bytes(&self) -> usize {
         self.kept.bytes() + self.initial.iter().flatten().map(|state| 8 * state.len()).sum::<usize>()
@@ -169,6 +174,20 @@ impl Operation {
             Form::Token => Backend::Recurrent,
         };
         let kernel = Kernel::from_text(&recurrence.name, form, text)?;
+        Ok(Operation { recurrence: Arc::new(recurrence), backend, engine: Engine::Kernel(Arc::new(kernel)) })
+    }
+
+    /// Kernels that a build script compiled into this program; see [`crate::variant`].
+    pub fn compiled(recurrence: Recurrence, kernels: &Compiled) -> Result<Operation> {
+        let backend = match kernels.form {
+            Form::Chunk => Backend::Cpu,
+            Form::Token => Backend::Recurrent,
+        };
+        if kernels.symbol != rla_codegen::kernel::symbol(&recurrence, kernels.form) {
+            let expected = format!("the kernels of `{}`", recurrence.name);
+            return Err(Error::argument("kernels", expected, kernels.symbol));
+        }
+        let kernel = Kernel::compiled(&recurrence.name, kernels)?;
         Ok(Operation { recurrence: Arc::new(recurrence), backend, engine: Engine::Kernel(Arc::new(kernel)) })
     }
 

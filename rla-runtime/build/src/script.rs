@@ -4,9 +4,10 @@ use crate::compile::Cache;
 use crate::error::Error;
 use crate::find;
 use crate::table::Table;
-use rla_codegen::kernel::{CpuKernel, Form, Level, symbol};
+use rla_codegen::kernel::{CpuKernel, Form, Level};
 use rla_codegen::pipeline;
 use rla_dsl::Recurrence;
+use rla_dsl::identity::kernels_variable;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,8 @@ struct Script {
     out: PathBuf,
     target: String,
     levels: Vec<Level>,
+    /// The archive of all objects, named after the package: two of one name would hide one another.
+    archive: String,
 }
 
 impl Script {
@@ -56,7 +59,8 @@ impl Script {
             "aarch64" => vec![Level::Neon, Level::Portable],
             _ => vec![Level::Portable],
         };
-        Ok(Script { out: var("OUT_DIR")?.into(), target: var("TARGET")?, levels })
+        let archive = format!("rla_kernels_of_{}", var("CARGO_PKG_NAME")?.replace('-', "_"));
+        Ok(Script { out: var("OUT_DIR")?.into(), target: var("TARGET")?, levels, archive })
     }
 
     /// Objects of all recurrences, several at a time.
@@ -80,17 +84,17 @@ impl Script {
         }
         let mut kernels = vec![];
         let mut archive = cc::Build::new();
-        archive.cargo_metadata(true);
+        // which crates link it is said where the kernels are declared: a package's tests and examples have variants too
+        archive.cargo_metadata(false);
         for result in results {
             let (kernel, form, object) = result?;
             archive.object(object);
             kernels.push((kernel, form));
         }
         if !kernels.is_empty() {
-            // a name of its own for each crate: two archives of one name would hide one another
-            let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default().replace('-', "_");
-            let archived = archive.try_compile(&format!("rla_kernels_of_{package}"));
+            let archived = archive.try_compile(&self.archive);
             archived.map_err(|e| Error::Compile(format!("the objects could not be archived: {e}")))?;
+            println!("cargo::rustc-link-search=native={}", self.out.display());
         }
         Ok(kernels)
     }
@@ -113,16 +117,15 @@ fn own_kernels() -> Result<(), Error> {
     for path in &found.watched {
         println!("cargo::rerun-if-changed={}", path.display());
     }
-    for (kernel, _) in script.compile(&found.variants, &Table::shipped()?)? {
+    let kernels = script.compile(&found.variants, &Table::shipped()?)?;
+    for (recurrence, (kernel, form)) in found.variants.iter().zip(&kernels) {
         // read by what `rla_variant!` expands to
-        println!("cargo::rustc-env={}={}", variable(&kernel.symbol), kernel.configuration);
+        let path = script.out.join(format!("{}.rs", kernel.symbol));
+        let (declarations, row) = described(kernel, *form, &script.archive);
+        write(&path, &format!("{{\n{declarations}static COMPILED: Compiled = {row};\n&COMPILED\n}}\n"))?;
+        println!("cargo::rustc-env={}={}", kernels_variable(recurrence), path.display());
     }
     Ok(())
-}
-
-/// The environment variable by which a macro's expansion sees that the kernels of a symbol are there.
-pub fn variable(symbol: &str) -> String {
-    symbol.to_uppercase()
 }
 
 fn builtin_kernels(names: &[&str]) -> Result<(), Error> {
@@ -136,42 +139,37 @@ fn builtin_kernels(names: &[&str]) -> Result<(), Error> {
         recurrences.extend(parsed.variants);
     }
     let kernels = script.compile(&recurrences, &Table::shipped()?)?;
-    let path = script.out.join("kernels.rs");
-    let text = registry(&kernels);
-    // an unchanged file keeps its time, so that cargo compiles nothing again
-    if std::fs::read_to_string(&path).is_ok_and(|there| there == text) {
+    let described: Vec<_> = kernels.iter().map(|(kernel, form)| described(kernel, *form, &script.archive)).collect();
+    let mut text: String = described.iter().map(|(declarations, _)| declarations.as_str()).collect();
+    let rows: String = described.iter().map(|(_, row)| format!("    {row},\n")).collect();
+    let _ = writeln!(text, "\n/// What was compiled in.\npub static KERNELS: &[Compiled] = &[\n{rows}];");
+    write(&script.out.join("kernels.rs"), &text)
+}
+
+/// An unchanged file keeps its time, so that cargo compiles nothing again.
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
         return Ok(());
     }
-    std::fs::write(&path, text).map_err(|e| Error::file(&path, e))
+    std::fs::write(path, text).map_err(|e| Error::file(path, e))
 }
 
-/// A table of kernels as Rust.
-fn registry(kernels: &[(CpuKernel, Form)]) -> String {
-    let mut declarations = String::new();
-    let mut rows = String::new();
-    for (kernel, form) in kernels {
-        let CpuKernel { symbol, levels, chunk, configuration, .. } = kernel;
-        let mut entries = String::new();
-        for level in levels {
-            let name = level.name();
-            let _ = writeln!(declarations, "    fn {symbol}_{name}() -> Entry;");
-            let _ = write!(entries, "(Level::{level:?}, {symbol}_{name}), ");
-        }
-        let _ = writeln!(
-            rows,
-            "    Kernel {{ symbol: {symbol:?}, form: Form::{form:?}, chunk: {chunk}, configuration: {configuration:?}, \
-             entries: &[{entries}] }},"
-        );
+/// A kernel in Rust: the declarations of its entries, and the value that describes it.
+fn described(kernel: &CpuKernel, form: Form, archive: &str) -> (String, String) {
+    let CpuKernel { symbol, levels, chunk, configuration, .. } = kernel;
+    let mut declarations = format!("#[link(name = {archive:?}, kind = \"static\")]\nunsafe extern \"C\" {{\n");
+    let mut entries = String::new();
+    for level in levels {
+        let name = level.name();
+        let _ = writeln!(declarations, "    fn {symbol}_{name}() -> Entry;");
+        let _ = write!(entries, "(Level::{level:?}, {symbol}_{name}), ");
     }
-    format!(
-        "unsafe extern \"C\" {{\n{declarations}}}\n\n/// What was compiled in.\npub static KERNELS: &[Kernel] = &[\n{rows}];\n"
-    )
-}
-
-/// The symbol of a recurrence's kernels in the form that a build script compiles.
-pub fn symbol_of(recurrence: &Recurrence) -> String {
-    let form = if rla_codegen::canon::canonicalize(recurrence).is_ok() { Form::Chunk } else { Form::Token };
-    symbol(recurrence, form)
+    declarations += "}\n";
+    let row = format!(
+        "Compiled {{ symbol: {symbol:?}, form: Form::{form:?}, chunk: {chunk}, configuration: {configuration:?}, \
+         entries: &[{entries}] }}"
+    );
+    (declarations, row)
 }
 
 /// The names of all built-in variants.

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use rla_build::compile::Cache;
 use rla_build::table::Table;
 use rla_codegen::canon::canonicalize;
-use rla_codegen::kernel::{CpuKernel, Form, Level, symbol};
+use rla_codegen::kernel::{Compiled, CpuKernel, Form, Level, symbol};
 use rla_codegen::schedule::Schedule;
 use rla_codegen::{abi, pipeline};
 use rla_dsl::Recurrence;
@@ -64,13 +64,23 @@ pub fn find(recurrence: &Recurrence, form: Form) -> Result<Arc<Kernel>> {
     if let Some(kernel) = chosen.get(&key) {
         return Ok(kernel.clone());
     }
-    let kernel = match rla_kernels::lookup(&symbol) {
-        Some(built_in) => Kernel::built_in(&recurrence.name, built_in, &wanted)?,
+    let kernel = match built_in(&symbol) {
+        Some(compiled) => Kernel::compiled(&recurrence.name, compiled)?,
         None => Kernel::from_text(&recurrence.name, form, &text(recurrence, form, &shipped(recurrence)?, &[level])?)?,
     };
     let kernel = Arc::new(kernel);
     chosen.insert(key, kernel.clone());
     Ok(kernel)
+}
+
+#[cfg(feature = "kernels")]
+fn built_in(symbol: &str) -> Option<&'static Compiled> {
+    rla_kernels::lookup(symbol)
+}
+
+#[cfg(not(feature = "kernels"))]
+fn built_in(_: &str) -> Option<&'static Compiled> {
+    None
 }
 
 /// The chunk kernel with chunks of so many tokens in every pass.
@@ -99,11 +109,11 @@ pub fn text(recurrence: &Recurrence, form: Form, schedule: &Schedule, levels: &[
 }
 
 impl Kernel {
-    /// Kernels of this program, for the best of the wanted levels.
-    fn built_in(name: &str, kernel: &rla_kernels::Kernel, wanted: &[Level]) -> Result<Kernel> {
+    /// Kernels of this program, for the best level that this machine has.
+    pub fn compiled(name: &str, kernel: &Compiled) -> Result<Kernel> {
         let mut passed_over = not_of_this_machine();
-        for level in wanted {
-            if let Some((level, entry)) = kernel.entries.iter().find(|(held, _)| held == level) {
+        for level in cpu::levels()? {
+            if let Some((level, entry)) = kernel.entries.iter().find(|(held, _)| *held == level) {
                 // SAFETY: a generated function that only fills in a table; both sides compile the same `abi` text.
                 let entry = unsafe { entry() };
                 let report = Report {

@@ -1,0 +1,3 @@
+fn main() {
+    rla_build::kernels();
+}

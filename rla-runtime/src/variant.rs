@@ -1,0 +1,134 @@
+//! What the types that [`rla_variant!`](crate::rla_variant) defines stand on. The macro's expansion maps names to positions
+//! and back; everything else happens here and in [`Operation`].
+use crate::error::{Error, Result};
+use crate::op::{self, BackwardOptions, ForwardOptions, Operation};
+use crate::problem::{Problem, StateLayout};
+use crate::tensor::{DType, Tensor, View, ViewMut};
+use rla_dsl::Recurrence;
+use std::marker::PhantomData;
+
+pub use rla_codegen::abi::Entry;
+pub use rla_codegen::kernel::{Compiled, Form, Level};
+
+/// What forward of a variant keeps for its backward.
+pub struct Saved<V> {
+    kept: op::Saved,
+    layout: StateLayout,
+    variant: PhantomData<fn() -> V>,
+}
+
+impl<V> Saved<V> {
+    /// Bytes held for backward.
+    pub fn bytes(&self) -> usize {
+        self.kept.bytes()
+    }
+
+    /// The sizes that forward ran with.
+    pub fn problem(&self) -> Option<&Problem> {
+        self.kept.problem()
+    }
+}
+
+impl<V> std::fmt::Debug for Saved<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Saved({} bytes)", self.bytes())
+    }
+}
+
+/// The options of a call, by position.
+#[doc(hidden)]
+pub struct Call<'o, 'a> {
+    /// Name and value of each constant.
+    pub constants: &'o [(&'static str, Option<f64>)],
+    /// Initial states.
+    pub initial: &'o [Option<View<'a>>],
+    pub cu_seqlens: Option<&'a [i64]>,
+    pub layout: StateLayout,
+}
+
+impl Call<'_, '_> {
+    fn constants(&self, operation: &Operation, problem: &Problem) -> Result<Vec<f64>> {
+        let given: Vec<_> = self.constants.iter().filter_map(|&(name, value)| Some((name, value?))).collect();
+        operation.constants(&problem.sizes, &given)
+    }
+}
+
+/// The variant of a canonical text.
+#[doc(hidden)]
+pub fn recurrence(source: &str) -> Result<Recurrence> {
+    let parsed = rla_dsl::parse(source).map_err(|d| Error::Recurrence(d.render("rla_variant!", source)))?;
+    parsed.variants.into_iter().next().ok_or_else(|| Error::Recurrence("rla_variant!: no variant in its text".into()))
+}
+
+/// Outputs, final states, and where `save` is set what backward needs.
+#[doc(hidden)]
+pub fn forward<V>(
+    operation: &Operation,
+    inputs: &[View],
+    call: &Call,
+    save: bool,
+) -> Result<(Vec<Tensor>, Vec<Tensor>, Saved<V>)> {
+    let problem = Problem::infer(operation.recurrence(), inputs, call.cu_seqlens)?;
+    let constants = call.constants(operation, &problem)?;
+    let options = ForwardOptions {
+        constants: Some(&constants),
+        initial_states: call.initial,
+        layout: call.layout,
+        save,
+        final_states: true,
+        output_dtype: None,
+    };
+    let done = operation.forward(&problem, inputs, &options)?;
+    let saved = Saved { kept: done.saved.unwrap_or_default(), layout: call.layout, variant: PhantomData };
+    Ok((done.outputs, done.final_states, saved))
+}
+
+/// Gradients of inputs and initial states.
+#[doc(hidden)]
+pub fn backward<V>(
+    operation: &Operation,
+    inputs: &[View],
+    saved: &Saved<V>,
+    outputs: &[Option<View>],
+    states: &[Option<View>],
+) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
+    let offsets = saved.problem().and_then(|problem| problem.cu_seqlens.as_deref());
+    let problem = Problem::infer(operation.recurrence(), inputs, offsets)?;
+    let options = BackwardOptions { output_grads: outputs, final_state_grads: states, layout: saved.layout };
+    let grads = operation.backward(&problem, inputs, &saved.kept, &options)?;
+    Ok((grads.inputs, grads.initial_states))
+}
+
+/// Outputs of a few tokens; the states of the named slots are updated in place.
+#[doc(hidden)]
+pub fn decode(
+    operation: &Operation,
+    inputs: &[View],
+    slots: &[i64],
+    pool: &mut [ViewMut],
+    call: &Call,
+) -> Result<Vec<Tensor>> {
+    let recurrence = operation.recurrence();
+    if let Some(at) = call.initial.iter().position(Option::is_some) {
+        let name = format!("{}0", recurrence.states[at].name);
+        return Err(Error::argument(name, "none in decode, which reads and writes the pool", "a tensor"));
+    }
+    let problem = Problem::infer(recurrence, inputs, call.cu_seqlens)?;
+    let constants = call.constants(operation, &problem)?;
+    operation.decode(&problem, slots, inputs, Some(&constants), pool, call.layout)
+}
+
+/// Zero states of the sizes that inputs show, for `slots` sequences.
+#[doc(hidden)]
+pub fn states(operation: &Operation, inputs: &[View], slots: usize, layout: StateLayout) -> Result<Vec<Tensor>> {
+    let recurrence = operation.recurrence();
+    let problem = Problem::infer(recurrence, inputs, None)?;
+    let zeros = |i| Tensor::zeros(DType::F32, &problem.state_shape(recurrence, i, slots, layout));
+    (0..recurrence.states.len()).map(zeros).collect()
+}
+
+/// The next tensor of a list that has one a name.
+#[doc(hidden)]
+pub fn next(tensors: &mut std::vec::IntoIter<Tensor>) -> Tensor {
+    tensors.next().expect("one tensor a name of the recurrence")
+}
