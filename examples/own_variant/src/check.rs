@@ -4,7 +4,7 @@ use crate::{
     ForgettingAverage, ForgettingAverageCotangents, ForgettingAverageInputs, ForgettingAverageOptions, Surprise,
     SurpriseCotangents, SurpriseInputs, SurpriseOptions,
 };
-use rla_runtime::draw::rng::Rng;
+use rla_runtime::draw::Rng;
 use rla_runtime::{Result, StateLayout, Tensor};
 
 /// B sequences of T tokens, two value heads to a key head.

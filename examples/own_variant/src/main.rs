@@ -1,5 +1,5 @@
 //! Two variants of one's own: forward, backward and decode checked against their definition, and a small training.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod check;
 mod train;

@@ -2,7 +2,7 @@
 
 use crate::check::{SIZES, Sizes, tensor, unit};
 use crate::{Surprise, SurpriseCotangents, SurpriseInputs};
-use rla_runtime::draw::rng::Rng;
+use rla_runtime::draw::Rng;
 use rla_runtime::{Result, Tensor};
 
 const STEPS: usize = 300;

@@ -157,7 +157,8 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 /// A kernel in Rust: the declarations of its entries, and the value that describes it.
 fn described(kernel: &CpuKernel, form: Form, archive: &str) -> (String, String) {
     let CpuKernel { symbol, levels, chunk, configuration, .. } = kernel;
-    let mut declarations = format!("#[link(name = {archive:?}, kind = \"static\")]\nunsafe extern \"C\" {{\n");
+    let mut declarations =
+        format!("#[allow(unsafe_code)]\n#[link(name = {archive:?}, kind = \"static\")]\nunsafe extern \"C\" {{\n");
     let mut entries = String::new();
     for level in levels {
         let name = level.name();
