@@ -43,7 +43,7 @@ fn error(name: &str, found: &Tensor, exact: &Tensor) -> f64 {
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
     let distance = norm(&mut found.iter().zip(&exact).map(|(a, b)| a - b));
     let error = distance / norm(&mut exact.iter().copied()).max(1e-30);
-    println!("    {name:<16} {error:.1e}");
+    println!("    {name:<18} {error:.1e}");
     error
 }
 

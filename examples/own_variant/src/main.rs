@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("worst error against the definition {worst:.1e}");
     check::refusals()?;
     let (first, last) = train::run(&layer)?;
-    println!("loss {first:.4} before training, {last:.6} after");
+    println!("loss {first:.2e} before training, {last:.2e} after");
     if worst > 1e-5 || last > 0.05 * first {
         return Err("not what was promised".into());
     }

@@ -47,32 +47,29 @@ pub fn run(layer: &Surprise) -> Result<(f64, f64)> {
     let g = tensor(&[b, t, hv], || -0.1 * rng.exponential())?;
     let beta = tensor(&[b, t, hv], || rng.uniform())?;
     let teacher = (tensor(&[hv], || rng.normal())?, tensor(&[hv, value], || 1.0 + 0.5 * rng.normal())?);
-    let inputs = |strength, gain| SurpriseInputs {
+    let given = SurpriseInputs {
         q: q.view(),
         k: k.view(),
         v: v.view(),
         g: g.view(),
         beta: beta.view(),
-        strength,
-        gain,
+        strength: teacher.0.view(),
+        gain: teacher.1.view(),
     };
-    fn view(tensor: &Tensor) -> rla_runtime::View<'_> {
-        tensor.view()
-    }
-    let (wanted, _) = layer.forward(&inputs(view(&teacher.0), view(&teacher.1)), &Default::default())?;
+    let (wanted, _) = layer.forward(&given, &Default::default())?;
     let wanted = wanted.o.to_f64();
 
     let (mut strength, mut gain) = (Parameter::new(0.0, &[hv]), Parameter::new(1.0, &[hv, value]));
     let mut losses = vec![];
     for number in 0..=STEPS {
         let student = (strength.tensor()?, gain.tensor()?);
-        let inputs = inputs(student.0.view(), student.1.view());
+        let inputs = SurpriseInputs { strength: student.0.view(), gain: student.1.view(), ..given };
         let (out, _, saved) = layer.forward_saving(&inputs, &Default::default())?;
         let difference: Vec<f64> = out.o.to_f64().iter().zip(&wanted).map(|(a, b)| a - b).collect();
         let count = difference.len() as f64;
         let loss = difference.iter().map(|x| x * x).sum::<f64>() / count;
         if number % 50 == 0 {
-            println!("    step {number:3}  loss {loss:.6}");
+            println!("    step {number:3}  loss {loss:.2e}");
         }
         losses.push(loss);
         let slope: Vec<f32> = difference.iter().map(|x| (2.0 * x / count) as f32).collect();
