@@ -1,7 +1,7 @@
 //! The exact gradient of the definition: reverse mode through the same evaluation, token by token.
 //!
 //! The states are kept every sqrt(T)-th token; between two of them a stretch is evaluated again, keeping each token's
-//! states, and then walked backward, one token's expressions at a time. Memory grows with sqrt(T).
+//! values, and then walked backward, one token's expressions at a time. Memory grows with sqrt(T).
 use super::kink::OwnBranches;
 use super::plan::{Operation, Plan};
 use super::token::Token;
@@ -51,7 +51,7 @@ pub(super) fn reverse(
             let at = |position: usize| At { position, head };
             let mut states = walk.initial_states(inputs, sequence, head);
             let mut stretches = vec![];
-            for stretch in split(tokens.clone()) {
+            for stretch in split(tokens.clone(), walk.plan.size) {
                 stretches.push((stretch.clone(), states.clone()));
                 for position in stretch {
                     walk.evaluate(&inputs.tensors, at(position), &states, kinks);
@@ -64,13 +64,12 @@ pub(super) fn reverse(
             while let Some((stretch, mut states)) = stretches.pop() {
                 let mut kept = vec![];
                 for position in stretch.clone() {
-                    kept.push(states.clone());
                     walk.evaluate(&inputs.tensors, at(position), &states, kinks);
                     walk.advance(&mut states);
+                    kept.push(walk.token.keep());
                 }
                 for position in stretch.rev() {
-                    let states = kept.pop().expect("one entry a token");
-                    walk.evaluate(&inputs.tensors, at(position), &states, kinks);
+                    walk.token.restore(kept.pop().expect("one entry a token"));
                     walk.backward(at(position), cotangents, &mut adjoints, &mut gradients);
                     see(&walk.plan, &walk.token);
                 }
@@ -81,9 +80,12 @@ pub(super) fn reverse(
     Ok((outputs, gradients))
 }
 
-/// Cuts a sequence into about sqrt(T) stretches of about sqrt(T) tokens.
-fn split(tokens: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let step = (tokens.len() as f64).sqrt().ceil().max(1.0) as usize;
+/// Cuts a sequence into about sqrt(T) stretches of about sqrt(T) tokens, fewer where a token has many values.
+fn split(tokens: Range<usize>, values: usize) -> impl Iterator<Item = Range<usize>> {
+    /// Values that one stretch may keep: 128 MiB.
+    const MOST: usize = 1 << 24;
+    let root = (tokens.len() as f64).sqrt().ceil() as usize;
+    let step = root.min(MOST / values.max(1)).max(1);
     let end = tokens.end;
     tokens.step_by(step).map(move |start| start..(start + step).min(end))
 }

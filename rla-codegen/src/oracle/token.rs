@@ -12,6 +12,9 @@ pub(super) struct Token {
     branches: Vec<Branch>,
 }
 
+/// What [`Token::forward`] left behind, for [`Token::backward`] later.
+pub(super) struct Kept(Vec<f64>, Vec<Branch>);
+
 impl Token {
     /// Evaluates what no token changes.
     pub fn new(plan: &Plan, consts: &[f64]) -> Token {
@@ -94,6 +97,16 @@ impl Token {
                 function::value(*func, y, &args);
             }
         }
+    }
+
+    /// A copy of what forward left.
+    pub fn keep(&self) -> Kept {
+        Kept(self.values.clone(), self.branches.clone())
+    }
+
+    /// Goes back to a kept token.
+    pub fn restore(&mut self, kept: Kept) {
+        (self.values, self.branches) = (kept.0, kept.1);
     }
 
     /// Calls `see` with the value and the adjoint of each node that varies.
