@@ -91,7 +91,7 @@ fn check_reports_and_counts() {
     assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
 
     let wrong = scratch.file("wrong.rla", LINEAR.replace("v * k^T", "v * v"));
-    expect(&["check", &wrong], 1, &["error[", "wrong.rla:4:22", "S[t] = S[t-1] + v * v;", "^"]);
+    expect(&["check", &wrong], 1, &["error[", "wrong.rla:4:23", "S[t] = S[t-1] + v * v;", "^"]);
     let output = expect(&["check", "--json", &wrong], 1, &[]);
     let first = &objects(&output)[0];
     assert_eq!((first["severity"].as_str(), first["span"]["line"].as_u64()), (Some("error"), Some(4)));
@@ -163,7 +163,7 @@ fn eval_refuses_other_files() {
     refused("rdn", &scratch.path("absent"), "absent");
     refused("rdn", &scratch.file("half", &bytes[..bytes.len() / 2]), "half");
     refused("rdn", &scratch.file("other", b"not a case"), "other");
-    refused("gated_delta_net", &golden("rdn.forget.safetensors"), "gamma");
+    refused("gated_delta_net", &golden("rdn.forget.safetensors"), "tensor `R0`");
     refused("kda", &golden("gated_delta_net.forget.safetensors"), "g");
     refused("rdm", &golden("rdn.forget.safetensors"), "rdm");
 

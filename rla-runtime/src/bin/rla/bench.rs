@@ -1,5 +1,5 @@
 //! `rla bench VARIANT|FILE --backend cpu --shape B,T,H,HV,K,V`: kernels timed beside the machine's ceilings.
-use crate::options::{BackendOption, DTypeOption, LayoutOption, ProductsOption};
+use crate::options::{self, BackendOption, DTypeOption, LayoutOption, ProductsOption};
 use crate::output::{self, Failure};
 use crate::source;
 use clap::{Args, ValueEnum};
@@ -38,7 +38,7 @@ pub struct Arguments {
     #[arg(long, value_name = "B,T,H,HV,K,V", default_value = "1,2048,16,16,128,128", value_parser = shape)]
     shape: [usize; 6],
     /// Size of a declared dim (may be repeated)
-    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = options::dim)]
     dims: Vec<(String, usize)>,
     /// Element type of q, k, v and the like
     #[arg(long, value_enum, default_value = "f32")]
@@ -98,12 +98,6 @@ enum ClockOption {
 fn shape(text: &str) -> Result<[usize; 6], String> {
     let numbers: Result<Vec<usize>, _> = text.split(',').map(|part| part.trim().parse()).collect();
     numbers.ok().and_then(|n| n.try_into().ok()).ok_or_else(|| "expected six numbers, B,T,H,HV,K,V".into())
-}
-
-fn dim(text: &str) -> Result<(String, usize), String> {
-    let (name, size) = text.split_once('=').ok_or("expected NAME=SIZE")?;
-    let size = size.trim().parse().map_err(|_| format!("`{size}` is not a size"))?;
-    Ok((name.trim().to_string(), size))
 }
 
 /// Runs it.

@@ -129,3 +129,10 @@ pub fn constant(text: &str) -> Result<(String, f64), String> {
     }
     Ok((name.trim().to_string(), value))
 }
+
+/// `name=size`, a dimension.
+pub fn dim(text: &str) -> Result<(String, usize), String> {
+    let (name, size) = text.split_once('=').ok_or("expected NAME=SIZE")?;
+    let size = size.trim().parse().ok().filter(|&size| size > 0).ok_or_else(|| format!("`{size}` is not a size"))?;
+    Ok((name.trim().to_string(), size))
+}
