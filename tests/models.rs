@@ -14,7 +14,7 @@ use rla_runtime::{Backend, Error, Operation, Problem, View, checkpoint, op, samp
 use std::path::{Path, PathBuf};
 
 /// What the models run on here.
-const BACKEND: Backend = Backend::Oracle;
+const BACKEND: Backend = Backend::Cpu;
 
 fn builtin(name: &str) -> Recurrence {
     rla_dsl::parse(rla_dsl::builtin(name).unwrap()).unwrap().variants.remove(0)
@@ -152,8 +152,8 @@ fn folder(name: &str) -> PathBuf {
 /// Text that is easy to learn, in twenty files.
 fn corpus() -> Corpus {
     let line = |i: usize| format!("let x{} = {};\n", i % 7, i % 10);
-    let texts: Vec<Vec<u8>> = (0..20).map(|f| (0..20).map(|i| line(f + i)).collect::<String>().into_bytes()).collect();
-    Corpus::split(&texts)
+    let text = |f: usize| (0..20).map(|i| line(f + i)).collect::<String>().into_bytes();
+    Corpus::split(&(0..20).map(|f| (format!("{f}.rs"), text(f))).collect::<Vec<_>>())
 }
 
 fn settings(steps: usize) -> Settings {

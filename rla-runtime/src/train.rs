@@ -82,6 +82,8 @@ pub struct Evaluation {
     pub bigram_entropy: f64,
     /// The loss of byte counts.
     pub unigram_entropy: f64,
+    /// Whether the text is another one than the checkpoint was trained on, so that files may have changed parts.
+    pub text_changed: bool,
 }
 
 impl Trainer {
@@ -247,5 +249,6 @@ pub fn evaluate(path: &Path, backend: Backend, corpus: &Corpus) -> Result<Evalua
     lm.remove_residual();
     let without_residual = held_out_loss(&lm, corpus, settings, FULL)?;
     let (unigram_entropy, bigram_entropy) = yardsticks(corpus, settings.tokens);
-    Ok(Evaluation { held_out_loss: with, without_residual, bigram_entropy, unigram_entropy })
+    let text_changed = progress.text != corpus.fingerprint();
+    Ok(Evaluation { held_out_loss: with, without_residual, bigram_entropy, unigram_entropy, text_changed })
 }

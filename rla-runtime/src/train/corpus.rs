@@ -3,6 +3,7 @@
 use crate::draw::Rng;
 use crate::error::{Error, Result};
 use crate::model::weights::fnv;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Endings of the files that a folder contributes.
@@ -19,7 +20,7 @@ const SEPARATOR: u8 = 0;
 pub struct Corpus {
     /// The training part, each file after a zero byte.
     pub train: Vec<u8>,
-    /// The held-out part: every tenth file in the order of their paths, or the last tenth where there are fewer.
+    /// The held-out part: a tenth of the files, or the last tenth of the text where there are fewer than ten.
     pub held_out: Vec<u8>,
     /// Files trained on.
     pub train_files: usize,
@@ -33,15 +34,22 @@ impl Corpus {
         let mut files = Vec::new();
         for path in paths {
             let meta = std::fs::metadata(path).map_err(|e| Error::file(path, e))?;
-            if meta.is_dir() { walk(path, &mut files)? } else { files.push(path.clone()) }
+            if meta.is_dir() {
+                let mut found = Vec::new();
+                walk(path, &mut found)?;
+                files.extend(found.into_iter().map(|file| (file.clone(), name(&file, path))));
+            } else {
+                files.push((path.clone(), name(path, path.parent().unwrap_or(path))));
+            }
         }
         files.sort();
         files.dedup();
         let mut texts = Vec::with_capacity(files.len());
-        for path in &files {
-            texts.push(std::fs::read(path).map_err(|e| Error::file(path, e))?);
+        for (path, name) in files {
+            let text = std::fs::read(&path).map_err(|e| Error::file(path, e))?;
+            texts.push((name, text));
         }
-        texts.retain(|text| !text.is_empty());
+        texts.retain(|(_, text)| !text.is_empty());
         if texts.is_empty() {
             let places: Vec<String> = paths.iter().map(|p| format!("`{}`", p.display())).collect();
             let endings = ENDINGS.map(|e| format!(".{e}")).join(", ");
@@ -51,17 +59,20 @@ impl Corpus {
         Ok(Self::split(&texts))
     }
 
-    /// Splits texts: one in ten is held out.
-    pub fn split(texts: &[Vec<u8>]) -> Self {
+    /// Splits named texts: a tenth of them is held out, chosen by a hash of the names, so that a text keeps its part
+    /// when others come or go.
+    pub fn split(texts: &[(String, Vec<u8>)]) -> Self {
         let join = |part: &mut Vec<u8>, text: &[u8]| {
             part.push(SEPARATOR);
             part.extend_from_slice(text);
         };
         let (mut train, mut held_out) = (Vec::new(), Vec::new());
         let held_out_files = texts.len() / 10;
-        for (i, text) in texts.iter().enumerate() {
-            let out = i % 10 == 5 && i / 10 < held_out_files;
-            join(if out { &mut held_out } else { &mut train }, text);
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|&i| Rng::stream(fnv(texts[i].0.as_bytes()), 0).bits());
+        let out: BTreeSet<usize> = order.into_iter().take(held_out_files).collect();
+        for (i, (_, text)) in texts.iter().enumerate() {
+            join(if out.contains(&i) { &mut held_out } else { &mut train }, text);
         }
         if held_out_files == 0 {
             held_out = train.split_off(train.len() - train.len() / 10);
@@ -103,6 +114,12 @@ impl Corpus {
         let used = count.min(limit);
         (0..used).map(|i| i * count / used * tokens).map(|at| &self.held_out[at..=at + tokens]).collect()
     }
+}
+
+/// A file's path below its root, with `/` on every system.
+fn name(file: &Path, root: &Path) -> String {
+    let parts = file.strip_prefix(root).unwrap_or(file).components();
+    parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 /// Adds the text files below a folder.
@@ -162,21 +179,28 @@ impl Counts {
 mod tests {
     use super::*;
 
+    fn named(texts: Vec<Vec<u8>>) -> Vec<(String, Vec<u8>)> {
+        texts.into_iter().enumerate().map(|(i, text)| (format!("src/file{i}.rs"), text)).collect()
+    }
+
     #[test]
     fn one_file_in_ten_is_held_out_and_few_files_give_their_last_tenth() {
-        let texts: Vec<Vec<u8>> = (0..25).map(|i| vec![i; 8]).collect();
+        let texts = named((1..=25).map(|i| vec![i; 8]).collect());
         let corpus = Corpus::split(&texts);
         assert_eq!((corpus.train_files, corpus.held_out_files), (23, 2));
-        assert_eq!(corpus.held_out[1..9], [5; 8]);
-        assert_eq!(corpus.held_out[10..], [15; 8]);
-        assert!(!corpus.train.contains(&5) && corpus.train.len() == 23 * 9);
+        assert_eq!((corpus.train.len(), corpus.held_out.len()), (23 * 9, 2 * 9));
+        assert!((1..=25).all(|i| corpus.train.contains(&i) != corpus.held_out.contains(&i)));
+        // what is held out stays so when texts are added, up to the tenth's own growth
+        let fewer = Corpus::split(&texts[..22]);
+        let kept = fewer.held_out.chunks(9).filter(|text| corpus.held_out.contains(&text[1])).count();
+        assert!(kept >= 1 && fewer.held_out_files == 2);
         let corpus = Corpus::split(&texts[..3]);
         assert_eq!((corpus.train.len(), corpus.held_out.len()), (25, 2));
     }
 
     #[test]
     fn windows_depend_on_seed_and_step_alone_and_stay_inside() {
-        let corpus = Corpus::split(&[(0..=255).collect()]);
+        let corpus = Corpus::split(&named(vec![(0..=255).collect()]));
         assert_eq!(corpus.windows(1, 2, 3, 16), corpus.windows(1, 2, 3, 16));
         assert_ne!(corpus.windows(1, 2, 3, 16), corpus.windows(1, 3, 3, 16));
         let whole = corpus.train.len() - 1;

@@ -31,7 +31,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            steps: 600,
+            steps: 400,
             batch: 16,
             tokens: 256,
             rate: 3e-3,

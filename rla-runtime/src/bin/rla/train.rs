@@ -37,7 +37,7 @@ pub struct Arguments {
     /// forced to zero
     #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["out", "resume", "model", "recipe", "steps"])]
     evaluate: Vec<PathBuf>,
-    /// Steps in all [default: 600]
+    /// Steps in all [default: 400]
     #[arg(long)]
     steps: Option<usize>,
     /// Bytes to generate at the end; 0: none
@@ -307,6 +307,9 @@ fn evaluate(arguments: &Arguments, corpus: &Corpus) -> Result<ExitCode, Failure>
     let mut results: Vec<Evaluation> = Vec::new();
     for folder in &arguments.evaluate {
         let result = train::evaluate(folder, backend, corpus)?;
+        if result.text_changed {
+            eprintln!("note: {} was trained on another text; what is held out now it may have seen", folder.display());
+        }
         if arguments.json {
             output::json(&json!({"run": folder, "result": result}))?;
         } else {
