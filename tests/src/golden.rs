@@ -13,8 +13,7 @@ pub struct Golden {
     pub case: Case,
 }
 
-/// The files: those of this repository, and all of the folder `RLA_GOLDEN` where it is set. Every variant but `without_cases`
-/// must be among them.
+/// The files, each name once: those of this repository, and all of the folder `RLA_GOLDEN` where it is set.
 pub fn files() -> Vec<PathBuf> {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")];
     folders.extend(std::env::var_os("RLA_GOLDEN").map(PathBuf::from));
@@ -24,7 +23,8 @@ pub fn files() -> Vec<PathBuf> {
         let paths = entries.map(|entry| entry.expect("a readable folder").path());
         files.extend(paths.filter(|path| path.extension().is_some_and(|e| e == "safetensors")));
     }
-    files.sort();
+    files.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
+    files.dedup_by_key(|path| path.file_name().map(ToOwned::to_owned));
     files
 }
 
