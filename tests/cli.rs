@@ -146,6 +146,7 @@ fn eval_passes_fails_and_refuses() {
     expect(&eval(&["oracle", "--products", "input"]), 2, &["--products"]);
     expect(&eval(&["oracle", "--const", "clop=1"]), 2, &["clop"]);
     expect(&eval(&["oracle", "--const", "clip"]), 2, &["NAME=VALUE"]);
+    expect(&eval(&["cpu", "--dtype", "bf16", "--products", "input"]), 3, &["--products input"]);
     expect(&eval(&["cuda"]), 3, &["cuda"]);
 }
 
@@ -230,6 +231,27 @@ fn a_level_may_be_pinned() {
     let unknown = eval("sse9");
     assert_eq!(unknown.status.code(), Some(2));
     assert!(text(&unknown.stderr).contains("avx512, avx2, neon or portable"));
+}
+
+#[test]
+fn explain_shows_the_derivation() {
+    expect(&["explain", "rdn"], 0, &["in the class", "S[t] = exp(g) S[t-1] + u_S k^T", "least, forward"]);
+    expect(&["explain", "rdn", "--latex"], 0, &["\\begin{align*}", "\\beta_{t}"]);
+    expect(&["explain", "gsa", "--dim", "slot=32"], 0, &["slot 32"]);
+    expect(&["explain", "gsa", "--dim", "slots=32"], 2, &["key or value or slot"]);
+    expect(&["explain"], 0, &["rdn", "kda"]);
+}
+
+#[test]
+fn verify_prints_a_table() {
+    let output = expect(&["verify", "rla", "--backend", "tile", "--cases", "1", "--json"], 0, &[]);
+    let rows = objects(&output);
+    assert_eq!(rows.last().map(|row| &row["result"]), Some(&serde_json::json!("pass")));
+    let checks: Vec<_> = rows.iter().filter_map(|row| row["check"].as_str()).collect();
+    for check in ["packed", "abyss", "decode", "exact integers", "law: causal", "law: pool"] {
+        assert!(checks.contains(&check), "{check} among {checks:?}");
+    }
+    expect(&["verify", "rla", "--cases", "0"], 2, &["--cases"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use crate::case::{Case, Results};
 use crate::error::{Error, Result};
 use crate::judge::{self, Layout, Slice};
+use crate::kernel::launch::Poison;
 use crate::op::{Backend, BackwardOptions, ForwardOptions, Operation, Saved};
 use crate::problem::{Problem, StateLayout, carries_values};
 use crate::tensor::{DType, Tensor, View, ViewMut};
@@ -176,6 +177,7 @@ fn some_views_mut(tensors: &mut [Tensor]) -> Vec<Option<ViewMut<'_>>> {
 
 /// Runs a case, forward and, where it has cotangents, backward. Results are poisoned before the call.
 pub fn compute(operation: &Operation, case: &Case, setting: &Setting) -> Result<(Outputs, Option<Gradients>)> {
+    let _poison = Poison::new();
     let recurrence = operation.recurrence();
     let (problem, layout, wide) = (problem(&case.inputs), setting.layout, wide(setting.dtype));
     let count = problem.sequence_count();

@@ -68,6 +68,14 @@ pub fn find(recurrence: &Recurrence, form: Form) -> Result<Arc<Kernel>> {
         Some(compiled) => Kernel::compiled(&recurrence.name, compiled)?,
         None => Kernel::from_text(&recurrence.name, form, &text(recurrence, form, &shipped(recurrence)?, &[level])?)?,
     };
+    let mut kernel = kernel;
+    if form == Form::Token
+        && let Err(outside) = canonicalize(recurrence)
+    {
+        let (line, column) = (outside.span.line, outside.span.column + 1);
+        let reason = format!("chunk: outside the class, line {line}, column {column}: {}", outside.reason);
+        kernel.report.passed_over.insert(0, reason);
+    }
     let kernel = Arc::new(kernel);
     chosen.insert(key, kernel.clone());
     Ok(kernel)

@@ -14,6 +14,7 @@ use rla_codegen::abi;
 use rla_dsl::recurrence::{InputKind, Recurrence};
 use std::cell::RefCell;
 use std::ptr::null;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Work below this many bytes of states and rows stays on the calling thread: waking others costs more.
 const SERIAL_BYTES: usize = 1 << 19;
@@ -40,7 +41,7 @@ impl Kept {
             self.parts.push((start, floats));
             start += floats * problem.value_heads;
         }
-        self.memory.reserve(start);
+        working(&mut self.memory, start);
         Ok(())
     }
 }
@@ -51,6 +52,42 @@ struct Shared<T>(T);
 // SAFETY: the addresses inside point into views that outlive the call; `args` has shown that written regions are apart
 // from all others, and every task writes the rows, heads and sequences that are its own.
 unsafe impl<T> Sync for Shared<T> {}
+
+/// How many checks want poisoned memory just now.
+static POISONED: AtomicUsize = AtomicUsize::new(0);
+
+/// While it lives, working memory and what forward keeps are NaN before every kernel runs: a check sees what a kernel reads
+/// without having written it.
+pub struct Poison(());
+
+impl Poison {
+    /// From now on.
+    pub fn new() -> Poison {
+        POISONED.fetch_add(1, Ordering::Relaxed);
+        Poison(())
+    }
+}
+
+impl Default for Poison {
+    fn default() -> Poison {
+        Poison::new()
+    }
+}
+
+impl Drop for Poison {
+    fn drop(&mut self) {
+        POISONED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Working memory of a kernel.
+fn working(memory: &mut Floats, count: usize) -> *mut f32 {
+    let memory = memory.reserve(count);
+    if POISONED.load(Ordering::Relaxed) > 0 {
+        memory.fill(f32::NAN);
+    }
+    memory.as_mut_ptr()
+}
 
 /// What a thread keeps from call to call.
 #[derive(Default)]
@@ -168,7 +205,7 @@ pub fn forward(
             states_in: worker.states_in.as_ptr(),
             states_out: worker.states_out.as_ptr(),
             saved,
-            scratch: worker.scratch.reserve(scratch).as_mut_ptr(),
+            scratch: working(&mut worker.scratch, scratch),
             output_grads: null(),
             input_grads: null(),
             state_grads_in: null(),
@@ -221,7 +258,7 @@ pub fn decode(
             states_in: worker.states_in.as_ptr(),
             states_out: null(),
             saved: std::ptr::null_mut(),
-            scratch: worker.scratch.reserve(scratch).as_mut_ptr(),
+            scratch: working(&mut worker.scratch, scratch),
             output_grads: null(),
             input_grads: null(),
             state_grads_in: null(),
@@ -344,7 +381,7 @@ pub fn backward(
                 states_in: null(),
                 states_out: null(),
                 saved: memory.wrapping_add(start + head * floats),
-                scratch: worker.scratch.reserve(scratch).as_mut_ptr(),
+                scratch: working(&mut worker.scratch, scratch),
                 output_grads: worker.outputs.as_ptr(),
                 input_grads: worker.input_grads.as_ptr(),
                 state_grads_in: worker.states_in.as_ptr(),

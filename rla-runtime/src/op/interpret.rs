@@ -136,7 +136,7 @@ pub fn gather(problem: &Problem, inputs: &[View], constants: &[f64], states: Vec
     }
 }
 
-/// Decode by forward from the pool's states, sequence by sequence.
+/// Decode by forward from the pool's states, token by token: as many tokens in one call as in calls of their own.
 #[allow(clippy::too_many_arguments)]
 pub fn decode(
     interpreter: &dyn Interpreter,
@@ -149,28 +149,24 @@ pub fn decode(
     layout: StateLayout,
     outputs: &mut [ViewMut],
 ) -> Result<()> {
-    let single = Problem { batch: 1, ..problem.clone() };
+    let step = Problem { batch: 1, tokens: 1, ..problem.clone() };
     for (index, &slot) in slots.iter().enumerate() {
         let Ok(slot) = usize::try_from(slot) else { continue };
-        let rows: Vec<View> = recurrence
-            .inputs
-            .iter()
-            .zip(inputs)
-            .map(|(decl, view)| match decl.kind {
-                InputKind::Input => view.narrow(0, index, 1),
+        for token in 0..problem.tokens {
+            let rows = recurrence.inputs.iter().zip(inputs).map(|(decl, view)| match decl.kind {
+                InputKind::Input => view.narrow(0, index, 1)?.narrow(1, token, 1),
                 InputKind::Param => Ok(*view),
-            })
-            .collect::<Result<_>>()?;
-        let states = pool
-            .iter()
-            .map(|view| Ok(Some(state_to_f64(&view.as_view().narrow(0, slot, 1)?, layout))))
-            .collect::<Result<_>>()?;
-        let result = interpreter.forward(recurrence, &gather(&single, &rows, constants, states))?;
-        for (view, values) in outputs.iter_mut().zip(&result.outputs) {
-            view.reborrow().narrow(0, index, 1)?.write_f64(values);
-        }
-        for (view, values) in pool.iter_mut().zip(&result.states) {
-            write_state(&mut view.reborrow().narrow(0, slot, 1)?, values, layout);
+            });
+            let rows: Vec<View> = rows.collect::<Result<_>>()?;
+            let states = pool.iter().map(|view| view.as_view().narrow(0, slot, 1));
+            let states = states.map(|view| Ok(Some(state_to_f64(&view?, layout)))).collect::<Result<_>>()?;
+            let result = interpreter.forward(recurrence, &gather(&step, &rows, constants, states))?;
+            for (view, values) in outputs.iter_mut().zip(&result.outputs) {
+                view.reborrow().narrow(0, index, 1)?.narrow(1, token, 1)?.write_f64(values);
+            }
+            for (view, values) in pool.iter_mut().zip(&result.states) {
+                write_state(&mut view.reborrow().narrow(0, slot, 1)?, values, layout);
+            }
         }
     }
     Ok(())

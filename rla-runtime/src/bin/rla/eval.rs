@@ -93,6 +93,9 @@ fn setting(arguments: &Arguments, backend: Backend) -> Result<Setting, Error> {
     if setting.products == Products::Input && (!setting.dtype.is_half() || backend != Backend::Cpu) {
         return Err(Error::argument("--products", "f32, or bf16 or f16 inputs with --backend cpu", "input"));
     }
+    if setting.products == Products::Input {
+        return Err(Error::unsupported("--products input", "no kernel computes products in 16 bits yet"));
+    }
     Ok(setting)
 }
 
