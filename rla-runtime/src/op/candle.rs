@@ -2,7 +2,7 @@
 //!
 //! candle's custom operations take at most three tensors and give one. So the kernels run first, on the plain memory of
 //! all inputs, and the graph gets a chain of two-input operations through a one-element token:
-//! `Link(token, x_i) -> token`, the last `-> result`. All links share one [`Call`]. In the reverse sweep the last link
+//! `Link(token, x_i) -> token`, the last `-> result`. All links share one `Call`. In the reverse sweep the last link
 //! comes first: it runs the backward kernels for all inputs; every link then hands out the gradient of its own input.
 //! Several results (outputs, final states) travel as one flat tensor and are cut apart outside.
 

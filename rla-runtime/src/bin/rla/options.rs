@@ -103,11 +103,12 @@ pub fn threads(count: Option<usize>) -> Result<(), Error> {
     if count == Some(0) {
         return Err(Error::argument("--threads", "at least 1", "0"));
     }
-    let pools = [("RAYON_NUM_THREADS", count), ("CANDLE_NUM_THREADS", Some(1))];
-    let wanted = pools.map(|(name, count)| (name, count.map(|n| n.to_string())));
-    let missing = wanted.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let missing: Vec<_> =
-        missing.filter(|(name, value)| std::env::var_os(name).is_none_or(|v| v != value[..])).collect();
+    let set = |name: &str| std::env::var(name).ok();
+    // the products' library would count the cores of the machine, not those this process may use
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get).to_string();
+    let pool = count.map(|n| n.to_string()).or_else(|| set("RAYON_NUM_THREADS")).unwrap_or_else(cores);
+    let wanted = [("RAYON_NUM_THREADS", pool), ("CANDLE_NUM_THREADS", "1".to_string())];
+    let missing: Vec<_> = wanted.into_iter().filter(|(name, value)| set(name).as_ref() != Some(value)).collect();
     if missing.is_empty() {
         return Ok(());
     }
