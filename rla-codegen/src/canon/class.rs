@@ -46,11 +46,11 @@ fn canon_state(recurrence: &Recurrence, index: usize, arena: &mut Arena, state: 
         }
     }
     // one decay fewer: a scalar decay beside a vector decay joins it
-    if let Some(vector) = vectors.iter_mut().rev().flatten().next() {
-        if let Some(s) = scalar.take() {
-            let span = arena.span(s);
-            *vector = arena.plus(*vector, s, span);
-        }
+    if let Some(vector) = vectors.iter_mut().rev().flatten().next()
+        && let Some(s) = scalar.take()
+    {
+        let span = arena.span(s);
+        *vector = arena.plus(*vector, s, span);
     }
     let readouts = state
         .leaves

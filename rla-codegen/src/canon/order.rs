@@ -45,10 +45,10 @@ fn needed(arena: &Arena, state: &CanonState) -> Vec<usize> {
     let mut needs = Vec::new();
     for root in roots {
         arena.visit(root, &mut |s| match arena.kind(s) {
-            SymKind::Read { state, .. } | SymKind::Vector(state) | SymKind::Write(state, _) => {
-                if !needs.contains(state) {
-                    needs.push(*state);
-                }
+            SymKind::Read { state, .. } | SymKind::Vector(state) | SymKind::Write(state, _)
+                if !needs.contains(state) =>
+            {
+                needs.push(*state);
             }
             _ => {}
         });

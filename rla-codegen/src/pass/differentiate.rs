@@ -94,7 +94,8 @@ impl Sweep<'_> {
         self.moved[found.expect("a gradient has the shape of a value")]
     }
 
-    pub(crate) fn new(&self, old: Value) -> Value {
+    /// Where an old value is recomputed.
+    pub(crate) fn copy(&self, old: Value) -> Value {
         self.moved[old.0 as usize]
     }
 

@@ -216,10 +216,10 @@ impl Builder {
             // keep(mask, keep(mask, x)) = keep(mask, x); keep(mask, s x) = keep(mask, s) x for a number s a row;
             // keep(mask, -x) = -keep(mask, x)
             MapFn::Keep => {
-                if let Op::Map(MapFn::Keep, inner) = self.op(args[1]) {
-                    if inner[0] == args[0] {
-                        return Some(args[1]);
-                    }
+                if let Op::Map(MapFn::Keep, inner) = self.op(args[1])
+                    && inner[0] == args[0]
+                {
+                    return Some(args[1]);
                 }
                 if let Some(x) = self.map_args(args[1], MapFn::Neg).map(|a| a[0]) {
                     let kept = self.map(MapFn::Keep, &[args[0], x]);

@@ -102,10 +102,10 @@ fn results(program: &Program) -> Result<(), String> {
         }
     }
     for (index, node) in program.nodes.iter().enumerate() {
-        if let Op::Leaf(leaf @ (Leaf::OutputGrad(_) | Leaf::StateGrad(_) | Leaf::Saved(_))) = &node.op {
-            if !backward {
-                return Err(format!("rule 6: %{index} = {leaf} in a forward program"));
-            }
+        if let Op::Leaf(leaf @ (Leaf::OutputGrad(_) | Leaf::StateGrad(_) | Leaf::Saved(_))) = &node.op
+            && !backward
+        {
+            return Err(format!("rule 6: %{index} = {leaf} in a forward program"));
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ impl Sweep<'_> {
             }
             Op::Softmax(x) => {
                 // dx = y (d - sum y d)
-                let y = self.new(value);
+                let y = self.copy(value);
                 let yd = self.builder.mul(y, d);
                 let sum = self.builder.op_value(Op::SumCols(yd));
                 let less = self.builder.map(MapFn::Sub, &[d, sum]);
@@ -46,7 +46,7 @@ impl Sweep<'_> {
             }
             Op::Decay(kind, g) => self.decay(kind, g, value, d),
             Op::DecayDot { p, w, g } => {
-                let (np, nw, ng) = (self.new(p), self.new(w), self.new(g));
+                let (np, nw, ng) = (self.copy(p), self.copy(w), self.copy(g));
                 let dp = self.builder.op_value(Op::DecayApply { a: d, w: nw, g: ng, transposed: false });
                 let dw = self.builder.op_value(Op::DecayApply { a: d, w: np, g: ng, transposed: true });
                 let dg = self.builder.op_value(Op::DecayRect { a: d, p: np, w: nw, g: ng });
@@ -56,7 +56,7 @@ impl Sweep<'_> {
             }
             Op::DecayApply { a, w, g, transposed } => {
                 // Y = sum A W E with dY in the place of P (or of W when transposed)
-                let (na, nw, ng) = (self.new(a), self.new(w), self.new(g));
+                let (na, nw, ng) = (self.copy(a), self.copy(w), self.copy(g));
                 let (late, early) = if transposed { (nw, d) } else { (d, nw) };
                 let da = self.builder.op_value(Op::DecayDot { p: late, w: early, g: ng });
                 let dw = self.builder.op_value(Op::DecayApply { a: na, w: d, g: ng, transposed: !transposed });
@@ -85,7 +85,7 @@ impl Sweep<'_> {
     }
 
     fn matmul(&mut self, a: Value, ta: bool, b: Value, tb: bool, d: Value) {
-        let (na, nb) = (self.new(a), self.new(b));
+        let (na, nb) = (self.copy(a), self.copy(b));
         let mut da = if ta { self.builder.matmul(nb, tb, d, true) } else { self.builder.matmul(d, false, nb, !tb) };
         let mut db = if tb { self.builder.matmul(d, true, na, ta) } else { self.builder.matmul(na, !ta, d, false) };
         if strictly_lower(self.forward, a) {
@@ -99,7 +99,7 @@ impl Sweep<'_> {
     }
 
     fn decay(&mut self, kind: DecayKind, g: Value, value: Value, d: Value) {
-        let y = self.new(value);
+        let y = self.copy(value);
         let dlog = self.builder.mul(d, y);
         let grad = match kind {
             DecayKind::Prefix => self.builder.op_value(Op::Scan(ScanKind::After, dlog)),
@@ -111,8 +111,8 @@ impl Sweep<'_> {
     }
 
     fn map(&mut self, f: MapFn, args: &[Value], value: Value, d: Value) {
-        let x = self.new(args[0]);
-        let y = self.new(value);
+        let x = self.copy(args[0]);
+        let y = self.copy(value);
         let one = self.builder.number(1.0);
         match f {
             MapFn::Add => {
@@ -125,14 +125,14 @@ impl Sweep<'_> {
                 self.add(args[1], minus);
             }
             MapFn::Mul => {
-                let z = self.new(args[1]);
+                let z = self.copy(args[1]);
                 let (dx, dz) = (self.builder.mul(d, z), self.builder.mul(d, x));
                 self.add(args[0], dx);
                 self.add(args[1], dz);
             }
             MapFn::Div => {
                 // d(x/z) = d/z, and -(d/z)(x/z) for z
-                let z = self.new(args[1]);
+                let z = self.copy(args[1]);
                 let dx = self.builder.map(MapFn::Div, &[d, z]);
                 let product = self.builder.mul(dx, y);
                 let dz = self.builder.neg(product);
@@ -144,7 +144,7 @@ impl Sweep<'_> {
                 self.add(args[0], dx);
             }
             MapFn::Clamp => {
-                let (lo, hi) = (self.new(args[1]), self.new(args[2]));
+                let (lo, hi) = (self.copy(args[1]), self.copy(args[2]));
                 let dx = self.builder.map(MapFn::Inside, &[x, lo, hi, d]);
                 self.add(args[0], dx);
             }
@@ -225,20 +225,20 @@ impl Sweep<'_> {
         if dy.iter().chain(&du).all(Option::is_none) {
             return;
         }
-        let new = |sweep: &Sweep, v: &Option<Value>| v.map(|v| sweep.new(v));
+        let copied = |sweep: &Sweep, v: &Option<Value>| v.map(|v| sweep.copy(v));
         let mut back_m = Vec::with_capacity(m.len());
         for j in 0..writes {
             for l in 0..readouts {
-                back_m.push(new(self, &m[l * writes + j]));
+                back_m.push(copied(self, &m[l * writes + j]));
             }
         }
         let mut back_c = Vec::with_capacity(c.len());
         for l in 0..readouts {
             for j in 0..writes {
-                back_c.push(new(self, &c[j * readouts + l]));
+                back_c.push(copied(self, &c[j * readouts + l]));
             }
         }
-        let log = new(self, decay);
+        let log = copied(self, decay);
         let back = self.builder.op_value(Op::Solve {
             direction: Direction::Up,
             m: back_m,
@@ -249,7 +249,7 @@ impl Sweep<'_> {
         });
         let mu: Vec<Value> = (0..writes).map(|j| self.builder.op_value(Op::Part(back, j))).collect();
         let lambda: Vec<Value> = (0..readouts).map(|l| self.builder.op_value(Op::Part(back, writes + l))).collect();
-        let solved = self.new(value);
+        let solved = self.copy(value);
         let y: Vec<Value> = (0..readouts).map(|l| self.builder.op_value(Op::Part(solved, l))).collect();
         let u: Vec<Value> = (0..writes).map(|j| self.builder.op_value(Op::Part(solved, readouts + j))).collect();
         for l in 0..readouts {
@@ -264,7 +264,7 @@ impl Sweep<'_> {
                         self.builder.op_value(Op::StrictLower(full))
                     }
                     Some(g) => {
-                        let a = self.new(matrix);
+                        let a = self.copy(matrix);
                         let dg = self.builder.op_value(Op::DecayRect { a, p: lambda[l], w: u[j], g });
                         self.add(decay.expect("its log decay"), dg);
                         self.builder.op_value(Op::DecayDot { p: lambda[l], w: u[j], g })
