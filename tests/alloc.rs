@@ -67,7 +67,7 @@ fn counts(operation: &Operation, tokens: usize) -> Counts {
     let grad = output.clone();
     let output_grads = [Some(grad.view())];
     let options = BackwardOptions { output_grads: &output_grads, ..BackwardOptions::default() };
-    let mut backward_of = |inputs: &[Tensor], views: &[View]| {
+    let backward_of = |inputs: &[Tensor], views: &[View]| {
         let mut grads = inputs.to_vec();
         counted(|| {
             let mut grads: Vec<_> = grads.iter_mut().map(|t| Some(t.view_mut())).collect();

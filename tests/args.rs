@@ -181,7 +181,7 @@ fn outputs_that_do_not_fit_or_overlap() {
 #[test]
 fn aliased_outputs() {
     use rla_runtime::kernel::args::{Region, no_aliases};
-    let mut data = vec![0.0f32; 20];
+    let mut data = [0.0f32; 20];
     let (low, high) = data.split_at_mut(8);
     let (a, b) = (ViewMut::new(low, &[8]).unwrap(), ViewMut::new(high, &[12]).unwrap());
     let inner = b.as_view().narrow(0, 4, 2).unwrap();

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Compiles the kernels of every recurrence in this crate: `.rla` files and `rla_variant!` bodies. The one line of a
 /// build script:
 ///
-/// ```no_run
+/// ```text
 /// fn main() {
 ///     rla_build::kernels();
 /// }
