@@ -187,3 +187,29 @@ pub unsafe fn transpose(a: *const f32, lda: usize, b: *mut f32, ldb: usize) {
         store(b.add((i + 4) * ldb), _mm256_permute2f128_ps::<0x31>(r[i], r[i + 4]));
     }
 }
+#[inline(always)]
+unsafe fn mask(n: usize) -> __m256i {
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+}
+/// The first `n` lanes from `p`, 1 <= n < L, the others 0; nothing past them is read.
+#[inline(always)]
+pub unsafe fn load_first(p: *const f32, n: usize) -> V {
+    _mm256_maskload_ps(p, mask(n))
+}
+/// Writes the first `n` lanes, 1 <= n < L.
+#[inline(always)]
+pub unsafe fn store_first(p: *mut f32, x: V, n: usize) {
+    _mm256_maskstore_ps(p, mask(n), x)
+}
+/// Sums of four vectors within each four lanes: lane `4 i + r` is the part of vector r that lies in lanes `4 i ..`.
+#[inline(always)]
+pub unsafe fn quad(a: V, b: V, c: V, d: V) -> V {
+    let ab = _mm256_castps_pd(add(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)));
+    let cd = _mm256_castps_pd(add(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d)));
+    add(_mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd)), _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd)))
+}
+/// The sums of L vectors in L lanes, from their quads.
+#[inline(always)]
+pub unsafe fn quads(g: [V; L / 4]) -> V {
+    add(_mm256_permute2f128_ps::<0x20>(g[0], g[1]), _mm256_permute2f128_ps::<0x31>(g[0], g[1]))
+}

@@ -179,3 +179,29 @@ pub unsafe fn transpose(a: *const f32, lda: usize, b: *mut f32, ldb: usize) {
         store(b.add((i + 8) * ldb), _mm512_shuffle_f32x4::<0xdd>(t[i], t[i + 8]));
     }
 }
+/// The first `n` lanes from `p`, 1 <= n < L, the others 0; nothing past them is read.
+#[inline(always)]
+pub unsafe fn load_first(p: *const f32, n: usize) -> V {
+    _mm512_maskz_loadu_ps(((1u32 << n) - 1) as u16, p)
+}
+/// Writes the first `n` lanes, 1 <= n < L.
+#[inline(always)]
+pub unsafe fn store_first(p: *mut f32, x: V, n: usize) {
+    _mm512_mask_storeu_ps(p, ((1u32 << n) - 1) as u16, x)
+}
+/// Sums of four vectors within each four lanes: lane `4 i + r` is the part of vector r that lies in lanes `4 i ..`.
+#[inline(always)]
+pub unsafe fn quad(a: V, b: V, c: V, d: V) -> V {
+    let ab = _mm512_castps_pd(add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+    let cd = _mm512_castps_pd(add(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)));
+    add(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)))
+}
+#[inline(always)]
+unsafe fn fold(a: V, b: V) -> V {
+    add(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b))
+}
+/// The sums of L vectors in L lanes, from their quads.
+#[inline(always)]
+pub unsafe fn quads(g: [V; L / 4]) -> V {
+    fold(fold(g[0], g[1]), fold(g[2], g[3]))
+}

@@ -165,3 +165,31 @@ pub unsafe fn transpose(a: *const f32, lda: usize, b: *mut f32, ldb: usize) {
     store(b.add(2 * ldb), vcombine_f32(vget_high_f32(t0), vget_high_f32(t2)));
     store(b.add(3 * ldb), vcombine_f32(vget_high_f32(t1), vget_high_f32(t3)));
 }
+/// The first `n` lanes from `p`, 1 <= n < L, the others 0; nothing past them is read.
+#[inline(always)]
+pub unsafe fn load_first(p: *const f32, n: usize) -> V {
+    let mut lanes = [0.0; L];
+    for i in 0..n {
+        lanes[i] = *p.add(i);
+    }
+    load(lanes.as_ptr())
+}
+/// Writes the first `n` lanes, 1 <= n < L.
+#[inline(always)]
+pub unsafe fn store_first(p: *mut f32, x: V, n: usize) {
+    let mut lanes = [0.0; L];
+    store(lanes.as_mut_ptr(), x);
+    for i in 0..n {
+        *p.add(i) = lanes[i];
+    }
+}
+/// Sums of four vectors: lane r is the sum of vector r.
+#[inline(always)]
+pub unsafe fn quad(a: V, b: V, c: V, d: V) -> V {
+    vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d))
+}
+/// The sums of L vectors in L lanes, from their quads.
+#[inline(always)]
+pub unsafe fn quads(g: [V; L / 4]) -> V {
+    g[0]
+}

@@ -204,3 +204,31 @@ pub unsafe fn transpose(a: *const f32, lda: usize, b: *mut f32, ldb: usize) {
     store(b.add(2 * ldb), [r0[2], r1[2], r2[2], r3[2]]);
     store(b.add(3 * ldb), [r0[3], r1[3], r2[3], r3[3]]);
 }
+/// The first `n` lanes from `p`, 1 <= n < L, the others 0; nothing past them is read.
+#[inline(always)]
+pub unsafe fn load_first(p: *const f32, n: usize) -> V {
+    let mut lanes = [0.0; L];
+    for i in 0..n {
+        lanes[i] = *p.add(i);
+    }
+    load(lanes.as_ptr())
+}
+/// Writes the first `n` lanes, 1 <= n < L.
+#[inline(always)]
+pub unsafe fn store_first(p: *mut f32, x: V, n: usize) {
+    let mut lanes = [0.0; L];
+    store(lanes.as_mut_ptr(), x);
+    for i in 0..n {
+        *p.add(i) = lanes[i];
+    }
+}
+/// Sums of four vectors: lane r is the sum of vector r.
+#[inline(always)]
+pub unsafe fn quad(a: V, b: V, c: V, d: V) -> V {
+    [sum(a), sum(b), sum(c), sum(d)]
+}
+/// The sums of L vectors in L lanes, from their quads.
+#[inline(always)]
+pub unsafe fn quads(g: [V; L / 4]) -> V {
+    g[0]
+}

@@ -118,6 +118,7 @@ const MATH: &str = include_str!("../../../templates/cpu/math.rs");
 const TILE: &str = include_str!("../../../templates/cpu/tile.rs");
 const PACK: &str = include_str!("../../../templates/cpu/pack.rs");
 const DECAY: &str = include_str!("../../../templates/cpu/decay.rs");
+const ROWS: &str = include_str!("../../../templates/cpu/rows.rs");
 
 fn simd(level: Level) -> &'static str {
     match level {
@@ -196,6 +197,7 @@ pub fn emit(
     context.insert("tile", &indented2(TILE));
     context.insert("pack", &indented2(PACK));
     context.insert("decay", &indented2(DECAY));
+    context.insert("rows", &indented2(ROWS));
     context.insert("levels", &texts);
     context.insert("training", &programs.training.is_some());
     let source = tera.render("kernel", &context).map_err(fault)?;
@@ -222,9 +224,10 @@ fn level_text(programs: &Programs, interface: &Interface, schedule: &Schedule, l
     }
     let passes = parts
         .into_iter()
-        .map(|(name, pass, program, widths)| PassText {
-            name,
-            text: indented2(&frame::write(pass, program, interface, widths, schedule, &attributes)),
+        .map(|(name, pass, program, widths)| {
+            let own = if pass == Pass::Decode { decode::write(program, interface, level, &attributes) } else { None };
+            let general = || frame::write(pass, program, interface, widths, schedule, &attributes);
+            PassText { name, text: indented2(&own.unwrap_or_else(general)) }
         })
         .collect();
     LevelText {

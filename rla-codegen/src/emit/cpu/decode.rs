@@ -1,6 +1,326 @@
-//! Decode: one token, one sweep over each state, in place (CPU_PLAN 8 of the design; DESIGN 5).
+//! Decode: the tokens of one sequence and head one by one, each state swept once, where it lies.
 //!
-//! The decode program's work falls into three parts. What depends on no state comes first, once a head: vectors of one
-//! side in arrays of the kernel's own, numbers in registers. Then each state is read once for all its readouts, and
-//! updated from the cache. Value-major states (columns side by side) go by blocks of rows whose dots end in lanes over
-//! the rows; key-major ones by whole rows. Other strides are gathered first.
+//! With one token every value is a number, a vector along one side, or a state. `lower` takes the decode program apart
+//! into those (and says what it cannot: the general frame then runs with chunks of one token); `plan` orders the work;
+//! this page writes it. A state's rows are what is contiguous in the caller's memory, so each layout has its own plan:
+//!
+//! - A readout along the rows gives one number a row. Rows go by blocks of a vector's lanes: dots for all readouts of the
+//!   block, then elementwise work in lanes over the rows, then the block's update from the first-level cache.
+//! - A readout across the rows adds scaled rows up; the update follows in a second sweep, when all rows have been seen.
+//!
+//! States of other strides are copied to rows first and back after the last token.
+
+mod lower;
+mod plan;
+
+use super::Interface;
+use super::elementwise::call;
+use super::text::{Text, float};
+use crate::kernel::Level;
+use crate::tile::{MapFn, Program, Role};
+use lower::{Decay, Kind, Lowered};
+use plan::{Loop, Plan, Step, plan};
+
+/// Writes decode as the items of a module; nothing if the program holds what has no form here.
+pub fn write(program: &Program, interface: &Interface, level: Level, attributes: &[String]) -> Option<String> {
+    let lowered = lower::lower(program)?;
+    let mut out = Text::default();
+    let emit = Emit { lowered: &lowered, interface, level };
+    emit.scratch(&mut out);
+    let matrices = (0..lowered.states.len()).any(|i| lowered.is_matrix(i));
+    for by_columns in [false, true] {
+        if by_columns && !matrices {
+            break;
+        }
+        emit.token(&plan(&lowered, by_columns), by_columns, attributes, &mut out);
+    }
+    emit.run(matrices, attributes, &mut out);
+    Some(out.finish())
+}
+
+struct Emit<'a> {
+    lowered: &'a Lowered,
+    interface: &'a Interface,
+    level: Level,
+}
+
+/// Readouts that one sweep takes at a time: as many accumulators as the registers hold.
+fn readouts_at_once(level: Level) -> usize {
+    if matches!(level, Level::Avx512 | Level::Neon) { 3 } else { 2 }
+}
+
+/// Vectors of a row that a sweep across rows takes at a time.
+fn vectors_at_once(level: Level, readouts: usize) -> usize {
+    match (level, readouts) {
+        (Level::Avx512 | Level::Neon, 3) => 6,
+        (Level::Avx512 | Level::Neon, _) => 8,
+        (_, 1) => 8,
+        _ => 4,
+    }
+}
+
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    format!("[{}]", items.into_iter().collect::<Vec<_>>().join(", "))
+}
+
+impl Emit<'_> {
+    /// Vectors with memory of their own, in order of their nodes.
+    fn arrays(&self) -> Vec<(usize, u16)> {
+        let nodes = self.lowered.nodes.iter().enumerate();
+        nodes.filter_map(|(i, node)| Some((i, node.axis?))).collect()
+    }
+
+    fn scratch(&self, out: &mut Text) {
+        out.line("/// Floats of working memory: a row for each vector, and room to gather states.");
+        out.line("pub unsafe fn scratch(n: *const usize) -> usize {");
+        let mut terms: Vec<String> = vec!["0".into()];
+        for side in 0..self.interface.sides {
+            let count = self.arrays().iter().filter(|(_, s)| usize::from(*s) == side).count();
+            if count > 0 {
+                terms.push(format!("{count} * lines(*n.add({side}))"));
+            }
+        }
+        for i in (0..self.lowered.states.len()).filter(|i| self.lowered.is_matrix(*i)) {
+            let (rows, cols) = self.lowered.sides(i);
+            terms.push(format!("lines(*n.add({rows}) * *n.add({cols}))"));
+        }
+        out.line(terms.join(" + "));
+        out.line("}");
+        out.line("");
+    }
+
+    /// One token, in one of the two layouts.
+    fn token(&self, plan: &Plan, by_columns: bool, attributes: &[String], out: &mut Text) {
+        let (name, layout) =
+            if by_columns { ("by_columns", "columns of") } else { ("by_rows", "rows of") };
+        out.line(format!("/// One token, {layout} the states contiguous."));
+        out.lines(attributes);
+        out.line(format!("unsafe fn {name}(x: &Args, t: usize, states: *const StateView, scratch: *mut f32) {{"));
+        for side in 0..self.interface.sides {
+            out.line(format!("let n{side} = *x.sizes.add({side});"));
+        }
+        out.line("let mut at = scratch;");
+        self.memory(out);
+        for (i, state) in self.lowered.states.iter().enumerate() {
+            if self.lowered.is_matrix(i) {
+                let stride = if by_columns { "col_stride" } else { "row_stride" };
+                let _ = state;
+                out.line(format!("let s{i} = (*states.add({i})).ptr;"));
+                out.line(format!("let ld{i} = (*states.add({i})).{stride} as usize;"));
+            }
+        }
+        for step in &plan.steps {
+            match step {
+                Step::Numbers(nodes) => nodes.iter().for_each(|n| self.number(*n, out)),
+                Step::Softmax(node) => {
+                    let Kind::Softmax(x) = self.lowered.nodes[*node].kind else { unreachable!("a softmax") };
+                    let n = self.size(*node);
+                    out.line(format!("softmax(v{x}, v{node}, 1, {n}, {n}.next_multiple_of(L), 0);"));
+                }
+                Step::Loop(work) => self.rows(plan, work, out),
+                Step::Sums { state, reads } => self.sums(plan, *state, reads, out),
+                Step::Update(state) => {
+                    let rows = plan.rows[*state];
+                    self.update(plan, *state, "0", &format!("n{rows}"), out);
+                }
+            }
+        }
+        for (index, node) in &self.lowered.outputs {
+            let view = format!("&*x.outputs.add({index})");
+            match self.lowered.nodes[*node].axis {
+                Some(side) => out.line(format!("finish({view}, t, n{side}, v{node});")),
+                None => out.line(format!("finish_number({view}, t, n_{node});")),
+            }
+        }
+        for (state, node) in &self.lowered.vectors {
+            let n = self.size(*node);
+            out.line(format!("next_vector_state(&*states.add({state}), {n}, v{node});"));
+        }
+        out.line("}");
+        out.line("");
+    }
+
+    /// Where each vector lies: in the caller's memory where it can, else in the kernel's own.
+    fn memory(&self, out: &mut Text) {
+        for (node, side) in self.arrays() {
+            let output = self.lowered.outputs.iter().filter(|(_, n)| *n == node).collect::<Vec<_>>();
+            out.line(match (&self.lowered.nodes[node].kind, output.as_slice()) {
+                (Kind::Input(i), _) => format!("let v{node} = input(&*x.inputs.add({i}), t, n{side}, at);"),
+                (Kind::State(i), _) => {
+                    format!("let v{node} = at; vector_state(&*states.add({i}), n{side}, at);")
+                }
+                (_, [(index, _)]) => format!("let v{node} = output(&*x.outputs.add({index}), t, n{side}, at);"),
+                _ => format!("let v{node} = at;"),
+            });
+            out.line(format!("at = at.add(lines(n{side}));"));
+        }
+    }
+
+    fn size(&self, node: usize) -> String {
+        format!("n{}", self.lowered.nodes[node].axis.expect("a vector"))
+    }
+
+    fn number(&self, node: usize, out: &mut Text) {
+        let text = match &self.lowered.nodes[node].kind {
+            Kind::Number(value) => format!("splat({})", float(*value)),
+            Kind::Const(i) => format!("splat(*x.constants.add({i}))"),
+            Kind::Size(side) => format!("splat(n{side} as f32)"),
+            Kind::Input(i) => format!("number(&*x.inputs.add({i}), t)"),
+            Kind::Map(f, args) => self.map(*f, args),
+            kind => unreachable!("{kind:?} is not a number"),
+        };
+        out.line(format!("let n_{node} = {text};"));
+    }
+
+    /// The vector of a node at hand: numbers in all lanes.
+    fn value(&self, node: usize) -> String {
+        if self.lowered.nodes[node].axis.is_some() { format!("e{node}") } else { format!("n_{node}") }
+    }
+
+    fn map(&self, f: MapFn, args: &[usize]) -> String {
+        call(f, &args.iter().map(|a| self.value(*a)).collect::<Vec<_>>())
+    }
+
+    /// Work in lanes over the channels of one side, with the readouts and updates of the rows of that side.
+    fn rows(&self, plan: &Plan, work: &Loop, out: &mut Text) {
+        let side = work.axis;
+        for sum in &work.sums {
+            out.line(format!("let mut a{sum} = zero();"));
+        }
+        out.line("let mut r = 0;");
+        out.line(format!("while r < n{side} {{"));
+        out.line(format!("let m = if n{side} - r < L {{ n{side} - r }} else {{ L }};"));
+        for (state, reads) in &work.reads {
+            let cols = plan.columns[*state];
+            for batch in reads.chunks(readouts_at_once(self.level)) {
+                let count = batch.len();
+                let results = list(batch.iter().map(|r| format!("e{r}")));
+                let by = list(batch.iter().map(|r| format!("v{} as *const f32", self.lowered.by(*r))));
+                let name = &self.interface.states[*state];
+                out.line(format!(
+                    "let {results} = dots::<{count}>(s{state}.add(r * ld{state}), ld{state}, m, n{cols}, {by}); // {name}"
+                ));
+            }
+        }
+        for node in &work.loads {
+            out.line(format!("let e{node} = load(v{node}.add(r));"));
+        }
+        for node in &work.maps {
+            let Kind::Map(f, args) = &self.lowered.nodes[*node].kind else { unreachable!("elementwise work") };
+            out.line(format!("let e{node} = {};", self.map(*f, args)));
+        }
+        let made = work.reads.iter().flat_map(|(_, reads)| reads).chain(&work.maps);
+        for node in made.filter(|n| plan.stored.contains(n)) {
+            out.line(format!("store(v{node}.add(r), e{node});"));
+        }
+        for sum in &work.sums {
+            let Kind::Sum(x) = self.lowered.nodes[*sum].kind else { unreachable!("a sum") };
+            out.line(format!("a{sum} = add(a{sum}, first(e{x}, m as isize));"));
+        }
+        for state in &work.updates {
+            self.update(plan, *state, "r", "m", out);
+        }
+        out.line("r += L;");
+        out.line("}");
+        for sum in &work.sums {
+            out.line(format!("let n_{sum} = splat(sum(a{sum}));"));
+        }
+    }
+
+    /// Readouts across rows.
+    fn sums(&self, plan: &Plan, state: usize, reads: &[usize], out: &mut Text) {
+        let (rows, cols) = (plan.rows[state], plan.columns[state]);
+        for batch in reads.chunks(readouts_at_once(self.level)) {
+            let (count, vectors) = (batch.len(), vectors_at_once(self.level, batch.len()));
+            let by = list(batch.iter().map(|r| format!("v{} as *const f32", self.lowered.by(*r))));
+            let to = list(batch.iter().map(|r| format!("v{r}")));
+            let name = &self.interface.states[state];
+            out.line(format!(
+                "sums::<{vectors}, {count}>(s{state}, ld{state}, n{rows}, n{cols}, {by}, {to}); // {name}"
+            ));
+        }
+    }
+
+    /// The update of `m` rows from row `r` on.
+    fn update(&self, plan: &Plan, state: usize, r: &str, m: &str, out: &mut Text) {
+        let (rows, cols) = (plan.rows[state], plan.columns[state]);
+        let update = self.lowered.updates[state].as_ref().expect("a matrix state");
+        let Decay { number, rows: row, cols: col } = update.decay.turned(plan.turned[state]);
+        let writes: Vec<(usize, usize)> =
+            update.writes.iter().map(|(u, w)| if plan.turned[state] { (*w, *u) } else { (*u, *w) }).collect();
+        if writes.is_empty() && number.or(row).or(col).is_none() {
+            return;
+        }
+        let scale = number.map_or("zero()".into(), |n| format!("n_{n}"));
+        let kind = if row.is_some() { "ROWS" } else if number.is_some() { "NUMBER" } else { "NONE" };
+        let none = || "core::ptr::null()".to_string();
+        let row = row.map_or_else(none, |n| format!("v{n}.add({r})"));
+        let has_col = col.is_some();
+        let col = col.map_or_else(none, |n| format!("v{n}"));
+        let u = list(writes.iter().map(|(u, _)| format!("v{u}.add({r}) as *const f32")));
+        let w = list(writes.iter().map(|(_, w)| format!("v{w} as *const f32")));
+        let count = writes.len();
+        let _ = rows;
+        let name = &self.interface.states[state];
+        out.line(format!(
+            "update::<{count}, {kind}, {has_col}>(s{state}.add({r} * ld{state}), ld{state}, {m}, n{cols}, {scale}, {row}, {col}, {u}, {w}); // {name}"
+        ));
+    }
+
+    /// All tokens; which of the layouts the states have.
+    fn run(&self, matrices: bool, attributes: &[String], out: &mut Text) {
+        let count = self.lowered.states.len();
+        let matrix: Vec<usize> = (0..count).filter(|i| self.lowered.is_matrix(*i)).collect();
+        out.line("/// All tokens of one sequence and head.");
+        out.lines(attributes);
+        out.line("pub unsafe fn run(x: &Args) {");
+        if !matrices {
+            out.line("for t in 0..x.tokens {");
+            out.line("by_rows(x, t, x.states_in, x.scratch);");
+            out.line("}");
+            out.line("}");
+            return;
+        }
+        for (name, stride) in [("rows", "col_stride"), ("columns", "row_stride")] {
+            out.line(format!("let mut {name} = true;"));
+            for i in &matrix {
+                out.line(format!(
+                    "{name} &= !(*x.states_in.add({i})).ptr.is_null() && (*x.states_in.add({i})).{stride} == 1;"
+                ));
+            }
+        }
+        out.line("if rows {");
+        out.line("for t in 0..x.tokens {");
+        out.line("by_rows(x, t, x.states_in, x.scratch);");
+        out.line("}");
+        out.line("} else if columns {");
+        out.line("for t in 0..x.tokens {");
+        out.line("by_columns(x, t, x.states_in, x.scratch);");
+        out.line("}");
+        out.line("} else {");
+        out.line("let mut at = x.scratch;");
+        let states = list((0..count).map(|i| format!("*x.states_in.add({i})")));
+        out.line(format!("let mut states = {states};"));
+        for i in &matrix {
+            let (rows, cols) = self.lowered.sides(*i);
+            out.line(format!("states[{i}] = gather(&states[{i}], *x.sizes.add({rows}), *x.sizes.add({cols}), at);"));
+            out.line(format!("at = at.add(lines(*x.sizes.add({rows}) * *x.sizes.add({cols})));"));
+        }
+        out.line("for t in 0..x.tokens {");
+        out.line("by_rows(x, t, states.as_ptr(), at);");
+        out.line("}");
+        for i in &matrix {
+            let (rows, cols) = self.lowered.sides(*i);
+            out.line(format!(
+                "scatter(&*x.states_in.add({i}), *x.sizes.add({rows}), *x.sizes.add({cols}), states[{i}].ptr);"
+            ));
+        }
+        out.line("}");
+        out.line("}");
+    }
+}
+
+/// The node of a result.
+fn result(program: &Program, role: Role) -> Option<crate::tile::Value> {
+    program.results.iter().find(|(r, _)| *r == role).map(|(_, v)| *v)
+}
