@@ -114,7 +114,7 @@ pub unsafe fn dots<const R: usize>(x: *const f32, ld: usize, m: usize, n: usize,
         for i in 0..m {
             let one = dots1(x.add(i * ld), n, p);
             for r in 0..R {
-                lanes[r][i] = one[r];
+                *lanes[r].as_mut_ptr().add(i) = one[r];
             }
         }
         for r in 0..R {
@@ -122,6 +122,17 @@ pub unsafe fn dots<const R: usize>(x: *const f32, ld: usize, m: usize, n: usize,
         }
         return y;
     }
+    match n / L {
+        8 if n % L == 0 => dots_block::<R, 8>(x, ld, n, p),
+        4 if n % L == 0 => dots_block::<R, 4>(x, ld, n, p),
+        _ => dots_block::<R, 0>(x, ld, n, p),
+    }
+}
+/// A whole block; N vectors a row, 0 for any number.
+#[inline(always)]
+unsafe fn dots_block<const R: usize, const N: usize>(x: *const f32, ld: usize, n: usize, p: [*const f32; R]) -> [V; R] {
+    let mut y = [zero(); R];
+    let n = if N > 0 { N * L } else { n };
     let mut parts = [[zero(); L / 4]; R];
     for g in 0..L / 4 {
         let x = x.add(4 * g * ld);
@@ -274,6 +285,26 @@ pub unsafe fn update<const W: usize, const ROW: u8, const COL: bool>(
     u: [*const f32; W],
     w: [*const f32; W],
 ) {
+    match n / L {
+        8 if n % L == 0 => update_block::<W, ROW, COL, 8>(x, ld, m, n, scale, row, col, u, w),
+        4 if n % L == 0 => update_block::<W, ROW, COL, 4>(x, ld, m, n, scale, row, col, u, w),
+        _ => update_block::<W, ROW, COL, 0>(x, ld, m, n, scale, row, col, u, w),
+    }
+}
+/// The same; N vectors a row, 0 for any number.
+#[inline(always)]
+unsafe fn update_block<const W: usize, const ROW: u8, const COL: bool, const N: usize>(
+    x: *mut f32,
+    ld: usize,
+    m: usize,
+    n: usize,
+    scale: V,
+    row: *const f32,
+    col: *const f32,
+    u: [*const f32; W],
+    w: [*const f32; W],
+) {
+    let n = if N > 0 { N * L } else { n };
     let mut i = 0;
     while i + 4 <= m {
         update_rows::<4, W, ROW, COL>(x.add(i * ld), ld, i, n, scale, row, col, u, w);

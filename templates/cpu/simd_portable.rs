@@ -209,7 +209,7 @@ pub unsafe fn transpose(a: *const f32, lda: usize, b: *mut f32, ldb: usize) {
 pub unsafe fn load_first(p: *const f32, n: usize) -> V {
     let mut lanes = [0.0; L];
     for i in 0..n {
-        lanes[i] = *p.add(i);
+        *lanes.as_mut_ptr().add(i) = *p.add(i);
     }
     load(lanes.as_ptr())
 }
@@ -219,7 +219,7 @@ pub unsafe fn store_first(p: *mut f32, x: V, n: usize) {
     let mut lanes = [0.0; L];
     store(lanes.as_mut_ptr(), x);
     for i in 0..n {
-        *p.add(i) = lanes[i];
+        *p.add(i) = *lanes.as_ptr().add(i);
     }
 }
 /// Sums of four vectors: lane r is the sum of vector r.

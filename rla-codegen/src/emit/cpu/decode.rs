@@ -91,8 +91,7 @@ impl Emit<'_> {
 
     /// One token, in one of the two layouts.
     fn token(&self, plan: &Plan, by_columns: bool, attributes: &[String], out: &mut Text) {
-        let (name, layout) =
-            if by_columns { ("by_columns", "columns of") } else { ("by_rows", "rows of") };
+        let (name, layout) = if by_columns { ("by_columns", "columns of") } else { ("by_rows", "rows of") };
         out.line(format!("/// One token, {layout} the states contiguous."));
         out.lines(attributes);
         out.line(format!("unsafe fn {name}(x: &Args, t: usize, states: *const StateView, scratch: *mut f32) {{"));
@@ -115,7 +114,7 @@ impl Emit<'_> {
                 Step::Softmax(node) => {
                     let Kind::Softmax(x) = self.lowered.nodes[*node].kind else { unreachable!("a softmax") };
                     let n = self.size(*node);
-                    out.line(format!("softmax(v{x}, v{node}, 1, {n}, {n}.next_multiple_of(L), 0);"));
+                    out.line(format!("softmax(v{x}, v{node}, 1, {n}, usize::MAX, 0);"));
                 }
                 Step::Loop(work) => self.rows(plan, work, out),
                 Step::Sums { state, reads } => self.sums(plan, *state, reads, out),
@@ -252,7 +251,13 @@ impl Emit<'_> {
             return;
         }
         let scale = number.map_or("zero()".into(), |n| format!("n_{n}"));
-        let kind = if row.is_some() { "ROWS" } else if number.is_some() { "NUMBER" } else { "NONE" };
+        let kind = if row.is_some() {
+            "ROWS"
+        } else if number.is_some() {
+            "NUMBER"
+        } else {
+            "NONE"
+        };
         let none = || "core::ptr::null()".to_string();
         let row = row.map_or_else(none, |n| format!("v{n}.add({r})"));
         let has_col = col.is_some();

@@ -247,13 +247,17 @@ impl Lowering<'_> {
             Op::SumCols(x) => {
                 let (from_rows, from_cols) = sides(self.program.shape(*x));
                 let x = self.node(*x)?;
-                if from_cols.is_none() || from_rows.is_some() { return from_cols.is_none().then_some(Low::Node(x)) }
+                if from_cols.is_none() || from_rows.is_some() {
+                    return from_cols.is_none().then_some(Low::Node(x));
+                }
                 self.push(Kind::Sum(x), None)
             }
             Op::SumRows(x) => {
                 let (from_rows, from_cols) = sides(self.program.shape(*x));
                 let x = self.node(*x)?;
-                if from_rows.is_none() || from_cols.is_some() { return from_rows.is_none().then_some(Low::Node(x)) }
+                if from_rows.is_none() || from_cols.is_some() {
+                    return from_rows.is_none().then_some(Low::Node(x));
+                }
                 self.push(Kind::Sum(x), None)
             }
             Op::Softmax(x) => {

@@ -71,8 +71,13 @@ struct Planner<'a> {
 /// Plans a token.
 pub fn plan(lowered: &Lowered, by_columns: bool) -> Plan {
     let count = lowered.states.len();
-    let mut plan =
-        Plan { steps: vec![], stored: BTreeSet::new(), rows: vec![0; count], columns: vec![0; count], turned: vec![false; count] };
+    let mut plan = Plan {
+        steps: vec![],
+        stored: BTreeSet::new(),
+        rows: vec![0; count],
+        columns: vec![0; count],
+        turned: vec![false; count],
+    };
     for state in (0..count).filter(|s| lowered.is_matrix(*s)) {
         let (rows, cols) = lowered.sides(state);
         (plan.rows[state], plan.columns[state]) = if by_columns { (cols, rows) } else { (rows, cols) };
@@ -212,8 +217,10 @@ impl Planner<'_> {
 
     /// Readouts of a state along its contiguous rows, or across them.
     fn reads(&self, state: usize, across_rows: bool) -> Vec<usize> {
-        let is = |kind: &Kind| matches!(kind, Kind::Read { state: s, across, .. }
-            if *s == state && (*across != self.plan.turned[state]) == across_rows);
+        let is = |kind: &Kind| {
+            matches!(kind, Kind::Read { state: s, across, .. }
+            if *s == state && (*across != self.plan.turned[state]) == across_rows)
+        };
         (0..self.lowered.nodes.len()).filter(|i| is(&self.lowered.nodes[*i].kind)).collect()
     }
 
