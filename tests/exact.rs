@@ -5,25 +5,8 @@ use rla_codegen::oracle::magnitudes;
 use rla_dsl::recurrence::Recurrence;
 use rla_runtime::draw::exact::{self, MOST_TOKENS};
 use rla_runtime::draw::{self, Gates, Keys, Plan, Rng};
+use rla_tests::exact::VARIANTS;
 use rla_tests::{compare, golden, tile};
-
-/// Built-in variants whose maps are clamp, relu, sq, abs and the decay's exp.
-const EXACT: [&str; 14] = [
-    "linear_attention",
-    "simple_gla",
-    "retnet",
-    "gla",
-    "rwkv6",
-    "rwkv7",
-    "delta_net",
-    "gated_delta_net",
-    "comba",
-    "kda",
-    "delta_product2",
-    "value_decay",
-    "rla",
-    "rdn",
-];
 
 fn plan(recurrence: &Recurrence, tokens: usize, packed: bool, rng: &mut Rng) -> Plan {
     let sizes = vec![6, 5, 4][..recurrence.sides.len()].to_vec();
@@ -34,7 +17,7 @@ fn plan(recurrence: &Recurrence, tokens: usize, packed: bool, rng: &mut Rng) -> 
 
 #[test]
 fn the_tile_programs_meet_the_oracle_bit_for_bit() {
-    for name in EXACT {
+    for name in VARIANTS {
         let recurrence = golden::built_in(name);
         let mut rng = Rng::new(1);
         for (tokens, packed) in [(MOST_TOKENS, false), (40, true), (7, false)] {
@@ -52,7 +35,7 @@ fn the_tile_programs_meet_the_oracle_bit_for_bit() {
 
 #[test]
 fn other_variants_have_none() {
-    for (name, text) in rla_dsl::BUILTINS.iter().filter(|(name, _)| !EXACT.contains(name)) {
+    for (name, text) in rla_dsl::BUILTINS.iter().filter(|(name, _)| !VARIANTS.contains(name)) {
         let recurrence = golden::parse(text);
         let mut rng = Rng::new(1);
         let plan = plan(&recurrence, 7, false, &mut rng);

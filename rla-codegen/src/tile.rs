@@ -13,11 +13,12 @@
 //! and [`Leaf::Valid`] is 0 there.
 //!
 //! Reading order: this page, `tile/op.rs` (what each operation means), `tile/verify.rs` (what is well formed),
-//! `tile/text.rs` (the text form), `tile/eval.rs` (the f64 interpreter).
+//! `tile/text.rs`, `tile/parse.rs` (the text form), `tile/eval.rs` (the f64 interpreter).
 
 pub mod builder;
 pub mod eval;
 pub mod op;
+pub mod parse;
 pub mod shape;
 pub mod text;
 pub mod verify;

@@ -353,7 +353,8 @@ pub fn evaluate_decode(operation: &Operation, case: &Case, setting: &Setting) ->
     judge_results(operation, &case, &run, setting, outputs, None)
 }
 
-fn judge_results(
+/// Judges what was computed from a case, `run` its rounded inputs, by whatever calls.
+pub fn judge_results(
     operation: &Operation,
     case: &Case,
     run: &Case,

@@ -75,11 +75,20 @@ impl Interface {
             _ => None,
         }?;
         Some(match name.as_str() {
-            "self" | "Self" | "super" | "crate" | "ahead" | "list" => format!("{name}_"),
+            word if is_reserved(word) => format!("{name}_"),
             keyword if is_keyword(keyword) => format!("r#{keyword}"),
             _ => name.clone(),
         })
     }
+}
+
+/// Names that the emitter's own fields have, and words that cannot be raw identifiers.
+fn is_reserved(name: &str) -> bool {
+    let numbered = ["n", "rows", "panels", "state", "keep", "sink", "sum", "x"]
+        .iter()
+        .any(|p| name.strip_prefix(p).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())));
+    let derived = ["_own", "_row", "_panel", "_t", "_part", "_tmp"].iter().any(|s| name.ends_with(s));
+    numbered || derived || ["self", "Self", "super", "crate", "ahead", "list", "_"].contains(&name)
 }
 
 fn is_keyword(name: &str) -> bool {

@@ -115,6 +115,9 @@ impl Display for Program {
             let flipped = if s.transposed { " transposed" } else { "" };
             writeln!(f, "state {i}: {} x {}{flipped}", s.free, s.contracted)?;
         }
+        for (i, shape) in self.saved.iter().enumerate() {
+            writeln!(f, "kept {i}: {shape}")?;
+        }
         for (i, node) in self.nodes.iter().enumerate() {
             writeln!(f, "%{i}: {} = {}", node.shape, node.op)?;
         }

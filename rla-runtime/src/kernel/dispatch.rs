@@ -146,7 +146,8 @@ impl Kernel {
         let cache = Cache::of_user();
         let announce =
             || eprintln!("rla: compiling the kernels of `{name}` with rustc, kept in {}", cache.folder().display());
-        let compiled = cache.library(&text.symbol, &text.source, announce).map_err(from_build)?;
+        // named by its contents alone: a text may hold the kernels of several recurrences
+        let compiled = cache.library("rla", &text.source, announce).map_err(from_build)?;
         let library = Library::open(&compiled.path)?;
         let mut passed_over = not_of_this_machine();
         for level in wanted {

@@ -542,6 +542,14 @@ impl Frame<'_> {
                     let size = self.widths().size(axis);
                     out.line(format!("pack_vector(&*x.inputs.add({i}), {size}, w.{});", self.field(n, false)));
                 }
+                Kind::Leaf(Leaf::Identity(side)) => {
+                    let m = self.context.space.matrix(n, Pos::Cols);
+                    let field = self.field(n, false);
+                    out.line(format!("clear(w.{field}, {});", self.context.space.floats(n, Pos::Cols)));
+                    out.line(format!("for i in 0..w.n{side} {{"));
+                    out.line(format!("*w.{field}.add(i / {0} * ({1}) + i * {0} + i % {0}) = 1.0;", m.row, m.panel));
+                    out.line("}");
+                }
                 _ => {}
             }
         }

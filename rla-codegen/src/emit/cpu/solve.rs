@@ -40,6 +40,15 @@ fn part(context: &Context, index: usize, solve: usize, k: usize) -> Option<usize
     nodes.iter().copied().find(|n| graph.nodes[*n].kind == Kind::Part(solve, k))
 }
 
+/// Stores a part's vector, or its number where the system has one column: then all lanes hold it.
+fn keep(context: &Context, row: &mut Row, node: usize, v: &str) {
+    if context.space.graph.is_matrix(node) {
+        store(context, row, node, "p", v);
+    } else if context.ordered.stored.contains(&node) {
+        row.body.push(format!("*w.{}.add(r) = sum(first({v}, 1));", context.space.name(node)));
+    }
+}
+
 /// Gives the row's program its readouts and computes its writes; returns the vector of each write.
 fn parts(context: &Context, index: usize, solve: usize, row: &mut Row, y: impl Fn(usize) -> String) -> Vec<String> {
     let system = System::of(context.space, solve);
@@ -48,7 +57,7 @@ fn parts(context: &Context, index: usize, solve: usize, row: &mut Row, y: impl F
         row.body.push(format!("let y{l} = {};", y(l)));
         if let Some(node) = part(context, index, solve, l) {
             row.set(node, format!("y{l}"));
-            store(context, row, node, "p", &format!("y{l}"));
+            keep(context, row, node, &format!("y{l}"));
         }
     }
     let mut writes = vec![];
@@ -66,7 +75,7 @@ fn parts(context: &Context, index: usize, solve: usize, row: &mut Row, y: impl F
         row.body.push(format!("let u{j} = {};", u.unwrap_or("zero()".into())));
         if let Some(node) = part(context, index, solve, readouts + j) {
             row.set(node, format!("u{j}"));
-            store(context, row, node, "p", &format!("u{j}"));
+            keep(context, row, node, &format!("u{j}"));
         }
         writes.push(format!("u{j}"));
     }
