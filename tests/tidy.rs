@@ -94,7 +94,9 @@ fn crates_named(folder: &str) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     for (_, text) in files(folder, &[".rs"]) {
         for line in text.lines().filter(|l| !l.trim_start().starts_with("//")) {
-            let words = words(line);
+            // what stands between backquotes is the text of a message
+            let line: String = line.split('`').step_by(2).collect();
+            let words = words(&line);
             out.extend(
                 OURS.iter().filter(|c| words.contains(**c) && line.contains(&format!("{c}::"))).map(|c| c.to_string()),
             );

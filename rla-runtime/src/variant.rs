@@ -132,3 +132,80 @@ pub fn states(operation: &Operation, inputs: &[View], slots: usize, layout: Stat
 pub fn next(tensors: &mut std::vec::IntoIter<Tensor>) -> Tensor {
     tensors.next().expect("one tensor a name of the recurrence")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::Backend;
+
+    const SUM: &str = "variant sum {
+        input v: value, g: scalar;
+        const c = dim(value);
+        const d = c + 1;
+        state S: value;
+        S[t] = g * S[t-1] + v;
+        output o = d * S[t];
+    }";
+
+    fn sum() -> Operation {
+        Operation::new(recurrence(SUM).unwrap(), Backend::Oracle).unwrap()
+    }
+
+    fn ones(shape: &[usize]) -> Tensor {
+        Tensor::from_vec(vec![1.0f32; shape.iter().product()], shape).unwrap()
+    }
+
+    const NONE: Call = Call {
+        constants: &[("c", None), ("d", None)],
+        initial: &[None],
+        cu_seqlens: None,
+        layout: StateLayout::ValueMajor,
+    };
+
+    #[test]
+    fn names_meet_their_positions() {
+        let (operation, v, g) = (sum(), ones(&[1, 3, 1, 2]), ones(&[1, 3, 1]));
+        let inputs = [v.view(), g.view()];
+        let last = |call: &Call| {
+            let (outputs, states, _) = forward::<()>(&operation, &inputs, call, false).unwrap();
+            (outputs[0].to_f64()[4], states[0].to_f64()[0])
+        };
+        assert_eq!(last(&NONE), (9.0, 3.0));
+        // d follows c
+        assert_eq!(last(&Call { constants: &[("c", Some(3.0)), ("d", None)], ..NONE }), (12.0, 3.0));
+        let start = ones(&[1, 1, 2]);
+        assert_eq!(last(&Call { initial: &[Some(start.view())], ..NONE }), (12.0, 4.0));
+        let start = ones(&[2, 1, 2]);
+        assert_eq!(last(&Call { initial: &[Some(start.view())], cu_seqlens: Some(&[0, 2, 3]), ..NONE }), (6.0, 3.0));
+    }
+
+    #[test]
+    fn backward_remembers_packing_and_constants() {
+        let (operation, v, g) = (sum(), ones(&[1, 3, 1, 2]), ones(&[1, 3, 1]));
+        let inputs = [v.view(), g.view()];
+        let call = Call { constants: &[("c", Some(4.0)), ("d", None)], cu_seqlens: Some(&[0, 2, 3]), ..NONE };
+        let (outputs, _, saved) = forward::<()>(&operation, &inputs, &call, true).unwrap();
+        let seed = ones(outputs[0].shape());
+        let (grads, starts) = backward(&operation, &inputs, &saved, &[Some(seed.view())], &[None]).unwrap();
+        assert_eq!(grads[0].to_f64(), [10.0, 10.0, 5.0, 5.0, 5.0, 5.0]);
+        assert_eq!(starts[0].to_f64(), [10.0, 10.0, 5.0, 5.0]);
+        let (_, _, nothing) = forward::<()>(&operation, &inputs, &call, false).unwrap();
+        let refused = backward(&operation, &inputs, &nothing, &[Some(seed.view())], &[None]).unwrap_err();
+        assert!(matches!(refused, Error::Argument { ref argument, .. } if argument == "saved"), "{refused}");
+    }
+
+    #[test]
+    fn decode_takes_a_pool_and_no_initial_states() {
+        let (operation, v, g) = (sum(), ones(&[2, 1, 1, 2]), ones(&[2, 1, 1]));
+        let inputs = [v.view(), g.view()];
+        let mut pool = states(&operation, &inputs, 3, StateLayout::ValueMajor).unwrap();
+        assert_eq!(pool[0].shape(), [3, 1, 2]);
+        let outputs = decode(&operation, &inputs, &[2, -1], &mut [pool[0].view_mut()], &NONE).unwrap();
+        assert_eq!(outputs[0].to_f64(), [3.0, 3.0, 0.0, 0.0]);
+        assert_eq!(pool[0].to_f64(), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+        let start = ones(&[2, 1, 2]);
+        let call = Call { initial: &[Some(start.view())], ..NONE };
+        let refused = decode(&operation, &inputs, &[2, -1], &mut [pool[0].view_mut()], &call).unwrap_err();
+        assert!(refused.to_string().starts_with("`S0`: expected none in decode"), "{refused}");
+    }
+}

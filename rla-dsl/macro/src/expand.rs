@@ -72,6 +72,12 @@ fn main(variant: &Recurrence, spans: &Spans, names: &Names) -> TokenStream {
             operation: #runtime::Operation,
         }
 
+        impl ::core::fmt::Debug for #name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.write_str(Self::NAME)
+            }
+        }
+
         #[allow(dead_code)]
         impl #name {
             /// The variant's name.

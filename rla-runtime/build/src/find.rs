@@ -21,14 +21,14 @@ pub fn variants(root: &Path) -> Result<Found, Error> {
     let mut found = Found::default();
     for folder in FOLDERS.map(|name| root.join(name)) {
         if folder.is_dir() {
-            walk(&folder, &mut found)?;
+            walk(root, &folder, &mut found)?;
             found.watched.push(folder);
         }
     }
     Ok(found)
 }
 
-fn walk(folder: &Path, found: &mut Found) -> Result<(), Error> {
+fn walk(root: &Path, folder: &Path, found: &mut Found) -> Result<(), Error> {
     let entries = std::fs::read_dir(folder).map_err(|e| Error::file(folder, e))?;
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
@@ -37,42 +37,60 @@ fn walk(folder: &Path, found: &mut Found) -> Result<(), Error> {
         if path.is_dir() {
             // a crate of its own inside this one is compiled by its own build script
             if !path.join("Cargo.toml").is_file() {
-                walk(&path, found)?;
+                walk(root, &path, found)?;
             }
         } else if extension == Some("rla") {
-            let bytes = std::fs::read(&path).map_err(|e| Error::file(&path, e))?;
-            match rla_dsl::parse_bytes(&bytes) {
-                Ok(parsed) => add(parsed.variants, found),
-                Err(d) => {
-                    let text = String::from_utf8_lossy(&bytes);
-                    return Err(Error::Recurrence(d.render(&path.display().to_string(), &text)));
-                }
-            }
+            read(&path, found)?;
         } else if extension == Some("rs") {
             let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
             if text.contains("rla_variant!") {
-                bodies(&text, found);
+                for name in bodies(&text, found) {
+                    let named = root.join(name);
+                    // one that is not there is an error at its name in the crate
+                    if named.is_file() {
+                        read(&named, found)?;
+                        found.watched.push(named);
+                    }
+                }
             }
         }
     }
     Ok(())
 }
 
-/// The variants of the macros in a Rust text. What does not parse is left to the compiler, which reports it in place.
-fn bodies(text: &str, found: &mut Found) {
-    struct Macros<'a>(&'a mut Found);
+/// The variants of a `.rla` file.
+fn read(path: &Path, found: &mut Found) -> Result<(), Error> {
+    let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
+    match rla_dsl::parse_bytes(&bytes) {
+        Ok(parsed) => {
+            add(parsed.variants, found);
+            Ok(())
+        }
+        Err(d) => Err(Error::Recurrence(d.render(&path.display().to_string(), &String::from_utf8_lossy(&bytes)))),
+    }
+}
+
+/// Takes the variants of the macros in a Rust text, and gives the names of the files that others name. What does not parse is
+/// left to the compiler, which reports it in place.
+fn bodies(text: &str, found: &mut Found) -> Vec<String> {
+    struct Macros<'a>(&'a mut Found, Vec<String>);
     impl<'ast> Visit<'ast> for Macros<'_> {
         fn visit_macro(&mut self, node: &'ast syn::Macro) {
-            if node.path.segments.last().is_some_and(|segment| segment.ident == "rla_variant")
-                && let (Ok(parsed), _) = rla_dsl::parse_tokens(node.tokens.clone())
-            {
+            if node.path.segments.last().is_none_or(|segment| segment.ident != "rla_variant") {
+                return;
+            }
+            if let Ok(name) = syn::parse2::<syn::LitStr>(node.tokens.clone()) {
+                self.1.push(name.value());
+            } else if let (Ok(parsed), _) = rla_dsl::parse_tokens(node.tokens.clone()) {
                 add(parsed.variants, self.0);
             }
         }
     }
+    let mut macros = Macros(found, vec![]);
     if let Ok(file) = syn::parse_file(text) {
-        Macros(found).visit_file(&file);
+        macros.visit_file(&file);
     }
+    macros.1
 }
 
 fn add(variants: Vec<Recurrence>, found: &mut Found) {
@@ -98,8 +116,11 @@ mod tests {
         std::fs::create_dir_all(root.join("src/deep")).unwrap();
         std::fs::create_dir_all(root.join("target")).unwrap();
         let macros = format!(
-            "mod m {{ rla::rla_variant! {{ pub variant b {BODY} }} }} fn f() {{ rla_variant! {{ variant c {BODY} }} }}"
+            "mod m {{ rla::rla_variant! {{ pub variant b {BODY} }} }} fn f() {{ rla_variant! {{ variant c {BODY} }} }}
+             rla_variant!(\"other/e.rla\"); rla_variant!(\"other/nothing.rla\");"
         );
+        std::fs::create_dir_all(root.join("other")).unwrap();
+        std::fs::write(root.join("other/e.rla"), format!("variant e {BODY}")).unwrap();
         std::fs::write(root.join("src/lib.rs"), macros).unwrap();
         std::fs::write(root.join("src/deep/a.rla"), format!("variant a {BODY}\nvariant b {BODY}")).unwrap();
         std::fs::write(root.join("src/broken.rs"), "rla_variant! { variant d { } }").unwrap();
@@ -108,8 +129,8 @@ mod tests {
         std::fs::remove_dir_all(&root).unwrap();
         let names: Vec<_> = found.variants.iter().map(|v| v.name.as_str()).collect();
         // `pub` is part of a variant: b twice
-        assert_eq!(names, ["a", "b", "b", "c"]);
-        assert_eq!(found.watched, [root.join("src")]);
+        assert_eq!(names, ["a", "b", "b", "c", "e"]);
+        assert_eq!(found.watched, [root.join("other/e.rla"), root.join("src")]);
     }
 
     #[test]
