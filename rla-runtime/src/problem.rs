@@ -3,7 +3,7 @@ use crate::error::{Error, Result};
 use crate::tensor::View;
 use rla_codegen::data::Dims;
 use rla_codegen::oracle::shape;
-use rla_dsl::recurrence::{Domain, Input, InputKind, Recurrence};
+use rla_dsl::recurrence::{Domain, ExprKind, Input, InputKind, Recurrence, Side};
 
 /// How a matrix state lies in memory. The layout is a type, never guessed from a square shape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -49,7 +49,8 @@ impl Problem {
         Problem { batch, tokens, key_heads, value_heads, sizes: vec![key, value], cu_seqlens: None }
     }
 
-    /// The sizes that the inputs' shapes show. A size that no input shows is an error, except H, which is then HV.
+    /// The sizes that the inputs' shapes show. A size that no input shows is an error, except H, which is
+    /// then HV, and a side that nothing lies along, whose size is 1.
     pub fn infer(recurrence: &Recurrence, inputs: &[View], cu_seqlens: Option<&[i64]>) -> Result<Problem> {
         if inputs.len() != recurrence.inputs.len() {
             let found = format!("{}", inputs.len());
@@ -79,7 +80,16 @@ impl Problem {
             value.ok_or_else(|| Error::argument(what, "an input that shows this size", "none"))
         };
         let value_heads = known(value_heads.or(key_heads), "HV")?;
-        let sizes = sizes.iter().zip(&recurrence.sides).map(|(size, side)| known(*size, side));
+        // `key` and `value` are there in every recurrence, also in one that has nothing along them
+        let named = |side: Side| {
+            let state = recurrence.states.iter().any(|s| s.rows == Some(side) || s.cols == side);
+            state || recurrence.exprs.iter().any(|e| e.kind == ExprKind::Dim(side))
+        };
+        let sides = recurrence.sides.iter().enumerate().zip(&sizes);
+        let sizes = sides.map(|((index, side), size)| match size {
+            None if !named(Side(index as u16)) => Ok(1),
+            size => known(*size, side),
+        });
         Ok(Problem {
             batch: known(batch, "B")?,
             tokens: known(tokens, "T")?,

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use crate::op::Backend;
 
-    const SUM: &str = "variant sum {
+    const RUNNING: &str = "variant running {
         input v: value, g: scalar;
         const c = dim(value);
         const d = c + 1;
@@ -147,8 +147,8 @@ mod tests {
         output o = d * S[t];
     }";
 
-    fn sum() -> Operation {
-        Operation::new(recurrence(SUM).unwrap(), Backend::Oracle).unwrap()
+    fn running() -> Operation {
+        Operation::new(recurrence(RUNNING).unwrap(), Backend::Oracle).unwrap()
     }
 
     fn ones(shape: &[usize]) -> Tensor {
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn names_meet_their_positions() {
-        let (operation, v, g) = (sum(), ones(&[1, 3, 1, 2]), ones(&[1, 3, 1]));
+        let (operation, v, g) = (running(), ones(&[1, 3, 1, 2]), ones(&[1, 3, 1]));
         let inputs = [v.view(), g.view()];
         let last = |call: &Call| {
             let (outputs, states, _) = forward::<()>(&operation, &inputs, call, false).unwrap();
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn backward_remembers_packing_and_constants() {
-        let (operation, v, g) = (sum(), ones(&[1, 3, 1, 2]), ones(&[1, 3, 1]));
+        let (operation, v, g) = (running(), ones(&[1, 3, 1, 2]), ones(&[1, 3, 1]));
         let inputs = [v.view(), g.view()];
         let call = Call { constants: &[("c", Some(4.0)), ("d", None)], cu_seqlens: Some(&[0, 2, 3]), ..NONE };
         let (outputs, _, saved) = forward::<()>(&operation, &inputs, &call, true).unwrap();
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn decode_takes_a_pool_and_no_initial_states() {
-        let (operation, v, g) = (sum(), ones(&[2, 1, 1, 2]), ones(&[2, 1, 1]));
+        let (operation, v, g) = (running(), ones(&[2, 1, 1, 2]), ones(&[2, 1, 1]));
         let inputs = [v.view(), g.view()];
         let mut pool = states(&operation, &inputs, 3, StateLayout::ValueMajor).unwrap();
         assert_eq!(pool[0].shape(), [3, 1, 2]);
