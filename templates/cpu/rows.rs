@@ -5,9 +5,6 @@ use super::abi::*;
 use super::pack::*;
 use super::simd::*;
 
-/// Floats from an updated line to the one fetched meanwhile: 16 KiB.
-pub const AHEAD: usize = 4096;
-
 /// A row of an input: where it lies if it can be read as it is, else copied to `to`.
 #[inline(always)]
 pub unsafe fn input(view: &View, t: usize, n: usize, to: *mut f32) -> *mut f32 {
@@ -272,9 +269,10 @@ pub const NUMBER: u8 = 1;
 pub const ROWS: u8 = 2;
 
 /// `x = decay x + sum_j u_j w_j^T` on `m` rows of n elements, in place. `u_j` and `row` start at the first row, `w_j` and
-/// `col` at the first column; `col` is a decay by columns where `COL` is set.
+/// `col` at the first column; `col` is a decay by columns where `COL` is set. Each line fetches the one `AHEAD` floats
+/// further on, unless that is 0.
 #[inline(always)]
-pub unsafe fn update<const W: usize, const ROW: u8, const COL: bool>(
+pub unsafe fn update<const W: usize, const ROW: u8, const COL: bool, const AHEAD: usize>(
     x: *mut f32,
     ld: usize,
     m: usize,
@@ -286,14 +284,14 @@ pub unsafe fn update<const W: usize, const ROW: u8, const COL: bool>(
     w: [*const f32; W],
 ) {
     match n / L {
-        8 if n % L == 0 => update_block::<W, ROW, COL, 8>(x, ld, m, n, scale, row, col, u, w),
-        4 if n % L == 0 => update_block::<W, ROW, COL, 4>(x, ld, m, n, scale, row, col, u, w),
-        _ => update_block::<W, ROW, COL, 0>(x, ld, m, n, scale, row, col, u, w),
+        8 if n % L == 0 => update_block::<W, ROW, COL, AHEAD, 8>(x, ld, m, n, scale, row, col, u, w),
+        4 if n % L == 0 => update_block::<W, ROW, COL, AHEAD, 4>(x, ld, m, n, scale, row, col, u, w),
+        _ => update_block::<W, ROW, COL, AHEAD, 0>(x, ld, m, n, scale, row, col, u, w),
     }
 }
 /// The same; N vectors a row, 0 for any number.
 #[inline(always)]
-unsafe fn update_block<const W: usize, const ROW: u8, const COL: bool, const N: usize>(
+unsafe fn update_block<const W: usize, const ROW: u8, const COL: bool, const AHEAD: usize, const N: usize>(
     x: *mut f32,
     ld: usize,
     m: usize,
@@ -307,16 +305,16 @@ unsafe fn update_block<const W: usize, const ROW: u8, const COL: bool, const N: 
     let n = if N > 0 { N * L } else { n };
     let mut i = 0;
     while i + 4 <= m {
-        update_rows::<4, W, ROW, COL>(x.add(i * ld), ld, i, n, scale, row, col, u, w);
+        update_rows::<4, W, ROW, COL, AHEAD>(x.add(i * ld), ld, i, n, scale, row, col, u, w);
         i += 4;
     }
     while i < m {
-        update_rows::<1, W, ROW, COL>(x.add(i * ld), ld, i, n, scale, row, col, u, w);
+        update_rows::<1, W, ROW, COL, AHEAD>(x.add(i * ld), ld, i, n, scale, row, col, u, w);
         i += 1;
     }
 }
 #[inline(always)]
-unsafe fn update_rows<const M: usize, const W: usize, const ROW: u8, const COL: bool>(
+unsafe fn update_rows<const M: usize, const W: usize, const ROW: u8, const COL: bool, const AHEAD: usize>(
     x: *mut f32,
     ld: usize,
     i: usize,
@@ -357,7 +355,9 @@ unsafe fn update_rows<const M: usize, const W: usize, const ROW: u8, const COL: 
                 y = fma(b[r][j], g[j], y);
             }
             store(at, y);
-            prefetch_near(at.wrapping_add(AHEAD));
+            if AHEAD > 0 {
+                prefetch_near(at.wrapping_add(AHEAD));
+            }
         }
         c += L;
     }

@@ -44,6 +44,9 @@ struct Emit<'a> {
     level: Level,
 }
 
+/// Floats from an updated line to the one fetched meanwhile, shared by the states that a loop updates: 16 KiB.
+const AHEAD: usize = 4096;
+
 /// Readouts that one sweep takes at a time: as many accumulators as the registers hold.
 fn readouts_at_once(level: Level) -> usize {
     if matches!(level, Level::Avx512 | Level::Neon) { 3 } else { 2 }
@@ -99,11 +102,10 @@ impl Emit<'_> {
             out.line(format!("let n{side} = *x.sizes.add({side});"));
         }
         out.line("let mut at = scratch;");
-        self.memory(out);
-        for (i, state) in self.lowered.states.iter().enumerate() {
+        self.memory(plan, out);
+        for i in 0..self.lowered.states.len() {
             if self.lowered.is_matrix(i) {
                 let stride = if by_columns { "col_stride" } else { "row_stride" };
-                let _ = state;
                 out.line(format!("let s{i} = (*states.add({i})).ptr;"));
                 out.line(format!("let ld{i} = (*states.add({i})).{stride} as usize;"));
             }
@@ -120,7 +122,7 @@ impl Emit<'_> {
                 Step::Sums { state, reads } => self.sums(plan, *state, reads, out),
                 Step::Update(state) => {
                     let rows = plan.rows[*state];
-                    self.update(plan, *state, "0", &format!("n{rows}"), out);
+                    self.update(plan, *state, ("0", &format!("n{rows}")), AHEAD, out);
                 }
             }
         }
@@ -140,8 +142,8 @@ impl Emit<'_> {
     }
 
     /// Where each vector lies: in the caller's memory where it can, else in the kernel's own.
-    fn memory(&self, out: &mut Text) {
-        for (node, side) in self.arrays() {
+    fn memory(&self, plan: &Plan, out: &mut Text) {
+        for (node, side) in self.arrays().into_iter().filter(|(node, _)| plan.stored.contains(node)) {
             let output = self.lowered.outputs.iter().filter(|(_, n)| *n == node).collect::<Vec<_>>();
             out.line(match (&self.lowered.nodes[node].kind, output.as_slice()) {
                 (Kind::Input(i), _) => format!("let v{node} = input(&*x.inputs.add({i}), t, n{side}, at);"),
@@ -217,7 +219,7 @@ impl Emit<'_> {
             out.line(format!("a{sum} = add(a{sum}, first(e{x}, m as isize));"));
         }
         for state in &work.updates {
-            self.update(plan, *state, "r", "m", out);
+            self.update(plan, *state, ("r", "m"), AHEAD / work.updates.len(), out);
         }
         out.line("r += L;");
         out.line("}");
@@ -241,8 +243,8 @@ impl Emit<'_> {
     }
 
     /// The update of `m` rows from row `r` on.
-    fn update(&self, plan: &Plan, state: usize, r: &str, m: &str, out: &mut Text) {
-        let (rows, cols) = (plan.rows[state], plan.columns[state]);
+    fn update(&self, plan: &Plan, state: usize, (r, m): (&str, &str), ahead: usize, out: &mut Text) {
+        let cols = plan.columns[state];
         let update = self.lowered.updates[state].as_ref().expect("a matrix state");
         let Decay { number, rows: row, cols: col } = update.decay.turned(plan.turned[state]);
         let writes: Vec<(usize, usize)> =
@@ -265,10 +267,9 @@ impl Emit<'_> {
         let u = list(writes.iter().map(|(u, _)| format!("v{u}.add({r}) as *const f32")));
         let w = list(writes.iter().map(|(_, w)| format!("v{w} as *const f32")));
         let count = writes.len();
-        let _ = rows;
         let name = &self.interface.states[state];
         out.line(format!(
-            "update::<{count}, {kind}, {has_col}>(s{state}.add({r} * ld{state}), ld{state}, {m}, n{cols}, {scale}, {row}, {col}, {u}, {w}); // {name}"
+            "update::<{count}, {kind}, {has_col}, {ahead}>(s{state}.add({r} * ld{state}), ld{state}, {m}, n{cols}, {scale}, {row}, {col}, {u}, {w}); // {name}"
         ));
     }
 

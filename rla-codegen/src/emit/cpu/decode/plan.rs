@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 
 use super::lower::{Kind, Lowered};
-use crate::tile::Axis;
 
 /// A piece of work.
 #[derive(Debug)]
@@ -53,11 +52,11 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Vectors that are written to memory where they are made.
     pub stored: BTreeSet<usize>,
-    /// By state: the side of the contiguous rows' count, that of their length, and whether rows are the contracted side.
+    /// By state: the side whose channels are the contiguous rows.
     pub rows: Vec<u16>,
-    /// Side along a row.
+    /// By state: the side along a row.
     pub columns: Vec<u16>,
-    /// The rows are channels of the contracted side.
+    /// By state: whether that makes the contracted side's channels the rows.
     pub turned: Vec<bool>,
 }
 
@@ -257,7 +256,6 @@ impl Planner<'_> {
                 stored.extend(lowered.operands(i));
             }
         }
-        let _ = Axis::One;
         self.plan.stored = stored;
     }
 }
