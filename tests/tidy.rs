@@ -112,7 +112,7 @@ fn crates_import_in_one_direction() {
         ("rla-dsl/macro/src", &["rla_dsl", "rla_runtime"]),
         ("rla-codegen/src", &["rla_dsl", "rla_codegen"]),
         ("rla-runtime/build/src", &["rla_dsl", "rla_codegen", "rla_build"]),
-        ("rla-runtime/kernels", &["rla_build", "rla_kernels"]),
+        ("rla-runtime/kernels", &["rla_build", "rla_codegen", "rla_kernels"]),
         ("rla-runtime/src", &["rla_dsl", "rla_dsl_macro", "rla_codegen", "rla_build", "rla_kernels", "rla_runtime"]),
     ];
     for (folder, may) in allowed {
@@ -151,7 +151,7 @@ fn modules_named(text: &str) -> BTreeSet<String> {
 fn rooms_of_the_compiler_import_in_one_direction() {
     let rooms: [(&str, &[&str]); 6] = [
         ("rla-codegen/src/tile", &["tile"]),
-        ("rla-codegen/src/canon", &["canon", "tile"]),
+        ("rla-codegen/src/canon", &["canon", "tile", "stack"]),
         ("rla-codegen/src/oracle", &["oracle", "data"]),
         ("rla-codegen/src/pass", &["pass", "tile", "canon"]),
         ("rla-codegen/src/schedule", &["schedule", "tile", "kernel"]),
