@@ -1,14 +1,17 @@
 //! Tile programs to CPU kernels: `no_std` Rust with SIMD, one module an instruction set.
 //!
 //! Reading order: `graph` (what is emitted), `layout` (lanes), `fuse` and `order` (stages), `space` (memory),
-//! `elementwise`, `product`, `solve`, `stage` (one function a stage), `frame` (a pass around its chunks).
+//! `elementwise`, `product`, `solve`, `stage` (one function a stage), `frame` (a pass around its chunks), `memory` and
+//! `borders` (its working memory; what it reads and writes).
 
+mod borders;
 mod decode;
 mod elementwise;
 mod frame;
 mod fuse;
 mod graph;
 mod layout;
+mod memory;
 mod order;
 mod product;
 mod solve;

@@ -15,12 +15,12 @@ use crate::tile::{Axis, Leaf, Program, Role, Shape};
 
 /// Everything that is written for one pass.
 pub struct Frame<'a> {
-    pass: Pass,
-    program: &'a Program,
-    interface: &'a Interface,
-    context: Context<'a>,
+    pub(super) pass: Pass,
+    pub(super) program: &'a Program,
+    pub(super) interface: &'a Interface,
+    pub(super) context: Context<'a>,
     /// What was kept or what is to be kept, by role, and the state behind each leaf.
-    bound: BTreeMap<usize, String>,
+    pub(super) bound: BTreeMap<usize, String>,
 }
 
 /// Writes a pass as the items of a module.
@@ -51,45 +51,45 @@ pub fn write(
 }
 
 /// A state of the pass: its value, or its gradient.
-struct Carried {
-    index: usize,
+pub(super) struct Carried {
+    pub(super) index: usize,
     /// The leaf that reads it, if anything does.
-    leaf: Option<usize>,
+    pub(super) leaf: Option<usize>,
     /// The node of its next value, and whether that is in the other orientation.
-    next: Option<(usize, bool)>,
-    shape: Shape,
+    pub(super) next: Option<(usize, bool)>,
+    pub(super) shape: Shape,
 }
 
 impl Frame<'_> {
-    fn graph(&self) -> &Graph {
+    pub(super) fn graph(&self) -> &Graph {
         self.context.space.graph
     }
 
-    fn ordered(&self) -> &Ordered {
+    pub(super) fn ordered(&self) -> &Ordered {
         self.context.ordered
     }
 
-    fn leaf(&self, leaf: Leaf) -> Option<usize> {
+    pub(super) fn leaf(&self, leaf: Leaf) -> Option<usize> {
         self.graph().nodes.iter().position(|n| n.kind == Kind::Leaf(leaf))
     }
 
-    fn widths(&self) -> Widths {
+    pub(super) fn widths(&self) -> Widths {
         self.context.space.widths
     }
 
-    fn result(&self, role: Role) -> Option<(usize, bool)> {
+    pub(super) fn result(&self, role: Role) -> Option<(usize, bool)> {
         let (_, r) = self.graph().results.iter().find(|(x, _)| *x == role)?;
         let turned = self.graph().is_matrix(r.node) && self.context.space.layout[r.node] != wanted(role, *r);
         Some((r.node, turned))
     }
 
-    fn state_shape(&self, index: usize) -> Shape {
+    pub(super) fn state_shape(&self, index: usize) -> Shape {
         let sides = self.program.states[index];
         Shape::new(sides.free, sides.contracted)
     }
 
     /// Floats of a value of a shape as results and saved values are stored, its lanes along `pos`.
-    fn floats(&self, shape: Shape, pos: Pos) -> String {
+    pub(super) fn floats(&self, shape: Shape, pos: Pos) -> String {
         let widths = self.widths();
         let (rows, lanes) = if pos == Pos::Cols { (shape.rows, shape.cols) } else { (shape.cols, shape.rows) };
         if rows == Axis::One || lanes == Axis::One {
@@ -100,7 +100,7 @@ impl Frame<'_> {
     }
 
     /// The states that the pass carries from chunk to chunk.
-    fn carried(&self) -> Vec<Carried> {
+    pub(super) fn carried(&self) -> Vec<Carried> {
         let backward = self.pass == Pass::Backward;
         (0..self.program.states.len())
             .map(|index| Carried {
@@ -112,12 +112,12 @@ impl Frame<'_> {
             .collect()
     }
 
-    fn field(&self, node: usize, turned: bool) -> String {
+    pub(super) fn field(&self, node: usize, turned: bool) -> String {
         let name = self.context.space.name(node);
         if turned { format!("{name}_t") } else { name.to_string() }
     }
 
-    fn text(&mut self, attributes: &[String], out: &mut Text) {
+    pub(super) fn text(&mut self, attributes: &[String], out: &mut Text) {
         let carried = self.carried();
         self.bind(&carried);
         self.work(&carried, out);
@@ -143,7 +143,7 @@ impl Frame<'_> {
         self.run(&carried, attributes, out);
     }
 
-    fn steps(&self, steps: &[Step], out: &mut Text) {
+    pub(super) fn steps(&self, steps: &[Step], out: &mut Text) {
         let widths = self.widths();
         for step in steps {
             match step {
@@ -171,7 +171,7 @@ impl Frame<'_> {
     }
 
     /// Fields whose memory is not the kernel's own: where they point, chunk by chunk.
-    fn bind(&mut self, carried: &[Carried]) {
+    pub(super) fn bind(&mut self, carried: &[Carried]) {
         let mut taken: BTreeSet<(usize, bool)> = BTreeSet::new();
         let is_stage = |frame: &Self, node: usize| matches!(frame.ordered().fused.places[node], Place::Stage { .. });
         for state in carried {
@@ -198,185 +198,12 @@ impl Frame<'_> {
         }
     }
 
-    fn is_bound(&self, node: usize, turned: bool) -> bool {
+    pub(super) fn is_bound(&self, node: usize, turned: bool) -> bool {
         self.bound.contains_key(&(node * 2 + usize::from(turned)))
     }
 
-    /// Nodes with memory of their own, and its floats: (field, floats).
-    fn owned(&self) -> Vec<(String, String)> {
-        let (space, graph) = (self.context.space, self.graph());
-        let mut out = vec![];
-        let backward = self.pass == Pass::Backward;
-        for (n, node) in graph.nodes.iter().enumerate() {
-            let mut native = self.ordered().stored.contains(&n);
-            match node.kind {
-                Kind::Leaf(Leaf::Number(_) | Leaf::Size(_) | Leaf::Const(_)) => continue,
-                Kind::Leaf(Leaf::Saved(_) | Leaf::StateGrad(_)) => native = false,
-                Kind::Leaf(Leaf::State(_)) => native = false,
-                Kind::Leaf(_) => native = true,
-                _ => {
-                    native &= !self.is_bound(n, false) && matches!(self.ordered().fused.places[n], Place::Stage { .. })
-                }
-            }
-            let _ = backward;
-            if graph.is_matrix(n) {
-                if native {
-                    out.push((self.field(n, false), space.floats(n, space.layout[n])));
-                }
-                if self.ordered().turned.contains(&n) && !self.is_bound(n, true) {
-                    out.push((self.field(n, true), space.floats(n, space.layout[n].flip(true))));
-                }
-            } else if native {
-                out.push((self.field(n, false), space.vector_floats(n)));
-            }
-        }
-        if self.fetches() {
-            // one pointer and one count a row
-            out.push(("list".into(), format!("{}", 4 * (self.fetched().len() * self.widths().chunk + 2))));
-        }
-        for stage in &self.ordered().fused.stages {
-            match &stage.form {
-                Form::Finish { tile } => {
-                    let rows = self.ordered().fused.stages[*tile].rows;
-                    let field = format!("{}_part", space.name(stage.nodes[0]));
-                    let stored = self.widths().stored(rows);
-                    out.push((field, format!("{stored} * {}", self.widths().tile.lanes)));
-                }
-                Form::Helper => {
-                    let name = format!("{}_tmp", space.name(stage.nodes[0]));
-                    let lanes = self.widths().tile.lanes;
-                    match &graph.nodes[stage.nodes[0]].kind {
-                        Kind::DecayDot { w, .. } => {
-                            let side = graph.shape(*w).cols;
-                            out.push((name, format!("{} * {lanes}", self.widths().stored(side))));
-                        }
-                        Kind::RectSum(_) | Kind::DecayApply { .. } | Kind::DecayRect { .. } => {
-                            out.push((name, format!("{}", self.widths().stored_tokens() * lanes)));
-                        }
-                        _ => {}
-                    }
-                }
-                _ => {}
-            }
-        }
-        out
-    }
-
-    fn sides(&self) -> usize {
-        self.interface.sides
-    }
-
-    fn work(&self, carried: &[Carried], out: &mut Text) {
-        let graph = self.graph();
-        let owned = self.owned();
-        let widths = self.widths();
-        let panel = widths.tile.lanes * widths.tile.vectors;
-        out.line("/// Sizes, and where each value of a chunk lies.");
-        out.line("#[derive(Clone, Copy)]");
-        out.line("struct Work {");
-        for s in 0..self.sides() {
-            out.line(format!("n{s}: usize,"));
-            out.line(format!("panels{s}: usize,"));
-            out.line(format!("rows{s}: usize,"));
-        }
-        out.line("ahead: *mut Ahead,");
-        let mut pointers: Vec<String> = owned.iter().map(|(f, _)| f.clone()).collect();
-        for key in self.bound.keys() {
-            pointers.push(self.field(key / 2, key % 2 == 1));
-        }
-        for (n, node) in graph.nodes.iter().enumerate() {
-            if let Kind::Leaf(Leaf::Saved(_) | Leaf::State(_) | Leaf::StateGrad(_) | Leaf::Const(_)) = node.kind {
-                pointers.push(self.field(n, false));
-            }
-        }
-        for field in &pointers {
-            out.line(format!("{field}: *mut f32,"));
-        }
-        for state in carried {
-            out.line(format!("state{}: *mut f32,", state.index));
-        }
-        for (i, _) in self.parameter_grads() {
-            out.line(format!("sum{i}: *mut f32,"));
-        }
-        out.line("}");
-        out.line("");
-        out.line("impl Work {");
-        out.line("/// Lays the working memory out from `base` on; also the floats it takes.");
-        out.line("unsafe fn new(n: *const usize, base: *mut f32) -> (Work, usize) {");
-        out.line("let mut used = 0;");
-        out.line("let none = core::ptr::null_mut::<f32>();");
-        out.line("let mut w = Work {");
-        for s in 0..self.sides() {
-            out.line(format!("n{s}: *n.add({s}),"));
-            out.line(format!("panels{s}: (*n.add({s})).div_ceil({panel}),"));
-            out.line(format!("rows{s}: (*n.add({s})).next_multiple_of({panel}),"));
-        }
-        out.line("ahead: core::ptr::null_mut(),");
-        for field in &pointers {
-            out.line(format!("{field}: none,"));
-        }
-        for state in carried {
-            out.line(format!("state{}: none,", state.index));
-        }
-        for (i, _) in self.parameter_grads() {
-            out.line(format!("sum{i}: none,"));
-        }
-        out.line("};");
-        for (field, floats) in &owned {
-            out.line(format!("w.{field} = take(base, &mut used, {floats});"));
-        }
-        for state in carried {
-            out.line(format!(
-                "w.state{} = take(base, &mut used, {});",
-                state.index,
-                self.floats(state.shape, Pos::Rows)
-            ));
-        }
-        for (i, shape) in self.parameter_grads() {
-            out.line(format!("w.sum{i} = take(base, &mut used, {});", self.floats(shape, Pos::Cols)));
-        }
-        out.line("(w, used)");
-        out.line("}");
-        out.line("}");
-        out.line("");
-        self.sizes(carried, out);
-    }
-
-    /// Functions that say how much is needed.
-    fn sizes(&self, carried: &[Carried], out: &mut Text) {
-        out.line("/// Floats of working memory.");
-        out.line("pub unsafe fn scratch(n: *const usize) -> usize {");
-        out.line("Work::new(n, core::ptr::null_mut()).1");
-        out.line("}");
-        out.line("");
-        if matches!(self.pass, Pass::Forward | Pass::Decode) {
-            return;
-        }
-        out.line("/// Floats kept for one chunk: the states at its start, then the saved values.");
-        out.line("unsafe fn kept(w: &Work) -> usize {");
-        out.line("let _ = w;");
-        let mut terms = vec![];
-        for state in carried {
-            terms.push(format!("lines({})", self.floats(state.shape, Pos::Rows)));
-        }
-        for shape in &self.program.saved {
-            terms.push(format!("lines({})", self.floats(*shape, Pos::Cols)));
-        }
-        out.line(if terms.is_empty() { "0".to_string() } else { terms.join(" + ") });
-        out.line("}");
-        out.line("");
-        if self.pass == Pass::ForwardSave {
-            out.line("/// Floats kept for a sequence.");
-            out.line("pub unsafe fn saved(tokens: usize, n: *const usize) -> usize {");
-            out.line("let (w, _) = Work::new(n, core::ptr::null_mut());");
-            out.line(format!("tokens.div_ceil({}) * kept(&w)", self.widths().chunk));
-            out.line("}");
-            out.line("");
-        }
-    }
-
     /// Parameters whose gradients are summed over chunks.
-    fn parameter_grads(&self) -> Vec<(usize, Shape)> {
+    pub(super) fn parameter_grads(&self) -> Vec<(usize, Shape)> {
         if self.pass != Pass::Backward {
             return vec![];
         }
@@ -387,142 +214,7 @@ impl Frame<'_> {
             .collect()
     }
 
-    fn pack(&self, attributes: &[String], out: &mut Text) {
-        let graph = self.graph();
-        let chunk = self.widths().chunk;
-        out.line("/// Reads the chunk that starts at token `t0` and has `valid` tokens.");
-        out.lines(attributes);
-        out.line("unsafe fn read_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {");
-        out.line("let _ = (w, x, t0, valid);");
-        for (n, node) in graph.nodes.iter().enumerate() {
-            let Kind::Leaf(leaf) = node.kind else { continue };
-            let (array, zero) = match leaf {
-                Leaf::Input(i) => (format!("x.inputs.add({i})"), ""),
-                Leaf::OutputGrad(i) => (format!("x.output_grads.add({i})"), "_or_zero"),
-                Leaf::Valid => {
-                    out.line(format!("for t in 0..{chunk} {{"));
-                    out.line(format!("*w.{}.add(t) = if t < valid {{ 1.0 }} else {{ 0.0 }};", self.field(n, false)));
-                    out.line("}");
-                    continue;
-                }
-                _ => continue,
-            };
-            if node.shape.rows != Axis::Token {
-                continue;
-            }
-            let field = self.field(n, false);
-            if node.shape.cols == Axis::One {
-                out.line(format!("pack_scalars{zero}(&*{array}, t0, valid, {chunk}, w.{field});"));
-            } else {
-                let m = self.context.space.matrix(n, Pos::Cols);
-                out.line(format!(
-                    "pack{zero}(&*{array}, t0, valid, {chunk}, {}, w.{field}, {}, {});",
-                    self.widths().size(node.shape.cols),
-                    m.row,
-                    m.panel
-                ));
-            }
-        }
-        out.line("}");
-        out.line("");
-    }
-
-    fn unpack(&self, attributes: &[String], out: &mut Text) {
-        out.line("/// Writes the chunk's results.");
-        out.lines(attributes);
-        out.line("unsafe fn write_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {");
-        out.line("let _ = (w, x, t0, valid);");
-        for (role, r) in &self.graph().results {
-            let array = match role {
-                Role::Output(i) => format!("x.outputs.add({i})"),
-                Role::InputGrad(i) if self.interface.inputs[*i].rows == Axis::Token => {
-                    format!("x.input_grads.add({i})")
-                }
-                _ => continue,
-            };
-            let shape = self.graph().shape(*r);
-            if shape.cols == Axis::One {
-                out.line(format!("unpack_scalars(&*{array}, t0, valid, w.{});", self.field(r.node, false)));
-            } else {
-                let m = self.context.space.matrix(r.node, wanted(*role, *r));
-                out.line(format!(
-                    "unpack(&*{array}, t0, valid, {}, w.{}, {}, {});",
-                    self.widths().size(shape.cols),
-                    m.field,
-                    m.row,
-                    m.panel
-                ));
-            }
-        }
-        for (i, shape) in self.parameter_grads() {
-            let (node, turned) = self.result(Role::InputGrad(i)).expect("checked");
-            out.line(format!(
-                "for i in 0..{} {{",
-                self.widths().size(if shape.cols == Axis::One { shape.rows } else { shape.cols })
-            ));
-            out.line(format!("*w.sum{i}.add(i) += *w.{}.add(i);", self.field(node, turned)));
-            out.line("}");
-        }
-        out.line("}");
-        out.line("");
-    }
-
-    /// Arrays whose rows the pass reads and writes, chunk by chunk: (pointer to the view, size).
-    fn fetched(&self) -> Vec<(String, String)> {
-        let sides = |shape: Shape| matches!(shape.cols, Axis::Side(_)) && shape.rows == Axis::Token;
-        let mut out = vec![];
-        for node in &self.graph().nodes {
-            let array = match node.kind {
-                Kind::Leaf(Leaf::Input(i)) => format!("x.inputs.add({i})"),
-                Kind::Leaf(Leaf::OutputGrad(i)) => format!("x.output_grads.add({i})"),
-                _ => continue,
-            };
-            if sides(node.shape) {
-                out.push((array, self.widths().size(node.shape.cols)));
-            }
-        }
-        for (role, r) in &self.graph().results {
-            let array = match role {
-                Role::Output(i) => format!("x.outputs.add({i})"),
-                Role::InputGrad(i) => format!("x.input_grads.add({i})"),
-                _ => continue,
-            };
-            let shape = self.graph().shape(*r);
-            if sides(shape) {
-                out.push((array, self.widths().size(shape.cols)));
-            }
-        }
-        out
-    }
-
-    fn fetches(&self) -> bool {
-        self.context.prefetch && matches!(self.pass, Pass::Forward | Pass::ForwardSave | Pass::Backward)
-    }
-
-    fn fetch(&self, attributes: &[String], out: &mut Text) {
-        if !self.fetches() {
-            return;
-        }
-        let chunk = self.widths().chunk;
-        out.line("/// Lists the rows of the chunk at token `t0`, to be fetched during the chunk before it.");
-        out.lines(attributes);
-        out.line("unsafe fn fetch(w: &Work, x: &Args, t0: usize) -> Ahead {");
-        out.line(format!("let rows = (x.tokens - t0).min({chunk});"));
-        out.line("let list = w.list as *mut (*const f32, usize);");
-        out.line("let mut count = 0;");
-        for (array, size) in self.fetched() {
-            out.line(format!("fetch_rows(list, &mut count, &*{array}, t0, rows, {size});"));
-        }
-        if self.pass == Pass::Backward {
-            out.line("let kept = kept(w);");
-            out.line(format!("fetch_block(list, &mut count, x.saved.add(t0 / {chunk} * kept), kept);"));
-        }
-        out.line("Ahead::list(list, count)");
-        out.line("}");
-        out.line("");
-    }
-
-    fn run(&self, carried: &[Carried], attributes: &[String], out: &mut Text) {
+    pub(super) fn run(&self, carried: &[Carried], attributes: &[String], out: &mut Text) {
         let graph = self.graph();
         let chunk = self.widths().chunk;
         let (save, backward) = (self.pass == Pass::ForwardSave, self.pass == Pass::Backward);
@@ -647,7 +339,7 @@ impl Frame<'_> {
         out.line("}");
     }
 
-    fn kept_pointers(&self, carried: &[Carried], out: &mut Text) {
+    pub(super) fn kept_pointers(&self, carried: &[Carried], out: &mut Text) {
         let mut before: Vec<String> = vec![];
         let offset =
             |before: &[String]| if before.is_empty() { String::new() } else { format!(".add({})", before.join(" + ")) };
@@ -670,7 +362,7 @@ impl Frame<'_> {
     }
 
     /// Results that were not written where they belong.
-    fn copies(&self, carried: &[Carried], out: &mut Text) {
+    pub(super) fn copies(&self, carried: &[Carried], out: &mut Text) {
         let save = self.pass == Pass::ForwardSave;
         for state in carried {
             let i = state.index;
@@ -705,7 +397,7 @@ impl Frame<'_> {
         }
     }
 
-    fn move_state(&self, verb: &str, array: &str, state: &Carried) -> String {
+    pub(super) fn move_state(&self, verb: &str, array: &str, state: &Carried) -> String {
         let i = state.index;
         let widths = self.widths();
         let transposed = self.program.states[i].transposed;

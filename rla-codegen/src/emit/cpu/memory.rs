@@ -1,0 +1,183 @@
+//! The working memory of a pass: its fields, and how much is needed.
+
+use super::Pass;
+use super::frame::{Carried, Frame};
+use super::fuse::{Form, Place};
+use super::graph::{Kind, Pos};
+use super::text::Text;
+use crate::tile::Leaf;
+
+impl Frame<'_> {
+    /// Nodes with memory of their own, and its floats: (field, floats).
+    pub(super) fn owned(&self) -> Vec<(String, String)> {
+        let (space, graph) = (self.context.space, self.graph());
+        let mut out = vec![];
+        let backward = self.pass == Pass::Backward;
+        for (n, node) in graph.nodes.iter().enumerate() {
+            let mut native = self.ordered().stored.contains(&n);
+            match node.kind {
+                Kind::Leaf(Leaf::Number(_) | Leaf::Size(_) | Leaf::Const(_)) => continue,
+                Kind::Leaf(Leaf::Saved(_) | Leaf::StateGrad(_)) => native = false,
+                Kind::Leaf(Leaf::State(_)) => native = false,
+                Kind::Leaf(_) => native = true,
+                _ => {
+                    native &= !self.is_bound(n, false) && matches!(self.ordered().fused.places[n], Place::Stage { .. })
+                }
+            }
+            let _ = backward;
+            if graph.is_matrix(n) {
+                if native {
+                    out.push((self.field(n, false), space.floats(n, space.layout[n])));
+                }
+                if self.ordered().turned.contains(&n) && !self.is_bound(n, true) {
+                    out.push((self.field(n, true), space.floats(n, space.layout[n].flip(true))));
+                }
+            } else if native {
+                out.push((self.field(n, false), space.vector_floats(n)));
+            }
+        }
+        if self.fetches() {
+            // one pointer and one count a row
+            out.push(("list".into(), format!("{}", 4 * (self.fetched().len() * self.widths().chunk + 2))));
+        }
+        for stage in &self.ordered().fused.stages {
+            match &stage.form {
+                Form::Finish { tile } => {
+                    let rows = self.ordered().fused.stages[*tile].rows;
+                    let field = format!("{}_part", space.name(stage.nodes[0]));
+                    let stored = self.widths().stored(rows);
+                    out.push((field, format!("{stored} * {}", self.widths().tile.lanes)));
+                }
+                Form::Helper => {
+                    let name = format!("{}_tmp", space.name(stage.nodes[0]));
+                    let lanes = self.widths().tile.lanes;
+                    match &graph.nodes[stage.nodes[0]].kind {
+                        Kind::DecayDot { w, .. } => {
+                            let side = graph.shape(*w).cols;
+                            out.push((name, format!("{} * {lanes}", self.widths().stored(side))));
+                        }
+                        Kind::RectSum(_) | Kind::DecayApply { .. } | Kind::DecayRect { .. } => {
+                            out.push((name, format!("{}", self.widths().stored_tokens() * lanes)));
+                        }
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+        out
+    }
+
+    pub(super) fn sides(&self) -> usize {
+        self.interface.sides
+    }
+
+    pub(super) fn work(&self, carried: &[Carried], out: &mut Text) {
+        let graph = self.graph();
+        let owned = self.owned();
+        let widths = self.widths();
+        let panel = widths.tile.lanes * widths.tile.vectors;
+        out.line("/// Sizes, and where each value of a chunk lies.");
+        out.line("#[derive(Clone, Copy)]");
+        out.line("struct Work {");
+        for s in 0..self.sides() {
+            out.line(format!("n{s}: usize,"));
+            out.line(format!("panels{s}: usize,"));
+            out.line(format!("rows{s}: usize,"));
+        }
+        out.line("ahead: *mut Ahead,");
+        let mut pointers: Vec<String> = owned.iter().map(|(f, _)| f.clone()).collect();
+        for key in self.bound.keys() {
+            pointers.push(self.field(key / 2, key % 2 == 1));
+        }
+        for (n, node) in graph.nodes.iter().enumerate() {
+            if let Kind::Leaf(Leaf::Saved(_) | Leaf::State(_) | Leaf::StateGrad(_) | Leaf::Const(_)) = node.kind {
+                pointers.push(self.field(n, false));
+            }
+        }
+        for field in &pointers {
+            out.line(format!("{field}: *mut f32,"));
+        }
+        for state in carried {
+            out.line(format!("state{}: *mut f32,", state.index));
+        }
+        for (i, _) in self.parameter_grads() {
+            out.line(format!("sum{i}: *mut f32,"));
+        }
+        out.line("}");
+        out.line("");
+        out.line("impl Work {");
+        out.line("/// Lays the working memory out from `base` on; also the floats it takes.");
+        out.line("unsafe fn new(n: *const usize, base: *mut f32) -> (Work, usize) {");
+        out.line("let mut used = 0;");
+        out.line("let none = core::ptr::null_mut::<f32>();");
+        out.line("let mut w = Work {");
+        for s in 0..self.sides() {
+            out.line(format!("n{s}: *n.add({s}),"));
+            out.line(format!("panels{s}: (*n.add({s})).div_ceil({panel}),"));
+            out.line(format!("rows{s}: (*n.add({s})).next_multiple_of({panel}),"));
+        }
+        out.line("ahead: core::ptr::null_mut(),");
+        for field in &pointers {
+            out.line(format!("{field}: none,"));
+        }
+        for state in carried {
+            out.line(format!("state{}: none,", state.index));
+        }
+        for (i, _) in self.parameter_grads() {
+            out.line(format!("sum{i}: none,"));
+        }
+        out.line("};");
+        for (field, floats) in &owned {
+            out.line(format!("w.{field} = take(base, &mut used, {floats});"));
+        }
+        for state in carried {
+            out.line(format!(
+                "w.state{} = take(base, &mut used, {});",
+                state.index,
+                self.floats(state.shape, Pos::Rows)
+            ));
+        }
+        for (i, shape) in self.parameter_grads() {
+            out.line(format!("w.sum{i} = take(base, &mut used, {});", self.floats(shape, Pos::Cols)));
+        }
+        out.line("(w, used)");
+        out.line("}");
+        out.line("}");
+        out.line("");
+        self.sizes(carried, out);
+    }
+
+    /// Functions that say how much is needed.
+    pub(super) fn sizes(&self, carried: &[Carried], out: &mut Text) {
+        out.line("/// Floats of working memory.");
+        out.line("pub unsafe fn scratch(n: *const usize) -> usize {");
+        out.line("Work::new(n, core::ptr::null_mut()).1");
+        out.line("}");
+        out.line("");
+        if matches!(self.pass, Pass::Forward | Pass::Decode) {
+            return;
+        }
+        out.line("/// Floats kept for one chunk: the states at its start, then the saved values.");
+        out.line("unsafe fn kept(w: &Work) -> usize {");
+        out.line("let _ = w;");
+        let mut terms = vec![];
+        for state in carried {
+            terms.push(format!("lines({})", self.floats(state.shape, Pos::Rows)));
+        }
+        for shape in &self.program.saved {
+            terms.push(format!("lines({})", self.floats(*shape, Pos::Cols)));
+        }
+        out.line(if terms.is_empty() { "0".to_string() } else { terms.join(" + ") });
+        out.line("}");
+        out.line("");
+        if self.pass == Pass::ForwardSave {
+            out.line("/// Floats kept for a sequence.");
+            out.line("pub unsafe fn saved(tokens: usize, n: *const usize) -> usize {");
+            out.line("let (w, _) = Work::new(n, core::ptr::null_mut());");
+            out.line(format!("tokens.div_ceil({}) * kept(&w)", self.widths().chunk));
+            out.line("}");
+            out.line("");
+        }
+    }
+}
