@@ -367,3 +367,13 @@ pub unsafe fn no_gradient(view: &View, tokens: usize, n: usize) {
         }
     }
 }
+/// Where a chunk's rows lie: (start, floats from panel to panel, from row to row). In the caller's memory where that
+/// holds whole panels of f32 and all of the chunk's rows, to be overwritten if at all; else in the kernel's own.
+#[inline(always)]
+pub unsafe fn place(view: &View, t0: usize, whole: bool, n: usize, w: usize, own: *mut f32, panel: usize) -> (*mut f32, usize, usize) {
+    let plain = view.dtype == DTYPE_F32 && view.accumulate == 0 && view.stride > 0 && !view.ptr.is_null();
+    if whole && plain && n % w == 0 {
+        return ((view.ptr as *mut f32).add(t0 * view.stride as usize), w, view.stride as usize);
+    }
+    (own, panel, w)
+}

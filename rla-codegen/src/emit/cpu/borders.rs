@@ -1,13 +1,81 @@
 //! What a pass reads and writes, chunk by chunk: packing, unpacking, and fetching ahead.
 
+use std::collections::BTreeSet;
+
 use super::Pass;
 use super::frame::Frame;
-use super::graph::{Kind, Pos};
-use super::layout::wanted;
+use super::fuse::{Form, Place};
+use super::graph::{Graph, Kind, Pos};
+use super::layout::{Layout, wanted};
+use super::order::{Ordered, only_elementwise};
 use super::text::Text;
 use crate::tile::{Axis, Leaf, Role, Shape};
 
+/// Inputs and results that may lie where the caller has them: matrices that elementwise work alone touches.
+pub fn views(graph: &Graph, layout: &Layout, ordered: &Ordered) -> BTreeSet<usize> {
+    let mut out = BTreeSet::new();
+    for (n, node) in graph.nodes.iter().enumerate() {
+        let rows = node.shape.rows == Axis::Token && matches!(node.shape.cols, Axis::Side(_));
+        let input = matches!(node.kind, Kind::Leaf(Leaf::Input(_)));
+        let is_result = graph.results.iter().any(|(_, r)| r.node == n);
+        if rows && input && !is_result && only_elementwise(graph, layout, ordered, n) {
+            out.insert(n);
+        }
+    }
+    for (role, r) in &graph.results {
+        let alone = graph.results.iter().filter(|(_, x)| x.node == r.node).count() == 1;
+        let written = match ordered.fused.places[r.node] {
+            Place::Stage { stage, live: true } => {
+                matches!(ordered.fused.stages[stage].form, Form::Tile { .. } | Form::Map)
+            }
+            _ => false,
+        };
+        let shape = graph.shape(*r);
+        let rows = shape.rows == Axis::Token && matches!(shape.cols, Axis::Side(_));
+        if matches!(role, Role::Output(_) | Role::InputGrad(_))
+            && alone
+            && written
+            && rows
+            && !ordered.read.contains(&r.node)
+            && layout[r.node] == wanted(*role, *r)
+        {
+            out.insert(r.node);
+        }
+    }
+    out
+}
+
 impl Frame<'_> {
+    /// Says for each chunk where its inputs and results lie: in the caller's memory where that is whole rows of f32.
+    pub(super) fn views(&self, out: &mut Text) {
+        let space = self.context.space;
+        for n in &space.views {
+            let node = &self.graph().nodes[*n];
+            let result = self.graph().results.iter().find(|(_, r)| r.node == *n);
+            let array = match (&node.kind, result) {
+                (Kind::Leaf(Leaf::Input(i)), _) => format!("x.inputs.add({i})"),
+                (_, Some((Role::Output(i), _))) => format!("x.outputs.add({i})"),
+                (_, Some((Role::InputGrad(i), _))) => format!("x.input_grads.add({i})"),
+                other => unreachable!("{other:?} is no border"),
+            };
+            let field = self.field(*n, false);
+            let m = space.matrix(*n, space.layout[*n]);
+            let (size, panel) = (self.widths().size(m.lanes), space.panel_of(m.rows, m.row));
+            out.line(format!(
+                "(w.{field}, w.{field}_panel, w.{field}_row) = \
+                 place(&*{array}, t0, valid == {}, {size}, {}, w.{field}_own, {panel});",
+                self.widths().chunk,
+                m.row
+            ));
+        }
+    }
+
+    /// The condition under which a border is copied, if it may be the caller's own.
+    fn copied(&self, node: usize) -> String {
+        let field = self.field(node, false);
+        if self.context.space.views.contains(&node) { format!("if w.{field} == w.{field}_own ") } else { String::new() }
+    }
+
     pub(super) fn pack(&self, attributes: &[String], out: &mut Text) {
         let graph = self.graph();
         let chunk = self.widths().chunk;
@@ -36,12 +104,14 @@ impl Frame<'_> {
                 out.line(format!("pack_scalars{zero}(&*{array}, t0, valid, {chunk}, w.{field});"));
             } else {
                 let m = self.context.space.matrix(n, Pos::Cols);
-                out.line(format!(
+                let call = format!(
                     "pack{zero}(&*{array}, t0, valid, {chunk}, {}, w.{field}, {}, {});",
                     self.widths().size(node.shape.cols),
                     m.row,
                     m.panel
-                ));
+                );
+                let copied = self.copied(n);
+                out.line(if copied.is_empty() { call } else { format!("{copied}{{ {call} }}") });
             }
         }
         out.line("}");
@@ -66,13 +136,15 @@ impl Frame<'_> {
                 out.line(format!("unpack_scalars(&*{array}, t0, valid, w.{});", self.field(r.node, false)));
             } else {
                 let m = self.context.space.matrix(r.node, wanted(*role, *r));
-                out.line(format!(
+                let call = format!(
                     "unpack(&*{array}, t0, valid, {}, w.{}, {}, {});",
                     self.widths().size(shape.cols),
                     m.field,
                     m.row,
                     m.panel
-                ));
+                );
+                let copied = self.copied(r.node);
+                out.line(if copied.is_empty() { call } else { format!("{copied}{{ {call} }}") });
             }
         }
         for (i, shape) in self.parameter_grads() {

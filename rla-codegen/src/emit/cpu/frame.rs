@@ -9,7 +9,7 @@ use super::order::{Ordered, Step, order};
 use super::space::{Space, Widths};
 use super::stage::{self, Context, backwards, block};
 use super::text::Text;
-use super::{Interface, Pass};
+use super::{Interface, Pass, borders};
 use crate::schedule::Schedule;
 use crate::tile::{Axis, Leaf, Program, Role, Shape};
 
@@ -35,13 +35,18 @@ pub fn write(
     let graph = Graph::new(program);
     let lanes = layout(&graph, widths.chunk);
     let fused = fuse(&graph, &lanes);
-    let ordered = order(&graph, &lanes, fused, pass != Pass::ForwardSave);
+    let ordered = order(&graph, &lanes, fused, true);
     let mut space = Space::new(&graph, &lanes, widths, &|leaf| interface.field(leaf));
     space.single = ordered.single.clone();
+    if pass != Pass::Decode {
+        space.views = borders::views(&graph, &lanes, &ordered);
+    }
     let context = Context {
         space: &space,
         ordered: &ordered,
         prefetch: schedule.prefetch && widths.chunk > 1,
+        streamed: BTreeSet::new(),
+        kept: BTreeMap::new(),
         statements: &interface.statements,
     };
     let mut frame = Frame { pass, program, interface, context, bound: BTreeMap::new() };
@@ -120,6 +125,7 @@ impl Frame<'_> {
     pub(super) fn text(&mut self, attributes: &[String], out: &mut Text) {
         let carried = self.carried();
         self.bind(&carried);
+        self.keep();
         self.work(&carried, out);
         for index in 0..self.ordered().fused.stages.len() {
             stage::write(&self.context, index, attributes, out);
@@ -181,7 +187,7 @@ impl Frame<'_> {
             {
                 let old = state.leaf;
                 let in_place = old.is_some_and(|o| self.ordered().in_place.get(&o) == Some(&node));
-                if self.pass == Pass::ForwardSave || (in_place && !turned) {
+                if in_place && !turned {
                     self.bound.insert(node * 2 + usize::from(turned), format!("next{}", state.index));
                 }
             }
@@ -196,6 +202,26 @@ impl Frame<'_> {
                 }
             }
         }
+    }
+
+    /// What forward stores for backward beside, or past, the caches.
+    fn keep(&mut self) {
+        if self.pass != Pass::ForwardSave {
+            return;
+        }
+        let results = &self.graph().results;
+        let once = |node: usize| results.iter().filter(|(_, r)| r.node == node).count() == 1;
+        let mut streamed = BTreeSet::new();
+        let mut kept = BTreeMap::new();
+        for (key, target) in &self.bound {
+            if let Some(state) = target.strip_prefix("next") {
+                kept.insert(key / 2, format!("keep{state}"));
+            } else if key % 2 == 0 && once(key / 2) && !self.ordered().read.contains(&(key / 2)) {
+                streamed.insert(key / 2);
+            }
+        }
+        self.context.streamed = streamed;
+        self.context.kept = kept;
     }
 
     pub(super) fn is_bound(&self, node: usize, turned: bool) -> bool {
@@ -266,21 +292,18 @@ impl Frame<'_> {
         }
         for state in carried {
             let i = state.index;
+            if let Some(leaf) = state.leaf {
+                out.line(format!("w.{} = w.state{i};", self.field(leaf, false)));
+            }
+            if self.bound.values().any(|b| *b == format!("next{i}")) {
+                out.line(format!("let next{i} = w.state{i};"));
+            }
             if save {
-                if let Some(leaf) = state.leaf {
-                    out.line(format!("w.{} = start{i};", self.field(leaf, false)));
-                }
                 out.line("if c == 0 {");
                 out.line(format!("copy(w.state{i}, start{i}, {});", self.floats(state.shape, Pos::Rows)));
                 out.line("}");
-                out.line(format!("let next{i} = if c + 1 < chunks {{ start{i}.add(kept) }} else {{ w.state{i} }};"));
-            } else {
-                if let Some(leaf) = state.leaf {
-                    out.line(format!("w.{} = w.state{i};", self.field(leaf, false)));
-                }
-                if self.bound.values().any(|b| *b == format!("next{i}")) {
-                    out.line(format!("let next{i} = w.state{i};"));
-                }
+                // the last chunk's result is nobody's start
+                out.line(format!("w.keep{i} = if c + 1 < chunks {{ start{i}.add(kept) }} else {{ w.sink{i} }};"));
             }
         }
         for (key, value) in &self.bound {
@@ -295,6 +318,7 @@ impl Frame<'_> {
                 }
             }
         }
+        self.views(out);
         out.line("read_chunk(&w, x, t0, valid);");
         if self.fetches() {
             if backward {
@@ -311,6 +335,9 @@ impl Frame<'_> {
         self.copies(carried, out);
         out.line("write_chunk(&w, x, t0, valid);");
         out.line("}");
+        if save {
+            out.line("fence();");
+        }
         for state in carried {
             let target = match self.pass {
                 Pass::Backward => "state_grads_out",
@@ -366,20 +393,17 @@ impl Frame<'_> {
         let save = self.pass == Pass::ForwardSave;
         for state in carried {
             let i = state.index;
-            let target = if save { format!("next{i}") } else { format!("w.state{i}") };
-            let bound = self.bound.values().any(|b| *b == format!("next{i}"));
-            if bound {
+            if self.bound.values().any(|b| *b == format!("next{i}")) {
                 continue;
             }
             let floats = self.floats(state.shape, Pos::Rows);
-            match (state.next, state.leaf) {
-                (Some((node, turned)), leaf) => {
-                    if Some(node) != leaf || save {
-                        out.line(format!("copy(w.{}, {target}, {floats});", self.field(node, turned)));
-                    }
-                }
-                (None, _) if save => out.line(format!("copy(start{i}, {target}, {floats});")),
-                (None, _) => {}
+            if let Some((node, turned)) = state.next
+                && Some(node) != state.leaf
+            {
+                out.line(format!("copy(w.{}, w.state{i}, {floats});", self.field(node, turned)));
+            }
+            if save {
+                out.line(format!("copy(w.state{i}, w.keep{i}, {floats});"));
             }
         }
         if save {
@@ -388,11 +412,7 @@ impl Frame<'_> {
                     continue;
                 }
                 let (node, turned) = self.result(Role::Saved(k)).expect("forward keeps what it says");
-                out.line(format!(
-                    "copy(w.{}, saved{k}, {});",
-                    self.field(node, turned),
-                    self.floats(*shape, Pos::Cols)
-                ));
+                out.line(format!("copy(w.{}, saved{k}, {});", self.field(node, turned), self.floats(*shape, Pos::Cols)));
             }
         }
     }

@@ -27,7 +27,8 @@ impl Frame<'_> {
             let _ = backward;
             if graph.is_matrix(n) {
                 if native {
-                    out.push((self.field(n, false), space.floats(n, space.layout[n])));
+                    let own = if space.views.contains(&n) { "_own" } else { "" };
+                    out.push((self.field(n, false) + own, space.floats(n, space.layout[n])));
                 }
                 if self.ordered().turned.contains(&n) && !self.is_bound(n, true) {
                     out.push((self.field(n, true), space.floats(n, space.layout[n].flip(true))));
@@ -95,8 +96,19 @@ impl Frame<'_> {
                 pointers.push(self.field(n, false));
             }
         }
+        let views: Vec<String> = self.context.space.views.iter().map(|n| self.field(*n, false)).collect();
+        pointers.extend(views.iter().cloned());
+        if self.pass == Pass::ForwardSave {
+            for state in carried {
+                pointers.extend([format!("keep{}", state.index), format!("sink{}", state.index)]);
+            }
+        }
         for field in &pointers {
             out.line(format!("{field}: *mut f32,"));
+        }
+        for field in &views {
+            out.line(format!("{field}_panel: usize,"));
+            out.line(format!("{field}_row: usize,"));
         }
         for state in carried {
             out.line(format!("state{}: *mut f32,", state.index));
@@ -121,6 +133,10 @@ impl Frame<'_> {
         for field in &pointers {
             out.line(format!("{field}: none,"));
         }
+        for field in &views {
+            out.line(format!("{field}_panel: 0,"));
+            out.line(format!("{field}_row: 0,"));
+        }
         for state in carried {
             out.line(format!("state{}: none,", state.index));
         }
@@ -137,6 +153,12 @@ impl Frame<'_> {
                 state.index,
                 self.floats(state.shape, Pos::Rows)
             ));
+        }
+        if self.pass == Pass::ForwardSave {
+            for state in carried {
+                let floats = self.floats(state.shape, Pos::Rows);
+                out.line(format!("w.sink{} = take(base, &mut used, {floats});", state.index));
+            }
         }
         for (i, shape) in self.parameter_grads() {
             out.line(format!("w.sum{i} = take(base, &mut used, {});", self.floats(shape, Pos::Cols)));

@@ -38,6 +38,8 @@ pub struct Ordered {
     pub steps: Vec<Step>,
     /// Nodes that are stored.
     pub stored: BTreeSet<usize>,
+    /// Nodes that some stage reads from memory.
+    pub read: BTreeSet<usize>,
     /// Nodes that are stored in the other orientation too.
     pub turned: BTreeSet<usize>,
     /// Matrices of which one panel is enough.
@@ -180,6 +182,25 @@ impl Walk<'_> {
     }
 }
 
+/// Whether elementwise work alone reads a leaf, its lanes as they lie.
+pub fn only_elementwise(graph: &Graph, layout: &Layout, ordered: &Ordered, node: usize) -> bool {
+    let stages = &ordered.fused.stages;
+    !ordered.turned.contains(&node)
+        && (0..stages.len()).all(|s| {
+            let in_product = products(&stages[s]).iter().any(|(a, b)| a.node == node || b.node == node);
+            let helped = matches!(stages[s].form, Form::Helper | Form::Serial { .. })
+                && reads(graph, layout, &ordered.fused, s).iter().any(|r| r.node == node);
+            let in_system = match stages[s].form {
+                Form::Tile { solve: Some(solve), .. } => match &graph.nodes[solve].kind {
+                    Kind::Solve { m, .. } => m.iter().flatten().any(|r| r.node == node),
+                    _ => false,
+                },
+                _ => false,
+            };
+            !in_product && !helped && !in_system
+        })
+}
+
 /// Whether a stage can run panel by panel.
 fn panelled(graph: &Graph, layout: &Layout, stage: &Stage) -> bool {
     let by_lanes = |n: &usize| match &graph.nodes[*n].kind {
@@ -277,7 +298,8 @@ pub fn order(graph: &Graph, layout: &Layout, mut fused: Fused, in_place: bool) -
         }
     }
     let (once, steps) = schedule(graph, stages, &loops, &edges);
-    let mut stored: BTreeSet<usize> = all.iter().flatten().map(|r| r.node).collect();
+    let mut read: BTreeSet<usize> = all.iter().flatten().map(|r| r.node).collect();
+    let mut stored = read.clone();
     stored.extend(graph.results.iter().map(|(_, r)| r.node));
     for (s, stage) in stages.iter().enumerate() {
         stored.extend(stage.nodes.iter().filter(|n| matches!(graph.nodes[**n].kind, Kind::Sum(..))));
@@ -286,10 +308,11 @@ pub fn order(graph: &Graph, layout: &Layout, mut fused: Fused, in_place: bool) -
             let Kind::Solve { y0, .. } = &graph.nodes[solve].kind else { unreachable!("a solve stage") };
             let write = |n: &&usize| matches!(graph.nodes[**n].kind, Kind::Part(_, k) if k >= y0.len());
             stored.extend(stages[s].nodes.iter().filter(write));
+            read.extend(stages[s].nodes.iter().filter(write));
         }
     }
     let single = single(graph, &fused, &all, &steps, &turned);
-    Ordered { fused, once, steps, stored, turned, single, in_place: places_of_states }
+    Ordered { fused, once, steps, stored, read, turned, single, in_place: places_of_states }
 }
 
 fn follows(edges: &[BTreeMap<usize, bool>], from: usize, to: usize) -> bool {

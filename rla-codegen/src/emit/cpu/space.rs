@@ -78,6 +78,8 @@ pub struct Matrix {
     pub panel: String,
     /// Floats from one row to the next.
     pub row: usize,
+    /// The field that holds the row's distance, where that is known at run time only: a view of the caller's memory.
+    pub view: Option<String>,
     /// Axis of the lanes.
     pub lanes: Axis,
     /// Axis of the rows.
@@ -92,7 +94,10 @@ impl Matrix {
             terms.push(format!("{p} * {}", self.panel));
         }
         if r != "0" {
-            terms.push(format!("{r} * {}", self.row));
+            match &self.view {
+                Some(field) => terms.push(format!("({r}) * w.{field}")),
+                None => terms.push(format!("{r} * {}", self.row)),
+            }
         }
         if terms.is_empty() {
             format!("w.{}", self.field)
@@ -115,6 +120,8 @@ pub struct Space<'a> {
     names: BTreeMap<usize, String>,
     /// Matrices of which one panel is enough.
     pub single: BTreeSet<usize>,
+    /// Inputs and results that may lie in the caller's memory: their fields say how far panels and rows are apart.
+    pub views: BTreeSet<usize>,
 }
 
 impl<'a> Space<'a> {
@@ -144,7 +151,7 @@ impl<'a> Space<'a> {
                 slot.insert(name);
             }
         }
-        Space { graph, layout, widths, names, single: BTreeSet::new() }
+        Space { graph, layout, widths, names, single: BTreeSet::new(), views: BTreeSet::new() }
     }
 
     /// The name of a node.
@@ -172,17 +179,29 @@ impl<'a> Space<'a> {
         let panel = if !turned && self.single.contains(&node) {
             String::new()
         } else {
-            match rows {
-                Axis::Token => (self.widths.stored_tokens() * row).to_string(),
-                _ => format!("{} * {row}", self.widths.stored(rows)),
-            }
+            self.panel_of(rows, row)
         };
-        Matrix { field, panel, row, lanes, rows }
+        if !turned && self.views.contains(&node) {
+            let (panel, view) = (format!("w.{field}_panel"), Some(format!("{field}_row")));
+            return Matrix { field, panel, row, view, lanes, rows };
+        }
+        Matrix { field, panel, row, view: None, lanes, rows }
+    }
+
+    /// Floats of a panel of stored rows.
+    pub fn panel_of(&self, rows: Axis, row: usize) -> String {
+        match rows {
+            Axis::Token => (self.widths.stored_tokens() * row).to_string(),
+            _ => format!("{} * {row}", self.widths.stored(rows)),
+        }
     }
 
     /// Floats of a stored matrix.
     pub fn floats(&self, node: usize, lane: Pos) -> String {
-        let m = self.matrix(node, lane);
+        let mut m = self.matrix(node, lane);
+        if m.view.is_some() {
+            m.panel = self.panel_of(m.rows, m.row);
+        }
         if m.panel.is_empty() {
             return format!("{} * {}", self.widths.stored(m.rows), m.row);
         }

@@ -1,5 +1,7 @@
 //! One stage, one function.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::elementwise::Row;
 use super::fuse::{Form, Stage, Term};
 use super::graph::{Kind, Pos, Ref};
@@ -18,6 +20,10 @@ pub struct Context<'a> {
     pub ordered: &'a Ordered,
     /// Products fetch rows ahead.
     pub prefetch: bool,
+    /// Nodes whose every store passes the caches by: kept for backward, read by nobody here.
+    pub streamed: BTreeSet<usize>,
+    /// Nodes that are stored once more, for backward, and the field that says where.
+    pub kept: BTreeMap<usize, String>,
     /// Text of the recurrence's statements.
     pub statements: &'a [String],
 }
@@ -290,7 +296,12 @@ pub fn store(context: &Context, row: &mut Row, node: usize, p: &str, v: &str) {
         let w = space.widths.panel(space.graph.vector_axis(node));
         if p == "0" { format!("w.{}", space.name(node)) } else { format!("w.{}.add({p} * {w})", space.name(node)) }
     };
-    row.body.push(format!("store({at}.add(j * L), {v});"));
+    let call = if context.streamed.contains(&node) { "stream" } else { "store" };
+    row.body.push(format!("{call}({at}.add(j * L), {v});"));
+    if let Some(field) = context.kept.get(&node) {
+        let here = format!("w.{}", space.name(node));
+        row.body.push(format!("stream({}.add(j * L), {v});", at.replacen(&here, &format!("w.{field}"), 1)));
+    }
 }
 
 fn tile(context: &Context, index: usize, terms: &[Term], out: &mut Text) {

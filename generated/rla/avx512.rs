@@ -1,0 +1,4771 @@
+// Generated from the recurrence's tile programs by templates/cpu/kernel.rs.tera; not to be edited.
+
+mod abi {
+    #![allow(dead_code)]
+    // The calling convention between the runtime and generated CPU kernels: one file, compiled into both sides.
+    //
+    // One call works on one sequence and one value head, all its tokens. Arrays of views are in the recurrence's order of
+    // inputs (parameters included), outputs and states. Sizes and strides count elements, not bytes.
+
+    /// Element types of a view.
+    pub const DTYPE_F32: u32 = 0;
+    /// bfloat16.
+    pub const DTYPE_BF16: u32 = 1;
+    /// IEEE half precision.
+    pub const DTYPE_F16: u32 = 2;
+
+    /// One head's part of an input or an output: `tokens` rows of contiguous elements.
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug)]
+    pub struct View {
+        /// The first token's row.
+        pub ptr: *mut u8,
+        /// Elements from one token to the next; 0 for a parameter.
+        pub stride: isize,
+        /// One of the `DTYPE_` constants.
+        pub dtype: u32,
+        /// For gradients (always f32): 1 to add to what is there, 0 to overwrite. Elsewhere 0.
+        pub accumulate: u32,
+    }
+
+    /// One head's state: element (r, c) lies at `ptr + r * row_stride + c * col_stride`; a vector state has r = 0.
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug)]
+    pub struct StateView {
+        /// Null: a zero state where it is read, not wanted where it is written.
+        pub ptr: *mut f32,
+        /// Elements from one row to the next.
+        pub row_stride: isize,
+        /// Elements from one column to the next.
+        pub col_stride: isize,
+    }
+
+    /// Everything a kernel needs for one sequence and one value head.
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug)]
+    pub struct Args {
+        /// Tokens of this sequence; 0 is allowed.
+        pub tokens: usize,
+        /// Size of each side: key, value, declared dims.
+        pub sizes: *const usize,
+        /// Constants of the recurrence, in order.
+        pub constants: *const f32,
+        /// Inputs and parameters.
+        pub inputs: *const View,
+        /// Outputs; forward and decode write them.
+        pub outputs: *const View,
+        /// Initial states (decode: the states, updated in place).
+        pub states_in: *const StateView,
+        /// Final states, written by forward.
+        pub states_out: *const StateView,
+        /// What forward keeps for backward (`saved` floats, 64-byte aligned); null: keep nothing.
+        pub saved: *mut f32,
+        /// Working memory (`scratch` floats, 64-byte aligned), its contents of no meaning before and after.
+        pub scratch: *mut f32,
+        /// Backward: gradients of the outputs; a null pointer is zero.
+        pub output_grads: *const View,
+        /// Backward: gradients of inputs and parameters, f32; a null pointer is not wanted.
+        pub input_grads: *const View,
+        /// Backward: gradients of the final states; a null pointer is zero.
+        pub state_grads_in: *const StateView,
+        /// Backward: gradients of the initial states; a null pointer is not wanted.
+        pub state_grads_out: *const StateView,
+    }
+
+    /// The passes of a variant.
+    pub const PASS_FORWARD: u32 = 0;
+    /// Forward that keeps what backward needs.
+    pub const PASS_FORWARD_SAVE: u32 = 1;
+    /// Backward from what forward kept.
+    pub const PASS_BACKWARD: u32 = 2;
+    /// A few tokens, states in place.
+    pub const PASS_DECODE: u32 = 3;
+
+    /// The kernels of one variant for one instruction set.
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug)]
+    pub struct Entry {
+        /// Forward; keeps for backward when `saved` is not null.
+        pub forward: Option<unsafe extern "C" fn(*const Args)>,
+        /// Backward.
+        pub backward: Option<unsafe extern "C" fn(*const Args)>,
+        /// Decode.
+        pub decode: Option<unsafe extern "C" fn(*const Args)>,
+        /// Floats of working memory that a pass needs, given the sizes of the sides.
+        pub scratch: Option<unsafe extern "C" fn(pass: u32, sizes: *const usize) -> usize>,
+        /// Floats that forward keeps for `tokens` tokens of one sequence and head.
+        pub saved: Option<unsafe extern "C" fn(tokens: usize, sizes: *const usize) -> usize>,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    #![allow(
+        clippy::all,
+        dead_code,
+        unused_imports,
+        unused_variables,
+        unused_mut,
+        unused_macros,
+        unused_parens,
+        unused_unsafe,
+        non_snake_case,
+        non_upper_case_globals,
+        unsafe_op_in_unsafe_fn,
+        uncommon_codepoints
+    )]
+
+    mod abi {
+        pub use super::super::abi::*;
+    }
+
+    mod simd {
+        //! AVX-512: 16 lanes, 32 registers.
+        //!
+        //! Every function is `inline(always)` and is only called from functions that enable the level's features.
+        use core::arch::x86_64::*;
+
+        /// One vector.
+        pub type V = __m512;
+        /// Lanes of a vector.
+        pub const L: usize = 16;
+
+        #[inline(always)]
+        pub unsafe fn zero() -> V {
+            _mm512_setzero_ps()
+        }
+        #[inline(always)]
+        pub unsafe fn splat(x: f32) -> V {
+            _mm512_set1_ps(x)
+        }
+        #[inline(always)]
+        pub unsafe fn load(p: *const f32) -> V {
+            _mm512_loadu_ps(p)
+        }
+        #[inline(always)]
+        pub unsafe fn store(p: *mut f32, x: V) {
+            _mm512_storeu_ps(p, x)
+        }
+        /// A store that passes the caches by; `p` is aligned to a vector.
+        #[inline(always)]
+        pub unsafe fn stream(p: *mut f32, x: V) {
+            _mm512_stream_ps(p, x)
+        }
+        /// Orders streamed stores before what follows.
+        #[inline(always)]
+        pub unsafe fn fence() {
+            _mm_sfence()
+        }
+        #[inline(always)]
+        pub unsafe fn add(a: V, b: V) -> V {
+            _mm512_add_ps(a, b)
+        }
+        #[inline(always)]
+        pub unsafe fn sub(a: V, b: V) -> V {
+            _mm512_sub_ps(a, b)
+        }
+        #[inline(always)]
+        pub unsafe fn mul(a: V, b: V) -> V {
+            _mm512_mul_ps(a, b)
+        }
+        #[inline(always)]
+        pub unsafe fn div(a: V, b: V) -> V {
+            _mm512_div_ps(a, b)
+        }
+        /// `a * b + c`
+        #[inline(always)]
+        pub unsafe fn fma(a: V, b: V, c: V) -> V {
+            _mm512_fmadd_ps(a, b, c)
+        }
+        /// `c - a * b`
+        #[inline(always)]
+        pub unsafe fn fnma(a: V, b: V, c: V) -> V {
+            _mm512_fnmadd_ps(a, b, c)
+        }
+        #[inline(always)]
+        pub unsafe fn sqrt(a: V) -> V {
+            _mm512_sqrt_ps(a)
+        }
+        #[inline(always)]
+        pub unsafe fn abs(a: V) -> V {
+            _mm512_abs_ps(a)
+        }
+        /// The larger of a bound and x; the operand order lets a NaN x pass.
+        #[inline(always)]
+        pub unsafe fn at_least(bound: V, x: V) -> V {
+            _mm512_max_ps(bound, x)
+        }
+        /// The smaller of a bound and x; a NaN x passes.
+        #[inline(always)]
+        pub unsafe fn at_most(bound: V, x: V) -> V {
+            _mm512_min_ps(bound, x)
+        }
+        /// `y` where `a < b`, else `n`.
+        #[inline(always)]
+        pub unsafe fn if_less(a: V, b: V, y: V, n: V) -> V {
+            _mm512_mask_mov_ps(n, _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y)
+        }
+        /// `y` where x is a NaN, else `n`.
+        #[inline(always)]
+        pub unsafe fn if_nan(x: V, y: V, n: V) -> V {
+            _mm512_mask_mov_ps(n, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x), y)
+        }
+        /// `y` where `mask` is not 0, else 0.
+        #[inline(always)]
+        pub unsafe fn if_nonzero(mask: V, y: V) -> V {
+            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(mask, _mm512_setzero_ps()), y)
+        }
+        /// The first `n` lanes, the others 0.
+        #[inline(always)]
+        pub unsafe fn first(x: V, n: isize) -> V {
+            let n = if n < 0 { 0 } else if n > 16 { 16 } else { n };
+            _mm512_maskz_mov_ps(((1u32 << n) - 1) as u16, x)
+        }
+        /// The lanes from `n` on, the others 0.
+        #[inline(always)]
+        pub unsafe fn from(x: V, n: isize) -> V {
+            let n = if n < 0 { 0 } else if n > 16 { 16 } else { n };
+            _mm512_maskz_mov_ps(!((1u32 << n) - 1) as u16, x)
+        }
+        /// `x` with lane `n` replaced by `y`'s.
+        #[inline(always)]
+        pub unsafe fn insert(x: V, n: usize, y: V) -> V {
+            _mm512_mask_mov_ps(x, (1u32 << n) as u16, y)
+        }
+        /// To the nearest integer, ties to even.
+        #[inline(always)]
+        pub unsafe fn round(x: V) -> V {
+            _mm512_roundscale_ps::<8>(x)
+        }
+        /// `x * 2^n` for an integer n within +-200.
+        #[inline(always)]
+        pub unsafe fn scale(x: V, n: V) -> V {
+            _mm512_scalef_ps(x, n)
+        }
+        /// `(m, e)` with `x = m * 2^e`, m in [0.5, 1), for positive finite x.
+        #[inline(always)]
+        pub unsafe fn split(x: V) -> (V, V) {
+            let m = _mm512_getmant_ps::<_MM_MANT_NORM_P5_1, _MM_MANT_SIGN_SRC>(x);
+            (m, _mm512_add_ps(_mm512_getexp_ps(x), _mm512_set1_ps(1.0)))
+        }
+        /// Sum of all lanes.
+        #[inline(always)]
+        pub unsafe fn sum(x: V) -> f32 {
+            _mm512_reduce_add_ps(x)
+        }
+        /// Largest lane.
+        #[inline(always)]
+        pub unsafe fn largest(x: V) -> f32 {
+            _mm512_reduce_max_ps(x)
+        }
+        /// Fetches the line at `p` into the second-level cache.
+        #[inline(always)]
+        pub unsafe fn prefetch(p: *const f32) {
+            _mm_prefetch::<_MM_HINT_T1>(p as *const i8)
+        }
+        /// Fetches the line at `p` into the first-level cache.
+        #[inline(always)]
+        pub unsafe fn prefetch_near(p: *const f32) {
+            _mm_prefetch::<_MM_HINT_T0>(p as *const i8)
+        }
+        /// `b[c][r] = a[r][c]` for a block of L rows and columns.
+        #[inline(always)]
+        pub unsafe fn transpose(a: *const f32, lda: usize, b: *mut f32, ldb: usize) {
+            let mut r = [zero(); 16];
+            for i in 0..16 {
+                r[i] = load(a.add(i * lda));
+            }
+            let mut t = r;
+            for i in 0..8 {
+                t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+                t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+            }
+            for i in 0..4 {
+                let d0 = _mm512_castps_pd(t[4 * i]);
+                let d1 = _mm512_castps_pd(t[4 * i + 1]);
+                let d2 = _mm512_castps_pd(t[4 * i + 2]);
+                let d3 = _mm512_castps_pd(t[4 * i + 3]);
+                r[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(d0, d2));
+                r[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(d0, d2));
+                r[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(d1, d3));
+                r[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(d1, d3));
+            }
+            for i in 0..4 {
+                t[i] = _mm512_shuffle_f32x4::<0x88>(r[i], r[i + 4]);
+                t[i + 4] = _mm512_shuffle_f32x4::<0xdd>(r[i], r[i + 4]);
+                t[i + 8] = _mm512_shuffle_f32x4::<0x88>(r[i + 8], r[i + 12]);
+                t[i + 12] = _mm512_shuffle_f32x4::<0xdd>(r[i + 8], r[i + 12]);
+            }
+            for i in 0..8 {
+                store(b.add(i * ldb), _mm512_shuffle_f32x4::<0x88>(t[i], t[i + 8]));
+                store(b.add((i + 8) * ldb), _mm512_shuffle_f32x4::<0xdd>(t[i], t[i + 8]));
+            }
+        }
+    }
+
+    mod math {
+        //! Elementary functions on vectors, about 1 to 2 units in the last place; a NaN passes through each.
+        use super::simd::*;
+
+        /// `-x`, the sign of zeros included.
+        #[inline(always)]
+        pub unsafe fn neg(x: V) -> V {
+            mul(splat(-1.0), x)
+        }
+        /// `e^x`: 0 at -inf, inf above 88.8. Argument reduction by ln 2 in two parts, then Cephes' polynomial.
+        #[inline(always)]
+        pub unsafe fn exp(x: V) -> V {
+            let x = at_most(splat(100.0), at_least(splat(-120.0), x));
+            let n = round(mul(x, splat(core::f32::consts::LOG2_E)));
+            let r = fnma(n, splat(0.693_359_4), x);
+            let r = fnma(n, splat(-2.121_944_4e-4), r);
+            let mut y = splat(1.987_569_1e-4);
+            y = fma(y, r, splat(1.398_199_9e-3));
+            y = fma(y, r, splat(8.333_452e-3));
+            y = fma(y, r, splat(4.166_579_6e-2));
+            y = fma(y, r, splat(1.666_666_5e-1));
+            y = fma(y, r, splat(0.5));
+            scale(add(fma(y, mul(r, r), r), splat(1.0)), n)
+        }
+        /// `ln x`: -inf at 0, NaN below, inf at inf.
+        #[inline(always)]
+        pub unsafe fn log(x: V) -> V {
+            let (m, e) = split(x);
+            // mantissa within [sqrt 1/2, sqrt 2)
+            let low = splat(core::f32::consts::FRAC_1_SQRT_2);
+            let e = if_less(m, low, sub(e, splat(1.0)), e);
+            let f = sub(if_less(m, low, add(m, m), m), splat(1.0));
+            let z = mul(f, f);
+            let mut y = splat(7.037_683_6e-2);
+            y = fma(y, f, splat(-1.151_461e-1));
+            y = fma(y, f, splat(1.167_699_9e-1));
+            y = fma(y, f, splat(-1.242_014_1e-1));
+            y = fma(y, f, splat(1.424_932_3e-1));
+            y = fma(y, f, splat(-1.666_805_8e-1));
+            y = fma(y, f, splat(2.000_071_5e-1));
+            y = fma(y, f, splat(-2.499_999_4e-1));
+            y = fma(y, f, splat(3.333_333_1e-1));
+            y = mul(mul(y, f), z);
+            y = fma(e, splat(-2.121_944_4e-4), y);
+            y = fnma(splat(0.5), z, y);
+            let y = fma(e, splat(0.693_359_4), add(f, y));
+            let y = if_less(x, splat(0.0), splat(f32::NAN), y);
+            let y = if_less(abs(x), splat(1.0e-45), splat(f32::NEG_INFINITY), y);
+            let y = if_less(splat(f32::MAX), x, x, y);
+            if_nan(x, x, y)
+        }
+        /// `ln(1 + y)` for y in [0, 1]: the rounding of 1 + y is put back.
+        #[inline(always)]
+        unsafe fn log1p(y: V) -> V {
+            let u = add(splat(1.0), y);
+            add(log(u), div(sub(y, sub(u, splat(1.0))), u))
+        }
+        /// `1 / (1 + e^-x)`
+        #[inline(always)]
+        pub unsafe fn sigmoid(x: V) -> V {
+            div(splat(1.0), add(splat(1.0), exp(neg(x))))
+        }
+        /// `ln sigmoid x`
+        #[inline(always)]
+        pub unsafe fn log_sigmoid(x: V) -> V {
+            sub(at_most(splat(0.0), x), log1p(exp(neg(abs(x)))))
+        }
+        /// `x sigmoid x`
+        #[inline(always)]
+        pub unsafe fn silu(x: V) -> V {
+            div(x, add(splat(1.0), exp(neg(x))))
+        }
+        /// `ln(1 + e^x)`
+        #[inline(always)]
+        pub unsafe fn softplus(x: V) -> V {
+            add(at_least(splat(0.0), x), log1p(exp(neg(abs(x)))))
+        }
+        /// `tanh x`: a polynomial near 0, else by `e^2x`.
+        #[inline(always)]
+        pub unsafe fn tanh(x: V) -> V {
+            let a = abs(x);
+            let z = mul(x, x);
+            let mut y = splat(-5.704_988_7e-3);
+            y = fma(y, z, splat(2.063_908_9e-2));
+            y = fma(y, z, splat(-5.373_971_5e-2));
+            y = fma(y, z, splat(1.333_144_1e-1));
+            y = fma(y, z, splat(-3.333_328_2e-1));
+            let near = fma(mul(y, z), x, x);
+            let far = sub(splat(1.0), div(splat(2.0), add(exp(add(a, a)), splat(1.0))));
+            let far = if_less(x, splat(0.0), neg(far), far);
+            if_nan(x, x, if_less(a, splat(0.625), near, far))
+        }
+        /// `1 / sqrt x`
+        #[inline(always)]
+        pub unsafe fn rsqrt(x: V) -> V {
+            div(splat(1.0), sqrt(x))
+        }
+        /// `max(x, 0)`, a NaN passes.
+        #[inline(always)]
+        pub unsafe fn relu(x: V) -> V {
+            at_least(splat(0.0), x)
+        }
+        /// x within the interval; a NaN passes.
+        #[inline(always)]
+        pub unsafe fn clamp(x: V, lo: V, hi: V) -> V {
+            at_most(hi, at_least(lo, x))
+        }
+        /// d where `lo < x < hi` or x is a NaN, else 0.
+        #[inline(always)]
+        pub unsafe fn inside(x: V, lo: V, hi: V, d: V) -> V {
+            if_nan(x, d, if_less(lo, x, if_less(x, hi, d, zero()), zero()))
+        }
+        /// d where `x > 0` or x is a NaN, else 0.
+        #[inline(always)]
+        pub unsafe fn positive(x: V, d: V) -> V {
+            if_nan(x, d, if_less(zero(), x, d, zero()))
+        }
+        /// d, 0 or -d by the sign of x; a NaN passes.
+        #[inline(always)]
+        pub unsafe fn sign(x: V, d: V) -> V {
+            if_nan(x, x, if_less(zero(), x, d, if_less(x, zero(), neg(d), zero())))
+        }
+    }
+
+    /// A block for each literal index below a count: register tiles must not be indexed by variables.
+    macro_rules! each {
+        (1, $i:ident, $b:block) => { { const $i: usize = 0; $b } };
+        (2, $i:ident, $b:block) => { { const $i: usize = 0; $b } { const $i: usize = 1; $b } };
+        (4, $i:ident, $b:block) => {
+            { const $i: usize = 0; $b } { const $i: usize = 1; $b } { const $i: usize = 2; $b } { const $i: usize = 3; $b }
+        };
+        (8, $i:ident, $b:block) => {
+            { const $i: usize = 0; $b } { const $i: usize = 1; $b } { const $i: usize = 2; $b } { const $i: usize = 3; $b }
+            { const $i: usize = 4; $b } { const $i: usize = 5; $b } { const $i: usize = 6; $b } { const $i: usize = 7; $b }
+        };
+    }
+
+    /// The same from the last index down.
+    macro_rules! each_back {
+        (1, $i:ident, $b:block) => { { const $i: usize = 0; $b } };
+        (2, $i:ident, $b:block) => { { const $i: usize = 1; $b } { const $i: usize = 0; $b } };
+        (4, $i:ident, $b:block) => {
+            { const $i: usize = 3; $b } { const $i: usize = 2; $b } { const $i: usize = 1; $b } { const $i: usize = 0; $b }
+        };
+        (8, $i:ident, $b:block) => {
+            { const $i: usize = 7; $b } { const $i: usize = 6; $b } { const $i: usize = 5; $b } { const $i: usize = 4; $b }
+            { const $i: usize = 3; $b } { const $i: usize = 2; $b } { const $i: usize = 1; $b } { const $i: usize = 0; $b }
+        };
+    }
+
+    mod tile {
+        //! Register tiles: M rows of N vectors, kept in registers through a chain of products, scalings and epilogues.
+        //!
+        //! The left operand of a product is read element by element and broadcast, so its two strides are free and a transposed
+        //! operand costs nothing; the right operand and the tile have their lanes along the same axis.
+        use super::abi::*;
+        use super::simd::*;
+
+        /// Rows to fetch ahead of their use, taken one line at a time from inside the product loops.
+        ///
+        /// Rows of one head lie far apart, further than the hardware follows; in bursts the requests stall the tile's own loads.
+        #[derive(Clone, Copy)]
+        pub struct Ahead {
+            at: *const f32,
+            left: usize,
+            step: usize,
+            next: *const (*const f32, usize),
+        }
+
+        impl Ahead {
+            /// Nothing to fetch: one line of `base`, again and again.
+            #[inline(always)]
+            pub unsafe fn nothing(base: *const f32) -> Ahead {
+                Ahead { at: base, left: usize::MAX, step: 0, next: core::ptr::null() }
+            }
+            /// The rows of a list of (start, lines), which gets one more entry as its end.
+            #[inline(always)]
+            pub unsafe fn list(list: *mut (*const f32, usize), rows: usize) -> Ahead {
+                *list.add(rows) = (list as *const f32, usize::MAX);
+                let (at, left) = *list;
+                Ahead { at, left, step: if left == usize::MAX { 0 } else { 16 }, next: list.add(1) }
+            }
+            /// Fetches one line.
+            #[inline(always)]
+            unsafe fn line(&mut self) {
+                prefetch(self.at);
+                self.at = self.at.wrapping_add(self.step);
+                self.left -= 1;
+                if self.left == 0 {
+                    (self.at, self.left) = *self.next;
+                    self.step = if self.left == usize::MAX { 0 } else { 16 };
+                    self.next = self.next.add(1);
+                }
+            }
+        }
+
+        /// Adds the rows of tokens `t0..t0 + rows` of a view to a list of rows to fetch.
+        #[inline(always)]
+        pub unsafe fn fetch_rows(list: *mut (*const f32, usize), count: &mut usize, view: &View, t0: usize, rows: usize, n: usize) {
+            if view.ptr.is_null() {
+                return;
+            }
+            let size = if view.dtype == DTYPE_F32 { 4 } else { 2 };
+            for t in t0..t0 + rows {
+                let at = view.ptr.offset(t as isize * view.stride * size);
+                let lines = (at as usize % 64 + n * size as usize).div_ceil(64);
+                *list.add(*count) = (at as *const f32, lines);
+                *count += 1;
+            }
+        }
+        /// Adds a block of memory to a list of rows to fetch.
+        #[inline(always)]
+        pub unsafe fn fetch_block(list: *mut (*const f32, usize), count: &mut usize, at: *const f32, floats: usize) {
+            if floats > 0 {
+                *list.add(*count) = (at, floats.div_ceil(16));
+                *count += 1;
+            }
+        }
+
+        /// A tile of zeros.
+        #[inline(always)]
+        pub unsafe fn zeros<const M: usize, const N: usize>() -> [[V; N]; M] {
+            [[zero(); N]; M]
+        }
+
+        #[inline(always)]
+        unsafe fn step<const M: usize, const N: usize, const SUB: bool>(
+            acc: &mut [[V; N]; M],
+            a: *const f32,
+            row: usize,
+            b: *const f32,
+        ) {
+            let mut bv = [zero(); N];
+            for j in 0..N {
+                bv[j] = load(b.add(j * L));
+            }
+            for i in 0..M {
+                let av = splat(*a.add(i * row));
+                for j in 0..N {
+                    acc[i][j] = if SUB { fnma(av, bv[j], acc[i][j]) } else { fma(av, bv[j], acc[i][j]) };
+                }
+            }
+        }
+
+        /// `acc += A B` (SUB: `-=`) over `n` inner steps. A has row stride `row` and inner stride `inner`; B has row stride `ldb`.
+        #[inline(always)]
+        pub unsafe fn product<const M: usize, const N: usize, const SUB: bool>(
+            acc: &mut [[V; N]; M],
+            a: *const f32,
+            row: usize,
+            inner: usize,
+            b: *const f32,
+            ldb: usize,
+            n: usize,
+        ) {
+            let (mut a, mut b) = (a, b);
+            for _ in 0..n / 4 {
+                step::<M, N, SUB>(acc, a, row, b);
+                step::<M, N, SUB>(acc, a.add(inner), row, b.add(ldb));
+                step::<M, N, SUB>(acc, a.add(2 * inner), row, b.add(2 * ldb));
+                step::<M, N, SUB>(acc, a.add(3 * inner), row, b.add(3 * ldb));
+                a = a.add(4 * inner);
+                b = b.add(4 * ldb);
+            }
+            for _ in 0..n % 4 {
+                step::<M, N, SUB>(acc, a, row, b);
+                a = a.add(inner);
+                b = b.add(ldb);
+            }
+        }
+
+        /// [`product`] that fetches one line ahead every four steps.
+        #[inline(always)]
+        pub unsafe fn product_ahead<const M: usize, const N: usize, const SUB: bool>(
+            acc: &mut [[V; N]; M],
+            a: *const f32,
+            row: usize,
+            inner: usize,
+            b: *const f32,
+            ldb: usize,
+            n: usize,
+            ahead: &mut Ahead,
+        ) {
+            let (mut a, mut b) = (a, b);
+            // in registers for the loop
+            let mut lines = *ahead;
+            for _ in 0..n / 4 {
+                lines.line();
+                step::<M, N, SUB>(acc, a, row, b);
+                step::<M, N, SUB>(acc, a.add(inner), row, b.add(ldb));
+                step::<M, N, SUB>(acc, a.add(2 * inner), row, b.add(2 * ldb));
+                step::<M, N, SUB>(acc, a.add(3 * inner), row, b.add(3 * ldb));
+                a = a.add(4 * inner);
+                b = b.add(4 * ldb);
+            }
+            *ahead = lines;
+            for _ in 0..n % 4 {
+                step::<M, N, SUB>(acc, a, row, b);
+                a = a.add(inner);
+                b = b.add(ldb);
+            }
+        }
+
+        /// `acc += A B` where the inner axis is A's lane axis, in panels of `w` lanes `panel` floats apart.
+        #[inline(always)]
+        pub unsafe fn product_across<const M: usize, const N: usize, const SUB: bool>(
+            acc: &mut [[V; N]; M],
+            a: *const f32,
+            row: usize,
+            w: usize,
+            panel: usize,
+            b: *const f32,
+            ldb: usize,
+            n: usize,
+        ) {
+            let (mut a, mut b, mut n) = (a, b, n);
+            while n > w {
+                product::<M, N, SUB>(acc, a, row, 1, b, ldb, w);
+                a = a.add(panel);
+                b = b.add(w * ldb);
+                n -= w;
+            }
+            product::<M, N, SUB>(acc, a, row, 1, b, ldb, n);
+        }
+
+        /// [`product_across`] that fetches lines ahead.
+        #[inline(always)]
+        pub unsafe fn product_across_ahead<const M: usize, const N: usize, const SUB: bool>(
+            acc: &mut [[V; N]; M],
+            a: *const f32,
+            row: usize,
+            w: usize,
+            panel: usize,
+            b: *const f32,
+            ldb: usize,
+            n: usize,
+            ahead: &mut Ahead,
+        ) {
+            let (mut a, mut b, mut n) = (a, b, n);
+            while n > w {
+                product_ahead::<M, N, SUB>(acc, a, row, 1, b, ldb, w, ahead);
+                a = a.add(panel);
+                b = b.add(w * ldb);
+                n -= w;
+            }
+            product_ahead::<M, N, SUB>(acc, a, row, 1, b, ldb, n, ahead);
+        }
+
+        /// [`product_across`] over the inner steps from `start` to `end`.
+        #[inline(always)]
+        pub unsafe fn product_between<const M: usize, const N: usize, const SUB: bool>(
+            acc: &mut [[V; N]; M],
+            a: *const f32,
+            row: usize,
+            w: usize,
+            panel: usize,
+            b: *const f32,
+            ldb: usize,
+            start: usize,
+            end: usize,
+        ) {
+            let mut s = start;
+            while s < end {
+                let m = if w - s % w < end - s { w - s % w } else { end - s };
+                product::<M, N, SUB>(acc, a.add(s / w * panel + s % w), row, 1, b.add(s * ldb), ldb, m);
+                s += m;
+            }
+        }
+
+        /// The lanes of columns `s0..` that lie below row `t` of a matrix (`s < t`), the others 0.
+        #[inline(always)]
+        pub unsafe fn below_diagonal(x: V, t: usize, s0: usize) -> V {
+            first(x, t as isize - s0 as isize)
+        }
+
+        /// The same of the transposed matrix: lanes are rows `t0..`, kept where `t > s`.
+        #[inline(always)]
+        pub unsafe fn beside_diagonal(x: V, s: usize, t0: usize) -> V {
+            from(x, s as isize + 1 - t0 as isize)
+        }
+    }
+
+    mod pack {
+        //! Between the caller's arrays and the kernel's: types, strides and tails end here.
+        //!
+        //! Inside, a matrix with its lanes along an axis of size n is stored in panels of `w` lanes: `[n / w][rows][w]`.
+        use super::abi::*;
+        use super::simd::*;
+
+        /// bfloat16 bits of x, rounded to nearest even; a NaN stays one.
+        #[inline(always)]
+        fn to_bf16(x: f32) -> u16 {
+            let bits = x.to_bits();
+            if x.is_nan() {
+                return (bits >> 16) as u16 | 0x40;
+            }
+            (bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16
+        }
+        /// The half-precision number with these bits.
+        #[inline(always)]
+        fn from_f16(h: u16) -> f32 {
+            let (sign, rest) = (((h & 0x8000) as u32) << 16, (h & 0x7fff) as u32);
+            // exponents rebiased by one multiplication, which also makes subnormals normal
+            let x = if rest >= 0x7c00 { f32::from_bits(0x7f80_0000 | rest << 13) } else { f32::from_bits(rest << 13) * f32::from_bits(0x7780_0000) };
+            f32::from_bits(x.to_bits() | sign)
+        }
+        /// Half-precision bits of x, rounded to nearest even; a NaN stays one.
+        #[inline(always)]
+        fn to_f16(x: f32) -> u16 {
+            let bits = x.to_bits();
+            let (sign, rest) = ((bits >> 16 & 0x8000) as u16, bits & 0x7fff_ffff);
+            let h = if rest > 0x7f80_0000 {
+                0x7e00
+            } else if rest >= 0x4780_0000 {
+                0x7c00
+            } else if rest >= 0x3880_0000 {
+                // normal: a carry out of the mantissa moves into the exponent, as it should
+                ((rest - 0x3800_0000).wrapping_add(0xfff + (rest >> 13 & 1)) >> 13) as u16
+            } else {
+                // subnormal: adding 0.5 rounds the last place to 2^-24
+                (f32::from_bits(f32::from_bits(rest).to_bits()) + 0.5).to_bits().wrapping_sub(0x3f00_0000) as u16
+            };
+            sign | h
+        }
+        /// Element `i` from `p`.
+        #[inline(always)]
+        pub unsafe fn read(p: *const u8, i: isize, dtype: u32) -> f32 {
+            match dtype {
+                DTYPE_F32 => *(p as *const f32).offset(i),
+                DTYPE_BF16 => f32::from_bits((*(p as *const u16).offset(i) as u32) << 16),
+                _ => from_f16(*(p as *const u16).offset(i)),
+            }
+        }
+        #[inline(always)]
+        unsafe fn write(p: *mut u8, i: isize, dtype: u32, x: f32) {
+            match dtype {
+                DTYPE_F32 => *(p as *mut f32).offset(i) = x,
+                DTYPE_BF16 => *(p as *mut u16).offset(i) = to_bf16(x),
+                _ => *(p as *mut u16).offset(i) = to_f16(x),
+            }
+        }
+
+        /// Copies `rows` rows of `n` elements from token `t0` on into panels `panel` floats apart; rows past `valid` repeat the last one.
+        #[inline(always)]
+        pub unsafe fn pack(view: &View, t0: usize, valid: usize, rows: usize, n: usize, to: *mut f32, w: usize, panel: usize) {
+            for t in 0..rows {
+                let from = (t0 + if t < valid { t } else { valid - 1 }) as isize * view.stride;
+                pack_row(view, from, n, to.add(t * w), w, panel);
+            }
+        }
+        #[inline(always)]
+        unsafe fn pack_row(view: &View, from: isize, n: usize, to: *mut f32, w: usize, panel: usize) {
+            let (mut at, mut left, mut to) = (from, n, to);
+            while left > 0 {
+                let m = if left < w { left } else { w };
+                let mut i = 0;
+                if view.dtype == DTYPE_F32 {
+                    let p = (view.ptr as *const f32).offset(at);
+                    while i + L <= m {
+                        store(to.add(i), load(p.add(i)));
+                        i += L;
+                    }
+                    while i < m {
+                        *to.add(i) = *p.add(i);
+                        i += 1;
+                    }
+                } else if view.dtype == DTYPE_BF16 {
+                    let p = (view.ptr as *const u16).offset(at);
+                    while i < m {
+                        *to.add(i) = f32::from_bits((*p.add(i) as u32) << 16);
+                        i += 1;
+                    }
+                } else {
+                    let p = (view.ptr as *const u16).offset(at);
+                    while i < m {
+                        *to.add(i) = from_f16(*p.add(i));
+                        i += 1;
+                    }
+                }
+                at += m as isize;
+                left -= m;
+                to = to.add(panel);
+            }
+        }
+        /// The same of a cotangent: rows past `valid`, and a null view, are zero.
+        #[inline(always)]
+        pub unsafe fn pack_or_zero(
+            view: &View,
+            t0: usize,
+            valid: usize,
+            rows: usize,
+            n: usize,
+            to: *mut f32,
+            w: usize,
+            panel: usize,
+        ) {
+            for t in 0..rows {
+                if t < valid && !view.ptr.is_null() {
+                    pack_row(view, (t0 + t) as isize * view.stride, n, to.add(t * w), w, panel);
+                } else {
+                    let mut at = 0;
+                    while at < n {
+                        for i in 0..w {
+                            *to.add(at / w * panel + t * w + i) = 0.0;
+                        }
+                        at += w;
+                    }
+                }
+            }
+        }
+        /// One number a token.
+        #[inline(always)]
+        pub unsafe fn pack_scalars(view: &View, t0: usize, valid: usize, rows: usize, to: *mut f32) {
+            for t in 0..rows {
+                let at = (t0 + if t < valid { t } else { valid - 1 }) as isize * view.stride;
+                *to.add(t) = read(view.ptr, at, view.dtype);
+            }
+        }
+        /// One cotangent a token.
+        #[inline(always)]
+        pub unsafe fn pack_scalars_or_zero(view: &View, t0: usize, valid: usize, rows: usize, to: *mut f32) {
+            for t in 0..rows {
+                let live = t < valid && !view.ptr.is_null();
+                *to.add(t) = if live { read(view.ptr, (t0 + t) as isize * view.stride, view.dtype) } else { 0.0 };
+            }
+        }
+        /// A vector without tokens: a parameter.
+        #[inline(always)]
+        pub unsafe fn pack_vector(view: &View, n: usize, to: *mut f32) {
+            for i in 0..n {
+                *to.add(i) = read(view.ptr, i as isize, view.dtype);
+            }
+        }
+
+        /// Writes `valid` rows of `n` elements from panels; a null view is not wanted.
+        #[inline(always)]
+        pub unsafe fn unpack(view: &View, t0: usize, valid: usize, n: usize, from: *const f32, w: usize, panel: usize) {
+            if view.ptr.is_null() {
+                return;
+            }
+            for t in 0..valid {
+                let mut at = (t0 + t) as isize * view.stride;
+                let (mut left, mut from) = (n, from.add(t * w));
+                while left > 0 {
+                    let m = if left < w { left } else { w };
+                    let mut i = 0;
+                    if view.dtype == DTYPE_F32 {
+                        let p = (view.ptr as *mut f32).offset(at);
+                        if view.accumulate != 0 {
+                            while i + L <= m {
+                                store(p.add(i), add(load(p.add(i)), load(from.add(i))));
+                                i += L;
+                            }
+                            while i < m {
+                                *p.add(i) += *from.add(i);
+                                i += 1;
+                            }
+                        } else {
+                            while i + L <= m {
+                                store(p.add(i), load(from.add(i)));
+                                i += L;
+                            }
+                            while i < m {
+                                *p.add(i) = *from.add(i);
+                                i += 1;
+                            }
+                        }
+                    } else {
+                        while i < m {
+                            write(view.ptr, at + i as isize, view.dtype, *from.add(i));
+                            i += 1;
+                        }
+                    }
+                    at += m as isize;
+                    left -= m;
+                    from = from.add(panel);
+                }
+            }
+        }
+        /// Writes one number a token.
+        #[inline(always)]
+        pub unsafe fn unpack_scalars(view: &View, t0: usize, valid: usize, from: *const f32) {
+            if view.ptr.is_null() {
+                return;
+            }
+            for t in 0..valid {
+                let at = (t0 + t) as isize * view.stride;
+                let old = if view.accumulate != 0 { read(view.ptr, at, view.dtype) } else { 0.0 };
+                write(view.ptr, at, view.dtype, if view.accumulate != 0 { old + *from.add(t) } else { *from.add(t) });
+            }
+        }
+        /// Writes a vector without tokens: a parameter's gradient.
+        #[inline(always)]
+        pub unsafe fn unpack_vector(view: &View, n: usize, from: *const f32) {
+            if view.ptr.is_null() {
+                return;
+            }
+            for i in 0..n {
+                let old = if view.accumulate != 0 { read(view.ptr, i as isize, view.dtype) } else { 0.0 };
+                write(view.ptr, i as isize, view.dtype, if view.accumulate != 0 { old + *from.add(i) } else { *from.add(i) });
+            }
+        }
+
+        /// Sets `n` floats to zero.
+        #[inline(always)]
+        pub unsafe fn clear(to: *mut f32, n: usize) {
+            for i in 0..n {
+                *to.add(i) = 0.0;
+            }
+        }
+
+        /// Loads a state into panels of its free side: element (f, c) is `to[f / w][c][f % w]`. A null view is a zero state.
+        #[inline(always)]
+        pub unsafe fn load_state(view: &StateView, transposed: bool, free: usize, contracted: usize, to: *mut f32, w: usize, rows: usize) {
+            let (fs, cs) = if transposed { (view.col_stride, view.row_stride) } else { (view.row_stride, view.col_stride) };
+            let mut f0 = 0;
+            while f0 < free {
+                let m = if free - f0 < w { free - f0 } else { w };
+                let panel = to.add(f0 * rows);
+                if view.ptr.is_null() {
+                    clear(panel, contracted * w);
+                } else {
+                    let from = view.ptr.offset(f0 as isize * fs);
+                    let mut c = 0;
+                    if cs == 1 && fs > 0 {
+                        while c + L <= contracted {
+                            let mut f = 0;
+                            while f + L <= m {
+                                transpose(from.add(f * fs as usize + c), fs as usize, panel.add(c * w + f), w);
+                                f += L;
+                            }
+                            while f < m {
+                                for i in 0..L {
+                                    *panel.add((c + i) * w + f) = *from.offset(f as isize * fs + (c + i) as isize);
+                                }
+                                f += 1;
+                            }
+                            c += L;
+                        }
+                    }
+                    while c < contracted {
+                        for f in 0..m {
+                            *panel.add(c * w + f) = *from.offset(f as isize * fs + c as isize * cs);
+                        }
+                        c += 1;
+                    }
+                }
+                f0 += w;
+            }
+        }
+        /// Stores a state from panels. A null view is not wanted.
+        #[inline(always)]
+        pub unsafe fn store_state(view: &StateView, transposed: bool, free: usize, contracted: usize, from: *const f32, w: usize, rows: usize) {
+            if view.ptr.is_null() {
+                return;
+            }
+            let (fs, cs) = if transposed { (view.col_stride, view.row_stride) } else { (view.row_stride, view.col_stride) };
+            let mut f0 = 0;
+            while f0 < free {
+                let m = if free - f0 < w { free - f0 } else { w };
+                let panel = from.add(f0 * rows);
+                let to = view.ptr.offset(f0 as isize * fs);
+                let mut c = 0;
+                if cs == 1 && fs > 0 {
+                    while c + L <= contracted {
+                        let mut f = 0;
+                        while f + L <= m {
+                            transpose(panel.add(c * w + f), w, to.add(f * fs as usize + c), fs as usize);
+                            f += L;
+                        }
+                        while f < m {
+                            for i in 0..L {
+                                *to.offset(f as isize * fs + (c + i) as isize) = *panel.add((c + i) * w + f);
+                            }
+                            f += 1;
+                        }
+                        c += L;
+                    }
+                }
+                while c < contracted {
+                    for f in 0..m {
+                        *to.offset(f as isize * fs + c as isize * cs) = *panel.add(c * w + f);
+                    }
+                    c += 1;
+                }
+                f0 += w;
+            }
+        }
+
+        /// The other orientation of one panel of lanes: `[rows][w]` at `from` becomes rows of `w2` lanes, panels of which lie
+        /// `panel` floats apart, from `to` on.
+        #[inline(always)]
+        pub unsafe fn turn(from: *const f32, rows: usize, w: usize, to: *mut f32, w2: usize, panel: usize) {
+            let mut r = 0;
+            while r < rows {
+                let out = to.add(r / w2 * panel + r % w2);
+                let mut c = 0;
+                while c < w {
+                    transpose(from.add(r * w + c), w, out.add(c * w2), w2);
+                    c += L;
+                }
+                r += L;
+            }
+        }
+
+        /// Floats rounded up to whole cache lines.
+        #[inline(always)]
+        pub fn lines(floats: usize) -> usize {
+            floats.div_ceil(16) * 16
+        }
+        /// The next `floats` of working memory.
+        #[inline(always)]
+        pub unsafe fn take(base: *mut f32, used: &mut usize, floats: usize) -> *mut f32 {
+            let at = base.wrapping_add(*used);
+            *used += lines(floats);
+            at
+        }
+        /// Copies whole vectors.
+        #[inline(always)]
+        pub unsafe fn copy(from: *const f32, to: *mut f32, floats: usize) {
+            for i in (0..floats).step_by(L) {
+                store(to.add(i), load(from.add(i)));
+            }
+        }
+        /// Loads a vector state.
+        #[inline(always)]
+        pub unsafe fn load_vector_state(view: &StateView, n: usize, to: *mut f32) {
+            for i in 0..n {
+                *to.add(i) = if view.ptr.is_null() { 0.0 } else { *view.ptr.offset(i as isize * view.col_stride) };
+            }
+        }
+        /// Stores a vector state.
+        #[inline(always)]
+        pub unsafe fn store_vector_state(view: &StateView, n: usize, from: *const f32) {
+            if !view.ptr.is_null() {
+                for i in 0..n {
+                    *view.ptr.offset(i as isize * view.col_stride) = *from.add(i);
+                }
+            }
+        }
+        /// The gradient of an input that nothing depends on.
+        #[inline(always)]
+        pub unsafe fn no_gradient(view: &View, tokens: usize, n: usize) {
+            if view.ptr.is_null() || view.accumulate != 0 {
+                return;
+            }
+            for t in 0..tokens {
+                for i in 0..n {
+                    write(view.ptr, t as isize * view.stride + i as isize, view.dtype, 0.0);
+                }
+            }
+        }
+    }
+
+    mod decay {
+        //! Decays between positions as running products of `a = exp(g)`, each factor within [0, 1]; never a difference of sums.
+        //!
+        //! `E[t,s]` is the product of `a_j` over s < j < t for s < t, else 0. Per channel, `E[t,s,c]`.
+        use super::simd::*;
+
+        /// Where element (t, s) of a token-by-token matrix lies, in panels of `w` lanes.
+        #[inline(always)]
+        unsafe fn cell(t: usize, s: usize, rows: usize, w: usize) -> usize {
+            s / w * rows * w + t * w + s % w
+        }
+
+        /// `y_t`: product of `a_j`, j < t, of one number a token.
+        #[inline(always)]
+        pub unsafe fn prefix_scalar(a: *const f32, y: *mut f32, tokens: usize) {
+            let mut run = 1.0;
+            for t in 0..tokens {
+                *y.add(t) = run;
+                run *= *a.add(t);
+            }
+        }
+        /// `y_t`: product of `a_j`, j > t.
+        #[inline(always)]
+        pub unsafe fn suffix_scalar(a: *const f32, y: *mut f32, tokens: usize) {
+            let mut run = 1.0;
+            for t in (0..tokens).rev() {
+                *y.add(t) = run;
+                run *= *a.add(t);
+            }
+        }
+        /// Product of all `a_j`.
+        #[inline(always)]
+        pub unsafe fn total_scalar(a: *const f32, y: *mut f32, tokens: usize) {
+            let mut run = 1.0;
+            for t in 0..tokens {
+                run *= *a.add(t);
+            }
+            *y = run;
+        }
+        /// [`prefix_scalar`] of one panel of channels.
+        #[inline(always)]
+        pub unsafe fn prefix(a: *const f32, y: *mut f32, tokens: usize, w: usize) {
+            for j in (0..w).step_by(L) {
+                let mut run = splat(1.0);
+                for t in 0..tokens {
+                    store(y.add(t * w + j), run);
+                    run = mul(run, load(a.add(t * w + j)));
+                }
+            }
+        }
+        /// [`suffix_scalar`] of one panel of channels.
+        #[inline(always)]
+        pub unsafe fn suffix(a: *const f32, y: *mut f32, tokens: usize, w: usize) {
+            for j in (0..w).step_by(L) {
+                let mut run = splat(1.0);
+                for t in (0..tokens).rev() {
+                    store(y.add(t * w + j), run);
+                    run = mul(run, load(a.add(t * w + j)));
+                }
+            }
+        }
+        /// [`total_scalar`] of one panel of channels.
+        #[inline(always)]
+        pub unsafe fn total(a: *const f32, y: *mut f32, tokens: usize, w: usize) {
+            for j in (0..w).step_by(L) {
+                let mut run = splat(1.0);
+                for t in 0..tokens {
+                    run = mul(run, load(a.add(t * w + j)));
+                }
+                store(y.add(j), run);
+            }
+        }
+        /// `E[t,s]`, lanes along s: each row is the one before it times one `a`.
+        #[inline(always)]
+        pub unsafe fn segment(a: *const f32, e: *mut f32, tokens: usize, w: usize) {
+            for s0 in (0..tokens).step_by(L) {
+                let column = e.add(cell(0, s0, tokens, w));
+                let mut run = zero();
+                for t in 0..tokens {
+                    store(column.add(t * w), run);
+                    run = mul(run, splat(*a.add(t)));
+                    if t >= s0 && t < s0 + L {
+                        run = insert(run, t - s0, splat(1.0));
+                    }
+                }
+            }
+        }
+
+        /// `y_t`: sum of `x_j`, j < t, of one number a token.
+        #[inline(always)]
+        pub unsafe fn sum_before_scalar(x: *const f32, y: *mut f32, tokens: usize) {
+            let mut run = 0.0;
+            for t in 0..tokens {
+                *y.add(t) = run;
+                run += *x.add(t);
+            }
+        }
+        /// `y_t`: sum of `x_j`, j > t.
+        #[inline(always)]
+        pub unsafe fn sum_after_scalar(x: *const f32, y: *mut f32, tokens: usize) {
+            let mut run = 0.0;
+            for t in (0..tokens).rev() {
+                *y.add(t) = run;
+                run += *x.add(t);
+            }
+        }
+        /// [`sum_before_scalar`] of one panel of channels.
+        #[inline(always)]
+        pub unsafe fn sum_before(x: *const f32, y: *mut f32, tokens: usize, w: usize) {
+            for j in (0..w).step_by(L) {
+                let mut run = zero();
+                for t in 0..tokens {
+                    store(y.add(t * w + j), run);
+                    run = add(run, load(x.add(t * w + j)));
+                }
+            }
+        }
+        /// [`sum_after_scalar`] of one panel of channels.
+        #[inline(always)]
+        pub unsafe fn sum_after(x: *const f32, y: *mut f32, tokens: usize, w: usize) {
+            for j in (0..w).step_by(L) {
+                let mut run = zero();
+                for t in (0..tokens).rev() {
+                    store(y.add(t * w + j), run);
+                    run = add(run, load(x.add(t * w + j)));
+                }
+            }
+        }
+        /// `y_j`: sum of `x[t,s]` over t > j > s. Rows below j are gathered from the last on, so no sum is taken back.
+        #[inline(always)]
+        pub unsafe fn rectangle_sum(x: *const f32, y: *mut f32, rows: *mut f32, tokens: usize, w: usize) {
+            let mut s0 = 0;
+            while s0 < tokens {
+                store(rows.add(s0), zero());
+                s0 += L;
+            }
+            for j in (0..tokens).rev() {
+                let mut all = zero();
+                let mut s0 = 0;
+                while s0 < j {
+                    all = add(all, first(load(rows.add(s0)), j as isize - s0 as isize));
+                    s0 += L;
+                }
+                *y.add(j) = sum(all);
+                let mut s0 = 0;
+                while s0 < tokens {
+                    store(rows.add(s0), add(load(rows.add(s0)), load(x.add(cell(j, s0, tokens, w)))));
+                    s0 += L;
+                }
+            }
+        }
+
+        /// `A_i[t,s] = sum over c of P_i[t,c] W[s,c] E[t,s,c]` for several P at once, lanes along s.
+        ///
+        /// `run[c]` holds `W[s,c] E[t,s,c]` for all s: one multiplication a channel takes it from token to token.
+        #[inline(always)]
+        pub unsafe fn dot<const P: usize>(
+            p: [*const f32; P],
+            w: *const f32,
+            a: *const f32,
+            y: [*mut f32; P],
+            run: *mut f32,
+            tokens: usize,
+            n: usize,
+            width: usize,
+            panel: usize,
+            lanes: usize,
+        ) {
+            for s0 in (0..tokens).step_by(L) {
+                for c in 0..n {
+                    store(run.add(c * L), zero());
+                }
+                for t in 0..tokens {
+                    let mut even = [zero(); P];
+                    let mut odd = [zero(); P];
+                    if t > s0 {
+                        let fresh = t - 1 >= s0 && t - 1 < s0 + L;
+                        let mut c0 = 0;
+                        while c0 < n {
+                            let m = if n - c0 < width { n - c0 } else { width };
+                            let base = c0 / width * panel;
+                            let before = base + (t - 1) * width;
+                            let mut c = 0;
+                            while c < m {
+                                let at = run.add((c0 + c) * L);
+                                let mut x = mul(load(at), splat(*a.add(before + c)));
+                                if fresh {
+                                    x = insert(x, t - 1 - s0, splat(*w.add(before + c)));
+                                }
+                                store(at, x);
+                                for i in 0..P {
+                                    even[i] = fma(splat(*p[i].add(base + t * width + c)), x, even[i]);
+                                }
+                                c += 1;
+                                if c < m {
+                                    let at = run.add((c0 + c) * L);
+                                    let mut x = mul(load(at), splat(*a.add(before + c)));
+                                    if fresh {
+                                        x = insert(x, t - 1 - s0, splat(*w.add(before + c)));
+                                    }
+                                    store(at, x);
+                                    for i in 0..P {
+                                        odd[i] = fma(splat(*p[i].add(base + t * width + c)), x, odd[i]);
+                                    }
+                                    c += 1;
+                                }
+                            }
+                            c0 += width;
+                        }
+                    }
+                    for i in 0..P {
+                        store(y[i].add(cell(t, s0, tokens, lanes)), add(even[i], odd[i]));
+                    }
+                }
+            }
+        }
+
+        /// `Y[t,c] = sum over s < t of A[t,s] W[s,c] E[t,s,c]` for one panel of channels; `run` holds `tokens` vectors.
+        #[inline(always)]
+        pub unsafe fn apply(m: *const f32, w: *const f32, a: *const f32, y: *mut f32, run: *mut f32, tokens: usize, width: usize, lanes: usize) {
+            for j in (0..width).step_by(L) {
+                for t in 0..tokens {
+                    let mut all = zero();
+                    if t > 0 {
+                        let at = load(a.add((t - 1) * width + j));
+                        store(run.add((t - 1) * L), load(w.add((t - 1) * width + j)));
+                        for s in 0..t {
+                            let mut x = load(run.add(s * L));
+                            if s + 1 < t {
+                                x = mul(x, at);
+                                store(run.add(s * L), x);
+                            }
+                            all = fma(splat(*m.add(cell(t, s, tokens, lanes))), x, all);
+                        }
+                    }
+                    store(y.add(t * width + j), all);
+                }
+            }
+        }
+        /// `Y[s,c] = sum over t > s of A[t,s] W[t,c] E[t,s,c]`.
+        #[inline(always)]
+        pub unsafe fn apply_transposed(
+            m: *const f32,
+            w: *const f32,
+            a: *const f32,
+            y: *mut f32,
+            run: *mut f32,
+            tokens: usize,
+            width: usize,
+            lanes: usize,
+        ) {
+            for j in (0..width).step_by(L) {
+                for s in (0..tokens).rev() {
+                    let mut all = zero();
+                    if s + 1 < tokens {
+                        let at = load(a.add((s + 1) * width + j));
+                        store(run.add((s + 1) * L), load(w.add((s + 1) * width + j)));
+                        for t in s + 1..tokens {
+                            let mut x = load(run.add(t * L));
+                            if t > s + 1 {
+                                x = mul(x, at);
+                                store(run.add(t * L), x);
+                            }
+                            all = fma(splat(*m.add(cell(t, s, tokens, lanes))), x, all);
+                        }
+                    }
+                    store(y.add(s * width + j), all);
+                }
+            }
+        }
+        /// `Y[j,c] = sum over t > j > s of A[t,s] P[t,c] W[s,c] E[t,s,c]`, rows t gathered from the last on.
+        #[inline(always)]
+        pub unsafe fn rectangle(
+            m: *const f32,
+            p: *const f32,
+            w: *const f32,
+            a: *const f32,
+            y: *mut f32,
+            run: *mut f32,
+            tokens: usize,
+            width: usize,
+            lanes: usize,
+        ) {
+            for j in (0..width).step_by(L) {
+                for s in 0..tokens {
+                    store(run.add(s * L), zero());
+                }
+                for i in (0..tokens).rev() {
+                    let mut all = zero();
+                    for s in 0..i {
+                        all = add(all, load(run.add(s * L)));
+                    }
+                    store(y.add(i * width + j), all);
+                    let mut back = load(p.add(i * width + j));
+                    for s in (0..i).rev() {
+                        let x = mul(splat(*m.add(cell(i, s, tokens, lanes))), load(w.add(s * width + j)));
+                        store(run.add(s * L), fma(x, back, load(run.add(s * L))));
+                        back = mul(back, load(a.add(s * width + j)));
+                    }
+                }
+            }
+        }
+
+        /// Softmax over the lanes of each row.
+        #[inline(always)]
+        pub unsafe fn softmax(x: *const f32, y: *mut f32, rows: usize, n: usize, w: usize, panel: usize) {
+            for r in 0..rows {
+                let mut top = splat(f32::NEG_INFINITY);
+                let mut c = 0;
+                while c < n {
+                    let v = load(x.add(c / w * panel + r * w + c % w));
+                    let left = (n - c) as isize;
+                    top = at_least(top, if left < L as isize { tail(v, left, f32::NEG_INFINITY) } else { v });
+                    c += L;
+                }
+                let top = splat(largest(top));
+                let mut all = zero();
+                let mut c = 0;
+                while c < n {
+                    let at = c / w * panel + r * w + c % w;
+                    let v = super::math::exp(sub(load(x.add(at)), top));
+                    store(y.add(at), v);
+                    all = add(all, first(v, (n - c) as isize));
+                    c += L;
+                }
+                let all = splat(sum(all));
+                let mut c = 0;
+                while c < n {
+                    let at = c / w * panel + r * w + c % w;
+                    store(y.add(at), div(load(y.add(at)), all));
+                    c += L;
+                }
+            }
+        }
+        /// The first `n` lanes of x, the others `other`.
+        #[inline(always)]
+        unsafe fn tail(x: V, n: isize, other: f32) -> V {
+            let mut lanes = [other; L];
+            store(lanes.as_mut_ptr(), x);
+            for i in 0..L {
+                if i as isize >= n {
+                    lanes[i] = other;
+                }
+            }
+            load(lanes.as_ptr())
+        }
+    }
+
+    mod forward {
+        use super::abi::*;
+        use super::decay::*;
+        use super::math::*;
+        use super::pack::*;
+        use super::simd::*;
+        use super::tile::*;
+
+        /// Sizes, and where each value of a chunk lies.
+        #[derive(Clone, Copy)]
+        struct Work {
+            n0: usize,
+            panels0: usize,
+            rows0: usize,
+            n1: usize,
+            panels1: usize,
+            rows1: usize,
+            ahead: *mut Ahead,
+            g: *mut f32,
+            x2: *mut f32,
+            k: *mut f32,
+            k_t: *mut f32,
+            beta: *mut f32,
+            v: *mut f32,
+            x7: *mut f32,
+            x8: *mut f32,
+            gamma: *mut f32,
+            x11: *mut f32,
+            x12: *mut f32,
+            x13: *mut f32,
+            x16: *mut f32,
+            x17: *mut f32,
+            x22: *mut f32,
+            x24: *mut f32,
+            x25: *mut f32,
+            x26: *mut f32,
+            q: *mut f32,
+            x31: *mut f32,
+            x33: *mut f32,
+            x36: *mut f32,
+            x37: *mut f32,
+            x39: *mut f32,
+            x43: *mut f32,
+            x45: *mut f32,
+            x47: *mut f32,
+            x48: *mut f32,
+            x50: *mut f32,
+            x51: *mut f32,
+            list: *mut f32,
+            x53: *mut f32,
+            x56: *mut f32,
+            S: *mut f32,
+            R: *mut f32,
+            clip: *mut f32,
+            state0: *mut f32,
+            state1: *mut f32,
+        }
+
+        impl Work {
+            /// Lays the working memory out from `base` on; also the floats it takes.
+            unsafe fn new(n: *const usize, base: *mut f32) -> (Work, usize) {
+                let mut used = 0;
+                let none = core::ptr::null_mut::<f32>();
+                let mut w = Work {
+                    n0: *n.add(0),
+                    panels0: (*n.add(0)).div_ceil(32),
+                    rows0: (*n.add(0)).next_multiple_of(32),
+                    n1: *n.add(1),
+                    panels1: (*n.add(1)).div_ceil(32),
+                    rows1: (*n.add(1)).next_multiple_of(32),
+                    ahead: core::ptr::null_mut(),
+                    g: none,
+                    x2: none,
+                    k: none,
+                    k_t: none,
+                    beta: none,
+                    v: none,
+                    x7: none,
+                    x8: none,
+                    gamma: none,
+                    x11: none,
+                    x12: none,
+                    x13: none,
+                    x16: none,
+                    x17: none,
+                    x22: none,
+                    x24: none,
+                    x25: none,
+                    x26: none,
+                    q: none,
+                    x31: none,
+                    x33: none,
+                    x36: none,
+                    x37: none,
+                    x39: none,
+                    x43: none,
+                    x45: none,
+                    x47: none,
+                    x48: none,
+                    x50: none,
+                    x51: none,
+                    list: none,
+                    x53: none,
+                    x56: none,
+                    S: none,
+                    R: none,
+                    clip: none,
+                    state0: none,
+                    state1: none,
+                };
+                w.g = take(base, &mut used, 1 * 16);
+                w.x2 = take(base, &mut used, 1 * 16);
+                w.k = take(base, &mut used, w.panels0 * 512);
+                w.k_t = take(base, &mut used, 1 * w.rows0 * 16);
+                w.beta = take(base, &mut used, 1 * 16);
+                w.v = take(base, &mut used, w.panels1 * 512);
+                w.x7 = take(base, &mut used, 1 * 16);
+                w.x8 = take(base, &mut used, w.panels1 * 512);
+                w.gamma = take(base, &mut used, 1 * 16);
+                w.x11 = take(base, &mut used, 1 * 16);
+                w.x12 = take(base, &mut used, 1 * 16);
+                w.x13 = take(base, &mut used, w.panels0 * 512);
+                w.x16 = take(base, &mut used, 1 * 256);
+                w.x17 = take(base, &mut used, 1 * 256);
+                w.x22 = take(base, &mut used, 1 * 16);
+                w.x24 = take(base, &mut used, 1 * 16);
+                w.x25 = take(base, &mut used, 16 * 32);
+                w.x26 = take(base, &mut used, 1 * 16);
+                w.q = take(base, &mut used, w.panels0 * 512);
+                w.x31 = take(base, &mut used, w.panels0 * 512);
+                w.x33 = take(base, &mut used, 1 * 256);
+                w.x36 = take(base, &mut used, 1 * 16);
+                w.x37 = take(base, &mut used, w.panels0 * 512);
+                w.x39 = take(base, &mut used, 1 * 256);
+                w.x43 = take(base, &mut used, 1 * 16);
+                w.x45 = take(base, &mut used, 16 * 32);
+                w.x47 = take(base, &mut used, w.panels1 * 512);
+                w.x48 = take(base, &mut used, 1 * 16);
+                w.x50 = take(base, &mut used, 1 * 16);
+                w.x51 = take(base, &mut used, w.panels0 * 512);
+                w.list = take(base, &mut used, 264);
+                w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                (w, used)
+            }
+        }
+
+        /// Floats of working memory.
+        pub unsafe fn scratch(n: *const usize) -> usize {
+            Work::new(n, core::ptr::null_mut()).1
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x3, x7, x11, x24, x26, x36.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s0(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..1 {
+                    let v2 = load(w.x2.add(p * 16 + j * L));
+                    let v1 = load(w.g.add(p * 16 + j * L));
+                    let v3 = if_nonzero(v2, v1); // x3
+                    let v5 = load(w.beta.add(p * 16 + j * L));
+                    let v7 = if_nonzero(v2, v5); // x7
+                    store(w.x7.add(p * 16).add(j * L), v7);
+                    let v11 = exp(v3); // x11
+                    store(w.x11.add(p * 16).add(j * L), v11);
+                    let v10 = load(w.gamma.add(p * 16 + j * L));
+                    let v24 = if_nonzero(v2, v10); // x24
+                    store(w.x24.add(p * 16).add(j * L), v24);
+                    let v26 = exp(v1); // x26
+                    store(w.x26.add(p * 16).add(j * L), v26);
+                    let v36 = mul(v10, v26); // x36
+                    store(w.x36.add(p * 16).add(j * L), v36);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x8.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s1(w: &Work, p: usize) {
+            for r in 0..16 {
+                let _ = r;
+                let v7r = splat(*w.x7.add(r));
+                for j in 0..2 {
+                    let v6 = load(w.v.add(p * 512 + r * 32).add(j * L));
+                    let v8 = mul(v7r, v6); // x8
+                    store(w.x8.add(p * 512 + r * 32).add(j * L), v8);
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// All of x12.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s2(w: &Work) {
+            prefix_scalar(w.x11, w.x12, 16);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x13, x31, x37, x43.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s3(w: &Work) {
+            for r in 0..16 {
+                let _ = r;
+                let mut s43 = zero();
+                let v12r = splat(*w.x12.add(r));
+                let v26r = splat(*w.x26.add(r));
+                let v36r = splat(*w.x36.add(r));
+                for p in 0..w.panels0 {
+                    for j in 0..2 {
+                        let v4 = load(w.k.add(p * 512 + r * 32).add(j * L));
+                        let v13 = mul(v12r, v4); // x13
+                        store(w.x13.add(p * 512 + r * 32).add(j * L), v13);
+                        let v27 = load(w.q.add(p * 512 + r * 32).add(j * L));
+                        let v28 = mul(v12r, v27); // x28
+                        let v31 = mul(v26r, v28); // x31
+                        store(w.x31.add(p * 512 + r * 32).add(j * L), v31);
+                        let v37 = mul(v36r, v28); // x37
+                        store(w.x37.add(p * 512 + r * 32).add(j * L), v37);
+                        let v42 = mul(v4, v27); // x42
+                        s43 = add(s43, first(v42, w.n0 as isize - (p * 32 + j * L) as isize));
+                    }
+                }
+                *w.x43.add(r) = sum(s43);
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// A tile of x15, x17.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s4(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 1>();
+            // acc += k k^T
+            product_across_ahead::<8, 1, false>(&mut acc, w.k.add(r * 32), 32, 32, 512, w.k_t.add(p * w.rows0 * 16), 16, w.n0, &mut *w.ahead);
+            each!(8, i, {
+                let r = r + i;
+                each!(1, j, {
+                    let v15 = acc[i][j]; // x15
+                    let v16 = load(w.x16.add(p * 256 + r * 16).add(j * L));
+                    let v17 = mul(v15, v16); // x17
+                    store(w.x17.add(p * 256 + r * 16).add(j * L), v17);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// All of x16.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s5(w: &Work) {
+            segment(w.x11, w.x16, 16, 16);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x20, x23, x25, x44, x45.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s6(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = v
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v6 = load(w.v.add(p * 512 + r * 32).add(j * L));
+                    acc[i][j] = v6;
+                });
+            });
+            // acc -= x13 S^T
+            product_across_ahead::<8, 2, true>(&mut acc, w.x13.add(r * 32), 32, 32, 512, w.S.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            // acc -= x17 x8
+            product_across::<8, 2, true>(&mut acc, w.x17.add(r * 16), 16, 16, 256, w.x8.add(p * 512), 32, (16).min(r + 8));
+            let v22 = splat(*w.x22);
+            let v21 = splat(*w.clip);
+            each!(8, i, {
+                let r = r + i;
+                let v24r = splat(*w.x24.add(r));
+                let v10r = splat(*w.gamma.add(r));
+                let v43r = splat(*w.x43.add(r));
+                each!(2, j, {
+                    let v20 = acc[i][j]; // x20
+                    let v23 = clamp(v20, v22, v21); // x23
+                    let v25 = mul(v24r, v23); // x25
+                    store(w.x25.add(r * 32).add(j * L), v25);
+                    let v44 = mul(v10r, v25); // x44
+                    let v45 = mul(v43r, v44); // x45
+                    store(w.x45.add(r * 32).add(j * L), v45);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// Elementwise x22.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s7(w: &Work) {
+            let v21 = splat(*w.clip);
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..1 {
+                    let v22 = neg(v21); // x22
+                    store(w.x22.add(j * L), v22);
+                }
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x29, x30, x33, x39.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s8(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 1>();
+            // acc += q k^T
+            product_across_ahead::<8, 1, false>(&mut acc, w.q.add(r * 32), 32, 32, 512, w.k_t.add(p * w.rows0 * 16), 16, w.n0, &mut *w.ahead);
+            each!(8, i, {
+                let r = r + i;
+                let v26r = splat(*w.x26.add(r));
+                let v36r = splat(*w.x36.add(r));
+                each!(1, j, {
+                    let v29 = acc[i][j]; // x29
+                    let v16 = load(w.x16.add(p * 256 + r * 16).add(j * L));
+                    let v30 = mul(v29, v16); // x30
+                    let v33 = mul(v26r, v30); // x33
+                    store(w.x33.add(p * 256 + r * 16).add(j * L), v33);
+                    let v39 = mul(v36r, v30); // x39
+                    store(w.x39.add(p * 256 + r * 16).add(j * L), v39);
+                });
+            });
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x47.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s9(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x45
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v45 = load(w.x45.add(r * 32).add(j * L));
+                    acc[i][j] = v45;
+                });
+            });
+            // acc += x31 S^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.x31.add(r * 32), 32, 32, 512, w.S.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            // acc += x33 x8
+            product_across::<8, 2, false>(&mut acc, w.x33.add(r * 16), 16, 16, 256, w.x8.add(p * 512), 32, (16).min(r + 8));
+            // acc += x37 R^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.x37.add(r * 32), 32, 32, 512, w.R.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            // acc += x39 x25
+            product_across::<8, 2, false>(&mut acc, w.x39.add(r * 16), 16, 16, 256, w.x25, 32, (16).min(r + 8));
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v47 = acc[i][j]; // x47
+                    store(w.x47.add(p * 512 + r * 32).add(j * L), v47);
+                });
+            });
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// All of x48.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s10(w: &Work) {
+            total_scalar(w.x11, w.x48, 16);
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// All of x50.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s11(w: &Work) {
+            suffix_scalar(w.x11, w.x50, 16);
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x51.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s12(w: &Work, p: usize) {
+            for r in 0..16 {
+                let _ = r;
+                let v50r = splat(*w.x50.add(r));
+                for j in 0..2 {
+                    let v4 = load(w.k.add(p * 512 + r * 32).add(j * L));
+                    let v51 = mul(v50r, v4); // x51
+                    store(w.x51.add(p * 512 + r * 32).add(j * L), v51);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// A tile of x53.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s13(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x49^T
+            let v48 = splat(*w.x48);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v0 = load(w.S.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v49 = mul(v48, v0); // x49
+                    acc[i][j] = v49;
+                });
+            });
+            // acc += x51^T x8
+            product::<8, 2, false>(&mut acc, w.x51.add(r / 32 * 512 + r % 32), 1, 32, w.x8.add(p * 512), 32, 16);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v53 = acc[i][j]; // x53
+                    store(w.x53.add(p * w.rows0 * 32 + r * 32).add(j * L), v53);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// A tile of x56.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s14(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x54^T
+            let v48 = splat(*w.x48);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v9 = load(w.R.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v54 = mul(v48, v9); // x54
+                    acc[i][j] = v54;
+                });
+            });
+            // acc += x51^T x25
+            product::<8, 2, false>(&mut acc, w.x51.add(r / 32 * 512 + r % 32), 1, 32, w.x25, 32, 16);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v56 = acc[i][j]; // x56
+                    store(w.x56.add(p * w.rows0 * 32 + r * 32).add(j * L), v56);
+                });
+            });
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// The other orientation of k.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s15(w: &Work, p: usize) {
+            turn(w.k.add(p * 512), 16, 32, w.k_t.add(p * 32 * 16), 16, w.rows0 * 16);
+        }
+
+        /// What depends on no token, once a call.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn once(w: &Work) {
+            let _ = w;
+            s7(w);
+        }
+
+        /// One chunk, packed.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn chunk(w: &Work) {
+            for p in 0..1 {
+                s0(w, p);
+            }
+            for p in 0..w.panels1 {
+                s1(w, p);
+            }
+            s2(w);
+            s3(w);
+            s5(w);
+            s10(w);
+            s11(w);
+            for p in 0..w.panels0 {
+                s12(w, p);
+                s15(w, p);
+            }
+            for p in 0..1 {
+                for r in (0..16).step_by(8) {
+                    s4(w, p, r);
+                }
+                for r in (0..16).step_by(8) {
+                    s8(w, p, r);
+                }
+            }
+            for p in 0..w.panels1 {
+                for r in (0..16).step_by(8) {
+                    s6(w, p, r);
+                }
+                for r in (0..16).step_by(8) {
+                    s9(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s13(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s14(w, p, r);
+                }
+            }
+        }
+
+        /// Reads the chunk that starts at token `t0` and has `valid` tokens.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn read_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
+            let _ = (w, x, t0, valid);
+            pack_scalars(&*x.inputs.add(3), t0, valid, 16, w.g);
+            for t in 0..16 {
+                *w.x2.add(t) = if t < valid { 1.0 } else { 0.0 };
+            }
+            pack(&*x.inputs.add(1), t0, valid, 16, w.n0, w.k, 32, 512);
+            pack_scalars(&*x.inputs.add(4), t0, valid, 16, w.beta);
+            pack(&*x.inputs.add(2), t0, valid, 16, w.n1, w.v, 32, 512);
+            pack_scalars(&*x.inputs.add(5), t0, valid, 16, w.gamma);
+            pack(&*x.inputs.add(0), t0, valid, 16, w.n0, w.q, 32, 512);
+        }
+
+        /// Writes the chunk's results.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn write_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
+            let _ = (w, x, t0, valid);
+            unpack(&*x.outputs.add(0), t0, valid, w.n1, w.x47, 32, 512);
+        }
+
+        /// Lists the rows of the chunk at token `t0`, to be fetched during the chunk before it.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn fetch(w: &Work, x: &Args, t0: usize) -> Ahead {
+            let rows = (x.tokens - t0).min(16);
+            let list = w.list as *mut (*const f32, usize);
+            let mut count = 0;
+            fetch_rows(list, &mut count, &*x.inputs.add(1), t0, rows, w.n0);
+            fetch_rows(list, &mut count, &*x.inputs.add(2), t0, rows, w.n1);
+            fetch_rows(list, &mut count, &*x.inputs.add(0), t0, rows, w.n0);
+            fetch_rows(list, &mut count, &*x.outputs.add(0), t0, rows, w.n1);
+            Ahead::list(list, count)
+        }
+
+        /// The whole pass over one sequence and head.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        pub unsafe fn run(x: &Args) {
+            let (mut w, _) = Work::new(x.sizes, x.scratch);
+            let mut ahead = Ahead::nothing(x.scratch);
+            w.ahead = &mut ahead;
+            w.clip = x.constants.add(0) as *mut f32;
+            once(&w);
+            load_state(&*x.states_in.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
+            load_state(&*x.states_in.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
+            let chunks = x.tokens.div_ceil(16);
+            for c in 0..chunks {
+                let t0 = c * 16;
+                let valid = (x.tokens - t0).min(16);
+                w.S = w.state0;
+                let next0 = w.state0;
+                w.R = w.state1;
+                let next1 = w.state1;
+                w.x53 = next0;
+                w.x56 = next1;
+                read_chunk(&w, x, t0, valid);
+                ahead = if c + 1 < chunks { fetch(&w, x, t0 + 16) } else { Ahead::nothing(x.scratch) };
+                chunk(&w);
+                write_chunk(&w, x, t0, valid);
+            }
+            store_state(&*x.states_out.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
+            store_state(&*x.states_out.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
+        }
+    }
+
+    mod decode {
+        use super::abi::*;
+        use super::decay::*;
+        use super::math::*;
+        use super::pack::*;
+        use super::simd::*;
+        use super::tile::*;
+
+        /// Sizes, and where each value of a chunk lies.
+        #[derive(Clone, Copy)]
+        struct Work {
+            n0: usize,
+            panels0: usize,
+            rows0: usize,
+            n1: usize,
+            panels1: usize,
+            rows1: usize,
+            ahead: *mut Ahead,
+            g: *mut f32,
+            k: *mut f32,
+            beta: *mut f32,
+            v: *mut f32,
+            x5: *mut f32,
+            gamma: *mut f32,
+            x11: *mut f32,
+            x13: *mut f32,
+            x14: *mut f32,
+            q: *mut f32,
+            x17: *mut f32,
+            x18: *mut f32,
+            x22: *mut f32,
+            x24: *mut f32,
+            x26: *mut f32,
+            x27: *mut f32,
+            x30: *mut f32,
+            x33: *mut f32,
+            S: *mut f32,
+            R: *mut f32,
+            clip: *mut f32,
+            state0: *mut f32,
+            state1: *mut f32,
+        }
+
+        impl Work {
+            /// Lays the working memory out from `base` on; also the floats it takes.
+            unsafe fn new(n: *const usize, base: *mut f32) -> (Work, usize) {
+                let mut used = 0;
+                let none = core::ptr::null_mut::<f32>();
+                let mut w = Work {
+                    n0: *n.add(0),
+                    panels0: (*n.add(0)).div_ceil(32),
+                    rows0: (*n.add(0)).next_multiple_of(32),
+                    n1: *n.add(1),
+                    panels1: (*n.add(1)).div_ceil(32),
+                    rows1: (*n.add(1)).next_multiple_of(32),
+                    ahead: core::ptr::null_mut(),
+                    g: none,
+                    k: none,
+                    beta: none,
+                    v: none,
+                    x5: none,
+                    gamma: none,
+                    x11: none,
+                    x13: none,
+                    x14: none,
+                    q: none,
+                    x17: none,
+                    x18: none,
+                    x22: none,
+                    x24: none,
+                    x26: none,
+                    x27: none,
+                    x30: none,
+                    x33: none,
+                    S: none,
+                    R: none,
+                    clip: none,
+                    state0: none,
+                    state1: none,
+                };
+                w.g = take(base, &mut used, 1 * 16);
+                w.k = take(base, &mut used, w.panels0 * 512);
+                w.beta = take(base, &mut used, 1 * 16);
+                w.v = take(base, &mut used, w.panels1 * 512);
+                w.x5 = take(base, &mut used, w.panels1 * 512);
+                w.gamma = take(base, &mut used, 1 * 16);
+                w.x11 = take(base, &mut used, 1 * 16);
+                w.x13 = take(base, &mut used, 16 * 32);
+                w.x14 = take(base, &mut used, 1 * 16);
+                w.q = take(base, &mut used, w.panels0 * 512);
+                w.x17 = take(base, &mut used, 16 * 32);
+                w.x18 = take(base, &mut used, 1 * 16);
+                w.x22 = take(base, &mut used, 1 * 16);
+                w.x24 = take(base, &mut used, 16 * 32);
+                w.x26 = take(base, &mut used, w.panels1 * 512);
+                w.x27 = take(base, &mut used, 1 * 16);
+                w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                (w, used)
+            }
+        }
+
+        /// Floats of working memory.
+        pub unsafe fn scratch(n: *const usize) -> usize {
+            Work::new(n, core::ptr::null_mut()).1
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x5.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s0(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                let v3r = splat(*w.beta.add(r));
+                for j in 0..2 {
+                    let v4 = load(w.v.add(p * 512 + r * 32).add(j * L));
+                    let v5 = mul(v3r, v4); // x5
+                    store(w.x5.add(p * 512 + r * 32).add(j * L), v5);
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x9, x12, x13, x23, x24.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s1(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = v
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v4 = load(w.v.add(p * 512 + r * 32).add(j * L));
+                    acc[i][j] = v4;
+                });
+            });
+            // acc -= k S^T
+            product_across::<8, 2, true>(&mut acc, w.k.add(r * 32), 32, 32, 512, w.S.add(p * w.rows0 * 32), 32, w.n0);
+            let v11 = splat(*w.x11);
+            let v10 = splat(*w.clip);
+            each!(8, i, {
+                let r = r + i;
+                let v7r = splat(*w.gamma.add(r));
+                let v22r = splat(*w.x22.add(r));
+                each!(2, j, {
+                    let v9 = acc[i][j]; // x9
+                    let v12 = clamp(v9, v11, v10); // x12
+                    let v13 = mul(v7r, v12); // x13
+                    store(w.x13.add(r * 32).add(j * L), v13);
+                    let v23 = mul(v7r, v13); // x23
+                    let v24 = mul(v22r, v23); // x24
+                    store(w.x24.add(r * 32).add(j * L), v24);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// Elementwise x11.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s2(w: &Work) {
+            let v10 = splat(*w.clip);
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..1 {
+                    let v11 = neg(v10); // x11
+                    store(w.x11.add(j * L), v11);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x14, x18, x27.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s3(w: &Work) {
+            for r in 0..1 {
+                let _ = r;
+                let mut s27 = zero();
+                for p in 0..1 {
+                    for j in 0..1 {
+                        let v1 = load(w.g.add(p * 16 + j * L));
+                        let v14 = exp(v1); // x14
+                        store(w.x14.add(p * 16).add(j * L), v14);
+                        let v7 = load(w.gamma.add(p * 16 + j * L));
+                        let v18 = mul(v7, v14); // x18
+                        store(w.x18.add(p * 16).add(j * L), v18);
+                        s27 = add(s27, first(v14, 1 as isize - (p * 16 + j * L) as isize));
+                    }
+                }
+                *w.x27.add(r) = sum(s27);
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x16, x17.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s4(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += q S^T
+            product_across::<8, 2, false>(&mut acc, w.q.add(r * 32), 32, 32, 512, w.S.add(p * w.rows0 * 32), 32, w.n0);
+            each!(8, i, {
+                let r = r + i;
+                let v14r = splat(*w.x14.add(r));
+                each!(2, j, {
+                    let v16 = acc[i][j]; // x16
+                    let v17 = mul(v14r, v16); // x17
+                    store(w.x17.add(r * 32).add(j * L), v17);
+                });
+            });
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x19, x20, x25, x26.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s5(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += q R^T
+            product_across::<8, 2, false>(&mut acc, w.q.add(r * 32), 32, 32, 512, w.R.add(p * w.rows0 * 32), 32, w.n0);
+            each!(8, i, {
+                let r = r + i;
+                let v18r = splat(*w.x18.add(r));
+                each!(2, j, {
+                    let v19 = acc[i][j]; // x19
+                    let v20 = mul(v18r, v19); // x20
+                    let v24 = load(w.x24.add(r * 32).add(j * L));
+                    let v25 = add(v20, v24); // x25
+                    let v17 = load(w.x17.add(r * 32).add(j * L));
+                    let v26 = add(v17, v25); // x26
+                    store(w.x26.add(p * 512 + r * 32).add(j * L), v26);
+                });
+            });
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x22.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s6(w: &Work) {
+            for r in 0..1 {
+                let _ = r;
+                let mut s22 = zero();
+                for p in 0..w.panels0 {
+                    for j in 0..2 {
+                        let v2 = load(w.k.add(p * 512 + r * 32).add(j * L));
+                        let v15 = load(w.q.add(p * 512 + r * 32).add(j * L));
+                        let v21 = mul(v2, v15); // x21
+                        s22 = add(s22, first(v21, w.n0 as isize - (p * 32 + j * L) as isize));
+                    }
+                }
+                *w.x22.add(r) = sum(s22);
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// A tile of x30.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s7(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x28^T
+            let v27 = splat(*w.x27);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v0 = load(w.S.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v28 = mul(v27, v0); // x28
+                    acc[i][j] = v28;
+                });
+            });
+            // acc += k^T x5
+            product::<8, 2, false>(&mut acc, w.k.add(r / 32 * 512 + r % 32), 1, 32, w.x5.add(p * 512), 32, 1);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v30 = acc[i][j]; // x30
+                    store(w.x30.add(p * w.rows0 * 32 + r * 32).add(j * L), v30);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// A tile of x33.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s8(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x31^T
+            let v27 = splat(*w.x27);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v6 = load(w.R.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v31 = mul(v27, v6); // x31
+                    acc[i][j] = v31;
+                });
+            });
+            // acc += k^T x13
+            product::<8, 2, false>(&mut acc, w.k.add(r / 32 * 512 + r % 32), 1, 32, w.x13, 32, 1);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v33 = acc[i][j]; // x33
+                    store(w.x33.add(p * w.rows0 * 32 + r * 32).add(j * L), v33);
+                });
+            });
+        }
+
+        /// What depends on no token, once a call.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn once(w: &Work) {
+            let _ = w;
+            s2(w);
+        }
+
+        /// One chunk, packed.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn chunk(w: &Work) {
+            for p in 0..w.panels1 {
+                s0(w, p);
+            }
+            s3(w);
+            s6(w);
+            for p in 0..w.panels1 {
+                for r in (0..1).step_by(8) {
+                    s1(w, p, r);
+                }
+                for r in (0..1).step_by(8) {
+                    s4(w, p, r);
+                }
+                for r in (0..1).step_by(8) {
+                    s5(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s7(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s8(w, p, r);
+                }
+            }
+        }
+
+        /// Reads the chunk that starts at token `t0` and has `valid` tokens.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn read_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
+            let _ = (w, x, t0, valid);
+            pack_scalars(&*x.inputs.add(3), t0, valid, 1, w.g);
+            pack(&*x.inputs.add(1), t0, valid, 1, w.n0, w.k, 32, 512);
+            pack_scalars(&*x.inputs.add(4), t0, valid, 1, w.beta);
+            pack(&*x.inputs.add(2), t0, valid, 1, w.n1, w.v, 32, 512);
+            pack_scalars(&*x.inputs.add(5), t0, valid, 1, w.gamma);
+            pack(&*x.inputs.add(0), t0, valid, 1, w.n0, w.q, 32, 512);
+        }
+
+        /// Writes the chunk's results.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn write_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
+            let _ = (w, x, t0, valid);
+            unpack(&*x.outputs.add(0), t0, valid, w.n1, w.x26, 32, 512);
+        }
+
+        /// The whole pass over one sequence and head.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        pub unsafe fn run(x: &Args) {
+            let (mut w, _) = Work::new(x.sizes, x.scratch);
+            let mut ahead = Ahead::nothing(x.scratch);
+            w.ahead = &mut ahead;
+            w.clip = x.constants.add(0) as *mut f32;
+            once(&w);
+            load_state(&*x.states_in.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
+            load_state(&*x.states_in.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
+            let chunks = x.tokens.div_ceil(1);
+            for c in 0..chunks {
+                let t0 = c * 1;
+                let valid = (x.tokens - t0).min(1);
+                w.S = w.state0;
+                let next0 = w.state0;
+                w.R = w.state1;
+                let next1 = w.state1;
+                w.x30 = next0;
+                w.x33 = next1;
+                read_chunk(&w, x, t0, valid);
+                chunk(&w);
+                write_chunk(&w, x, t0, valid);
+            }
+            store_state(&*x.states_in.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
+            store_state(&*x.states_in.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
+        }
+    }
+
+    mod forward_save {
+        use super::abi::*;
+        use super::decay::*;
+        use super::math::*;
+        use super::pack::*;
+        use super::simd::*;
+        use super::tile::*;
+
+        /// Sizes, and where each value of a chunk lies.
+        #[derive(Clone, Copy)]
+        struct Work {
+            n0: usize,
+            panels0: usize,
+            rows0: usize,
+            n1: usize,
+            panels1: usize,
+            rows1: usize,
+            ahead: *mut Ahead,
+            g: *mut f32,
+            x2: *mut f32,
+            k: *mut f32,
+            k_t: *mut f32,
+            beta: *mut f32,
+            v: *mut f32,
+            x7: *mut f32,
+            x8: *mut f32,
+            gamma: *mut f32,
+            x11: *mut f32,
+            x12: *mut f32,
+            x13: *mut f32,
+            x16: *mut f32,
+            x17: *mut f32,
+            x22: *mut f32,
+            x24: *mut f32,
+            x25: *mut f32,
+            x26: *mut f32,
+            q: *mut f32,
+            x31: *mut f32,
+            x33: *mut f32,
+            x36: *mut f32,
+            x37: *mut f32,
+            x39: *mut f32,
+            x43: *mut f32,
+            x45: *mut f32,
+            x47: *mut f32,
+            x48: *mut f32,
+            x50: *mut f32,
+            x51: *mut f32,
+            list: *mut f32,
+            x20: *mut f32,
+            x53: *mut f32,
+            x56: *mut f32,
+            S: *mut f32,
+            R: *mut f32,
+            clip: *mut f32,
+            state0: *mut f32,
+            state1: *mut f32,
+        }
+
+        impl Work {
+            /// Lays the working memory out from `base` on; also the floats it takes.
+            unsafe fn new(n: *const usize, base: *mut f32) -> (Work, usize) {
+                let mut used = 0;
+                let none = core::ptr::null_mut::<f32>();
+                let mut w = Work {
+                    n0: *n.add(0),
+                    panels0: (*n.add(0)).div_ceil(32),
+                    rows0: (*n.add(0)).next_multiple_of(32),
+                    n1: *n.add(1),
+                    panels1: (*n.add(1)).div_ceil(32),
+                    rows1: (*n.add(1)).next_multiple_of(32),
+                    ahead: core::ptr::null_mut(),
+                    g: none,
+                    x2: none,
+                    k: none,
+                    k_t: none,
+                    beta: none,
+                    v: none,
+                    x7: none,
+                    x8: none,
+                    gamma: none,
+                    x11: none,
+                    x12: none,
+                    x13: none,
+                    x16: none,
+                    x17: none,
+                    x22: none,
+                    x24: none,
+                    x25: none,
+                    x26: none,
+                    q: none,
+                    x31: none,
+                    x33: none,
+                    x36: none,
+                    x37: none,
+                    x39: none,
+                    x43: none,
+                    x45: none,
+                    x47: none,
+                    x48: none,
+                    x50: none,
+                    x51: none,
+                    list: none,
+                    x20: none,
+                    x53: none,
+                    x56: none,
+                    S: none,
+                    R: none,
+                    clip: none,
+                    state0: none,
+                    state1: none,
+                };
+                w.g = take(base, &mut used, 1 * 32);
+                w.x2 = take(base, &mut used, 1 * 32);
+                w.k = take(base, &mut used, w.panels0 * 1024);
+                w.k_t = take(base, &mut used, 1 * w.rows0 * 32);
+                w.beta = take(base, &mut used, 1 * 32);
+                w.v = take(base, &mut used, w.panels1 * 1024);
+                w.x7 = take(base, &mut used, 1 * 32);
+                w.x8 = take(base, &mut used, w.panels1 * 1024);
+                w.gamma = take(base, &mut used, 1 * 32);
+                w.x11 = take(base, &mut used, 1 * 32);
+                w.x12 = take(base, &mut used, 1 * 32);
+                w.x13 = take(base, &mut used, w.panels0 * 1024);
+                w.x16 = take(base, &mut used, 1 * 1024);
+                w.x17 = take(base, &mut used, 1 * 1024);
+                w.x22 = take(base, &mut used, 1 * 16);
+                w.x24 = take(base, &mut used, 1 * 32);
+                w.x25 = take(base, &mut used, 32 * 32);
+                w.x26 = take(base, &mut used, 1 * 32);
+                w.q = take(base, &mut used, w.panels0 * 1024);
+                w.x31 = take(base, &mut used, w.panels0 * 1024);
+                w.x33 = take(base, &mut used, 1 * 1024);
+                w.x36 = take(base, &mut used, 1 * 32);
+                w.x37 = take(base, &mut used, w.panels0 * 1024);
+                w.x39 = take(base, &mut used, 1 * 1024);
+                w.x43 = take(base, &mut used, 1 * 32);
+                w.x45 = take(base, &mut used, 32 * 32);
+                w.x47 = take(base, &mut used, w.panels1 * 1024);
+                w.x48 = take(base, &mut used, 1 * 16);
+                w.x50 = take(base, &mut used, 1 * 32);
+                w.x51 = take(base, &mut used, w.panels0 * 1024);
+                w.list = take(base, &mut used, 520);
+                w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                (w, used)
+            }
+        }
+
+        /// Floats of working memory.
+        pub unsafe fn scratch(n: *const usize) -> usize {
+            Work::new(n, core::ptr::null_mut()).1
+        }
+
+        /// Floats kept for one chunk: the states at its start, then the saved values.
+        unsafe fn kept(w: &Work) -> usize {
+            let _ = w;
+            lines(w.panels1 * w.rows0 * 32) + lines(w.panels1 * w.rows0 * 32) + lines(w.panels1 * 32 * 32)
+        }
+
+        /// Floats kept for a sequence.
+        pub unsafe fn saved(tokens: usize, n: *const usize) -> usize {
+            let (w, _) = Work::new(n, core::ptr::null_mut());
+            tokens.div_ceil(32) * kept(&w)
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x3, x7, x11, x24, x26, x36.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s0(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v2 = load(w.x2.add(p * 32 + j * L));
+                    let v1 = load(w.g.add(p * 32 + j * L));
+                    let v3 = if_nonzero(v2, v1); // x3
+                    let v5 = load(w.beta.add(p * 32 + j * L));
+                    let v7 = if_nonzero(v2, v5); // x7
+                    store(w.x7.add(p * 32).add(j * L), v7);
+                    let v11 = exp(v3); // x11
+                    store(w.x11.add(p * 32).add(j * L), v11);
+                    let v10 = load(w.gamma.add(p * 32 + j * L));
+                    let v24 = if_nonzero(v2, v10); // x24
+                    store(w.x24.add(p * 32).add(j * L), v24);
+                    let v26 = exp(v1); // x26
+                    store(w.x26.add(p * 32).add(j * L), v26);
+                    let v36 = mul(v10, v26); // x36
+                    store(w.x36.add(p * 32).add(j * L), v36);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x8.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s1(w: &Work, p: usize) {
+            for r in 0..32 {
+                let _ = r;
+                let v7r = splat(*w.x7.add(r));
+                for j in 0..2 {
+                    let v6 = load(w.v.add(p * 1024 + r * 32).add(j * L));
+                    let v8 = mul(v7r, v6); // x8
+                    store(w.x8.add(p * 1024 + r * 32).add(j * L), v8);
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// All of x12.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s2(w: &Work) {
+            prefix_scalar(w.x11, w.x12, 32);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x13, x31, x37, x43.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s3(w: &Work) {
+            for r in 0..32 {
+                let _ = r;
+                let mut s43 = zero();
+                let v12r = splat(*w.x12.add(r));
+                let v26r = splat(*w.x26.add(r));
+                let v36r = splat(*w.x36.add(r));
+                for p in 0..w.panels0 {
+                    for j in 0..2 {
+                        let v4 = load(w.k.add(p * 1024 + r * 32).add(j * L));
+                        let v13 = mul(v12r, v4); // x13
+                        store(w.x13.add(p * 1024 + r * 32).add(j * L), v13);
+                        let v27 = load(w.q.add(p * 1024 + r * 32).add(j * L));
+                        let v28 = mul(v12r, v27); // x28
+                        let v31 = mul(v26r, v28); // x31
+                        store(w.x31.add(p * 1024 + r * 32).add(j * L), v31);
+                        let v37 = mul(v36r, v28); // x37
+                        store(w.x37.add(p * 1024 + r * 32).add(j * L), v37);
+                        let v42 = mul(v4, v27); // x42
+                        s43 = add(s43, first(v42, w.n0 as isize - (p * 32 + j * L) as isize));
+                    }
+                }
+                *w.x43.add(r) = sum(s43);
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// A tile of x15, x17.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s4(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += k k^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.k.add(r * 32), 32, 32, 1024, w.k_t.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v15 = acc[i][j]; // x15
+                    let v16 = load(w.x16.add(p * 1024 + r * 32).add(j * L));
+                    let v17 = mul(v15, v16); // x17
+                    store(w.x17.add(p * 1024 + r * 32).add(j * L), v17);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// All of x16.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s5(w: &Work) {
+            segment(w.x11, w.x16, 32, 32);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x20, x23, x25, x44, x45.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s6(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = v
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v6 = load(w.v.add(p * 1024 + r * 32).add(j * L));
+                    acc[i][j] = v6;
+                });
+            });
+            // acc -= x13 S^T
+            product_across_ahead::<8, 2, true>(&mut acc, w.x13.add(r * 32), 32, 32, 1024, w.S.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            // acc -= x17 x8
+            product_across::<8, 2, true>(&mut acc, w.x17.add(r * 32), 32, 32, 1024, w.x8.add(p * 1024), 32, (32).min(r + 8));
+            let v22 = splat(*w.x22);
+            let v21 = splat(*w.clip);
+            each!(8, i, {
+                let r = r + i;
+                let v24r = splat(*w.x24.add(r));
+                let v10r = splat(*w.gamma.add(r));
+                let v43r = splat(*w.x43.add(r));
+                each!(2, j, {
+                    let v20 = acc[i][j]; // x20
+                    store(w.x20.add(p * 1024 + r * 32).add(j * L), v20);
+                    let v23 = clamp(v20, v22, v21); // x23
+                    let v25 = mul(v24r, v23); // x25
+                    store(w.x25.add(r * 32).add(j * L), v25);
+                    let v44 = mul(v10r, v25); // x44
+                    let v45 = mul(v43r, v44); // x45
+                    store(w.x45.add(r * 32).add(j * L), v45);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// Elementwise x22.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s7(w: &Work) {
+            let v21 = splat(*w.clip);
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..1 {
+                    let v22 = neg(v21); // x22
+                    store(w.x22.add(j * L), v22);
+                }
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x29, x30, x33, x39.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s8(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += q k^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.q.add(r * 32), 32, 32, 1024, w.k_t.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            each!(8, i, {
+                let r = r + i;
+                let v26r = splat(*w.x26.add(r));
+                let v36r = splat(*w.x36.add(r));
+                each!(2, j, {
+                    let v29 = acc[i][j]; // x29
+                    let v16 = load(w.x16.add(p * 1024 + r * 32).add(j * L));
+                    let v30 = mul(v29, v16); // x30
+                    let v33 = mul(v26r, v30); // x33
+                    store(w.x33.add(p * 1024 + r * 32).add(j * L), v33);
+                    let v39 = mul(v36r, v30); // x39
+                    store(w.x39.add(p * 1024 + r * 32).add(j * L), v39);
+                });
+            });
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x47.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s9(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x45
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v45 = load(w.x45.add(r * 32).add(j * L));
+                    acc[i][j] = v45;
+                });
+            });
+            // acc += x31 S^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.x31.add(r * 32), 32, 32, 1024, w.S.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            // acc += x33 x8
+            product_across::<8, 2, false>(&mut acc, w.x33.add(r * 32), 32, 32, 1024, w.x8.add(p * 1024), 32, (32).min(r + 8));
+            // acc += x37 R^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.x37.add(r * 32), 32, 32, 1024, w.R.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            // acc += x39 x25
+            product_across::<8, 2, false>(&mut acc, w.x39.add(r * 32), 32, 32, 1024, w.x25, 32, (32).min(r + 8));
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v47 = acc[i][j]; // x47
+                    store(w.x47.add(p * 1024 + r * 32).add(j * L), v47);
+                });
+            });
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// All of x48.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s10(w: &Work) {
+            total_scalar(w.x11, w.x48, 32);
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// All of x50.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s11(w: &Work) {
+            suffix_scalar(w.x11, w.x50, 32);
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x51.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s12(w: &Work, p: usize) {
+            for r in 0..32 {
+                let _ = r;
+                let v50r = splat(*w.x50.add(r));
+                for j in 0..2 {
+                    let v4 = load(w.k.add(p * 1024 + r * 32).add(j * L));
+                    let v51 = mul(v50r, v4); // x51
+                    store(w.x51.add(p * 1024 + r * 32).add(j * L), v51);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// A tile of x53.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s13(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x49^T
+            let v48 = splat(*w.x48);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v0 = load(w.S.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v49 = mul(v48, v0); // x49
+                    acc[i][j] = v49;
+                });
+            });
+            // acc += x51^T x8
+            product::<8, 2, false>(&mut acc, w.x51.add(r / 32 * 1024 + r % 32), 1, 32, w.x8.add(p * 1024), 32, 32);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v53 = acc[i][j]; // x53
+                    store(w.x53.add(p * w.rows0 * 32 + r * 32).add(j * L), v53);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// A tile of x56.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s14(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x54^T
+            let v48 = splat(*w.x48);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v9 = load(w.R.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v54 = mul(v48, v9); // x54
+                    acc[i][j] = v54;
+                });
+            });
+            // acc += x51^T x25
+            product::<8, 2, false>(&mut acc, w.x51.add(r / 32 * 1024 + r % 32), 1, 32, w.x25, 32, 32);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v56 = acc[i][j]; // x56
+                    store(w.x56.add(p * w.rows0 * 32 + r * 32).add(j * L), v56);
+                });
+            });
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// The other orientation of k.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s15(w: &Work, p: usize) {
+            turn(w.k.add(p * 1024), 32, 32, w.k_t.add(p * 32 * 32), 32, w.rows0 * 32);
+        }
+
+        /// What depends on no token, once a call.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn once(w: &Work) {
+            let _ = w;
+            s7(w);
+        }
+
+        /// One chunk, packed.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn chunk(w: &Work) {
+            for p in 0..1 {
+                s0(w, p);
+            }
+            for p in 0..w.panels1 {
+                s1(w, p);
+            }
+            s2(w);
+            s3(w);
+            s5(w);
+            s10(w);
+            s11(w);
+            for p in 0..w.panels0 {
+                s12(w, p);
+                s15(w, p);
+            }
+            for p in 0..1 {
+                for r in (0..32).step_by(8) {
+                    s4(w, p, r);
+                }
+                for r in (0..32).step_by(8) {
+                    s8(w, p, r);
+                }
+            }
+            for p in 0..w.panels1 {
+                for r in (0..32).step_by(8) {
+                    s6(w, p, r);
+                }
+                for r in (0..32).step_by(8) {
+                    s9(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s13(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s14(w, p, r);
+                }
+            }
+        }
+
+        /// Reads the chunk that starts at token `t0` and has `valid` tokens.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn read_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
+            let _ = (w, x, t0, valid);
+            pack_scalars(&*x.inputs.add(3), t0, valid, 32, w.g);
+            for t in 0..32 {
+                *w.x2.add(t) = if t < valid { 1.0 } else { 0.0 };
+            }
+            pack(&*x.inputs.add(1), t0, valid, 32, w.n0, w.k, 32, 1024);
+            pack_scalars(&*x.inputs.add(4), t0, valid, 32, w.beta);
+            pack(&*x.inputs.add(2), t0, valid, 32, w.n1, w.v, 32, 1024);
+            pack_scalars(&*x.inputs.add(5), t0, valid, 32, w.gamma);
+            pack(&*x.inputs.add(0), t0, valid, 32, w.n0, w.q, 32, 1024);
+        }
+
+        /// Writes the chunk's results.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn write_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
+            let _ = (w, x, t0, valid);
+            unpack(&*x.outputs.add(0), t0, valid, w.n1, w.x47, 32, 1024);
+        }
+
+        /// Lists the rows of the chunk at token `t0`, to be fetched during the chunk before it.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn fetch(w: &Work, x: &Args, t0: usize) -> Ahead {
+            let rows = (x.tokens - t0).min(32);
+            let list = w.list as *mut (*const f32, usize);
+            let mut count = 0;
+            fetch_rows(list, &mut count, &*x.inputs.add(1), t0, rows, w.n0);
+            fetch_rows(list, &mut count, &*x.inputs.add(2), t0, rows, w.n1);
+            fetch_rows(list, &mut count, &*x.inputs.add(0), t0, rows, w.n0);
+            fetch_rows(list, &mut count, &*x.outputs.add(0), t0, rows, w.n1);
+            Ahead::list(list, count)
+        }
+
+        /// The whole pass over one sequence and head.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        pub unsafe fn run(x: &Args) {
+            let (mut w, _) = Work::new(x.sizes, x.scratch);
+            let mut ahead = Ahead::nothing(x.scratch);
+            w.ahead = &mut ahead;
+            w.clip = x.constants.add(0) as *mut f32;
+            once(&w);
+            load_state(&*x.states_in.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
+            load_state(&*x.states_in.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
+            let chunks = x.tokens.div_ceil(32);
+            for c in 0..chunks {
+                let t0 = c * 32;
+                let valid = (x.tokens - t0).min(32);
+                let kept = kept(&w);
+                let here = x.saved.add(c * kept);
+                let start0 = here;
+                let start1 = here.add(lines(w.panels1 * w.rows0 * 32));
+                let saved0 = here.add(lines(w.panels1 * w.rows0 * 32) + lines(w.panels1 * w.rows0 * 32));
+                let _ = (start0, start1, saved0,);
+                w.S = start0;
+                if c == 0 {
+                    copy(w.state0, start0, w.panels1 * w.rows0 * 32);
+                }
+                let next0 = if c + 1 < chunks { start0.add(kept) } else { w.state0 };
+                w.R = start1;
+                if c == 0 {
+                    copy(w.state1, start1, w.panels1 * w.rows0 * 32);
+                }
+                let next1 = if c + 1 < chunks { start1.add(kept) } else { w.state1 };
+                w.x20 = saved0;
+                w.x53 = next0;
+                w.x56 = next1;
+                read_chunk(&w, x, t0, valid);
+                ahead = if c + 1 < chunks { fetch(&w, x, t0 + 32) } else { Ahead::nothing(x.scratch) };
+                chunk(&w);
+                write_chunk(&w, x, t0, valid);
+            }
+            store_state(&*x.states_out.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
+            store_state(&*x.states_out.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
+        }
+    }
+
+    mod backward {
+        use super::abi::*;
+        use super::decay::*;
+        use super::math::*;
+        use super::pack::*;
+        use super::simd::*;
+        use super::tile::*;
+
+        /// Sizes, and where each value of a chunk lies.
+        #[derive(Clone, Copy)]
+        struct Work {
+            n0: usize,
+            panels0: usize,
+            rows0: usize,
+            n1: usize,
+            panels1: usize,
+            rows1: usize,
+            ahead: *mut Ahead,
+            g: *mut f32,
+            x2: *mut f32,
+            k: *mut f32,
+            k_t: *mut f32,
+            beta: *mut f32,
+            v: *mut f32,
+            x7: *mut f32,
+            x8: *mut f32,
+            x8_t: *mut f32,
+            gamma: *mut f32,
+            x11: *mut f32,
+            x12: *mut f32,
+            x13: *mut f32,
+            x14: *mut f32,
+            x15: *mut f32,
+            x16: *mut f32,
+            x19: *mut f32,
+            x21: *mut f32,
+            x22: *mut f32,
+            x22_t: *mut f32,
+            x23: *mut f32,
+            q: *mut f32,
+            q_t: *mut f32,
+            x25: *mut f32,
+            x26: *mut f32,
+            x27: *mut f32,
+            x28: *mut f32,
+            x29: *mut f32,
+            x30: *mut f32,
+            x31: *mut f32,
+            x32: *mut f32,
+            x34: *mut f32,
+            x36: *mut f32,
+            x37: *mut f32,
+            x38: *mut f32,
+            x39: *mut f32,
+            x39_t: *mut f32,
+            x46: *mut f32,
+            x47: *mut f32,
+            x53: *mut f32,
+            x54: *mut f32,
+            x55: *mut f32,
+            x58: *mut f32,
+            x59: *mut f32,
+            x60: *mut f32,
+            x61: *mut f32,
+            x62: *mut f32,
+            x63: *mut f32,
+            x66: *mut f32,
+            x69: *mut f32,
+            x73: *mut f32,
+            x76: *mut f32,
+            x82: *mut f32,
+            x83: *mut f32,
+            x88: *mut f32,
+            x89: *mut f32,
+            x91: *mut f32,
+            x92: *mut f32,
+            x93: *mut f32,
+            x100: *mut f32,
+            x101: *mut f32,
+            x108: *mut f32,
+            x111: *mut f32,
+            x111_t: *mut f32,
+            x112: *mut f32,
+            x118: *mut f32,
+            x119: *mut f32,
+            x120: *mut f32,
+            x120_t: *mut f32,
+            x121: *mut f32,
+            x124: *mut f32,
+            x125: *mut f32,
+            x126: *mut f32,
+            x127: *mut f32,
+            x128: *mut f32,
+            x128_t: *mut f32,
+            x133: *mut f32,
+            x133_t: *mut f32,
+            x136: *mut f32,
+            x137: *mut f32,
+            x138: *mut f32,
+            x147: *mut f32,
+            x148: *mut f32,
+            x150: *mut f32,
+            x150_t: *mut f32,
+            x151: *mut f32,
+            x152: *mut f32,
+            x156: *mut f32,
+            x157: *mut f32,
+            x158: *mut f32,
+            x159: *mut f32,
+            x160: *mut f32,
+            list: *mut f32,
+            x83_part: *mut f32,
+            x100_part: *mut f32,
+            x124_part: *mut f32,
+            x137_tmp: *mut f32,
+            x156_part: *mut f32,
+            x86: *mut f32,
+            x145: *mut f32,
+            S: *mut f32,
+            R: *mut f32,
+            x17: *mut f32,
+            clip: *mut f32,
+            x40: *mut f32,
+            x41: *mut f32,
+            state0: *mut f32,
+            state1: *mut f32,
+        }
+
+        impl Work {
+            /// Lays the working memory out from `base` on; also the floats it takes.
+            unsafe fn new(n: *const usize, base: *mut f32) -> (Work, usize) {
+                let mut used = 0;
+                let none = core::ptr::null_mut::<f32>();
+                let mut w = Work {
+                    n0: *n.add(0),
+                    panels0: (*n.add(0)).div_ceil(32),
+                    rows0: (*n.add(0)).next_multiple_of(32),
+                    n1: *n.add(1),
+                    panels1: (*n.add(1)).div_ceil(32),
+                    rows1: (*n.add(1)).next_multiple_of(32),
+                    ahead: core::ptr::null_mut(),
+                    g: none,
+                    x2: none,
+                    k: none,
+                    k_t: none,
+                    beta: none,
+                    v: none,
+                    x7: none,
+                    x8: none,
+                    x8_t: none,
+                    gamma: none,
+                    x11: none,
+                    x12: none,
+                    x13: none,
+                    x14: none,
+                    x15: none,
+                    x16: none,
+                    x19: none,
+                    x21: none,
+                    x22: none,
+                    x22_t: none,
+                    x23: none,
+                    q: none,
+                    q_t: none,
+                    x25: none,
+                    x26: none,
+                    x27: none,
+                    x28: none,
+                    x29: none,
+                    x30: none,
+                    x31: none,
+                    x32: none,
+                    x34: none,
+                    x36: none,
+                    x37: none,
+                    x38: none,
+                    x39: none,
+                    x39_t: none,
+                    x46: none,
+                    x47: none,
+                    x53: none,
+                    x54: none,
+                    x55: none,
+                    x58: none,
+                    x59: none,
+                    x60: none,
+                    x61: none,
+                    x62: none,
+                    x63: none,
+                    x66: none,
+                    x69: none,
+                    x73: none,
+                    x76: none,
+                    x82: none,
+                    x83: none,
+                    x88: none,
+                    x89: none,
+                    x91: none,
+                    x92: none,
+                    x93: none,
+                    x100: none,
+                    x101: none,
+                    x108: none,
+                    x111: none,
+                    x111_t: none,
+                    x112: none,
+                    x118: none,
+                    x119: none,
+                    x120: none,
+                    x120_t: none,
+                    x121: none,
+                    x124: none,
+                    x125: none,
+                    x126: none,
+                    x127: none,
+                    x128: none,
+                    x128_t: none,
+                    x133: none,
+                    x133_t: none,
+                    x136: none,
+                    x137: none,
+                    x138: none,
+                    x147: none,
+                    x148: none,
+                    x150: none,
+                    x150_t: none,
+                    x151: none,
+                    x152: none,
+                    x156: none,
+                    x157: none,
+                    x158: none,
+                    x159: none,
+                    x160: none,
+                    list: none,
+                    x83_part: none,
+                    x100_part: none,
+                    x124_part: none,
+                    x137_tmp: none,
+                    x156_part: none,
+                    x86: none,
+                    x145: none,
+                    S: none,
+                    R: none,
+                    x17: none,
+                    clip: none,
+                    x40: none,
+                    x41: none,
+                    state0: none,
+                    state1: none,
+                };
+                w.g = take(base, &mut used, 1 * 32);
+                w.x2 = take(base, &mut used, 1 * 32);
+                w.k = take(base, &mut used, w.panels0 * 1024);
+                w.k_t = take(base, &mut used, 1 * w.rows0 * 32);
+                w.beta = take(base, &mut used, 1 * 32);
+                w.v = take(base, &mut used, w.panels1 * 1024);
+                w.x7 = take(base, &mut used, 1 * 32);
+                w.x8 = take(base, &mut used, w.panels1 * 1024);
+                w.x8_t = take(base, &mut used, 1 * w.rows1 * 32);
+                w.gamma = take(base, &mut used, 1 * 32);
+                w.x11 = take(base, &mut used, 1 * 32);
+                w.x12 = take(base, &mut used, 1 * 32);
+                w.x13 = take(base, &mut used, w.panels0 * 1024);
+                w.x14 = take(base, &mut used, 1 * 1024);
+                w.x15 = take(base, &mut used, 1 * 1024);
+                w.x16 = take(base, &mut used, 1 * 1024);
+                w.x19 = take(base, &mut used, 1 * 16);
+                w.x21 = take(base, &mut used, 1 * 32);
+                w.x22 = take(base, &mut used, w.panels1 * 1024);
+                w.x22_t = take(base, &mut used, 1 * w.rows1 * 32);
+                w.x23 = take(base, &mut used, 1 * 32);
+                w.q = take(base, &mut used, w.panels0 * 1024);
+                w.q_t = take(base, &mut used, 1 * w.rows0 * 32);
+                w.x25 = take(base, &mut used, 1 * w.rows0 * 32);
+                w.x26 = take(base, &mut used, 1 * 1024);
+                w.x27 = take(base, &mut used, 1 * 1024);
+                w.x28 = take(base, &mut used, 1 * w.rows0 * 32);
+                w.x29 = take(base, &mut used, 1 * 1024);
+                w.x30 = take(base, &mut used, 1 * 32);
+                w.x31 = take(base, &mut used, 1 * w.rows0 * 32);
+                w.x32 = take(base, &mut used, 1 * 1024);
+                w.x34 = take(base, &mut used, 1 * 32);
+                w.x36 = take(base, &mut used, 1 * 16);
+                w.x37 = take(base, &mut used, 1 * 32);
+                w.x38 = take(base, &mut used, w.panels0 * 1024);
+                w.x39 = take(base, &mut used, w.panels1 * 1024);
+                w.x39_t = take(base, &mut used, 1 * w.rows1 * 32);
+                w.x46 = take(base, &mut used, w.panels1 * 32);
+                w.x47 = take(base, &mut used, 1 * 16);
+                w.x53 = take(base, &mut used, 1 * 32);
+                w.x54 = take(base, &mut used, 1 * 32);
+                w.x55 = take(base, &mut used, 1 * 32);
+                w.x58 = take(base, &mut used, w.panels1 * 32);
+                w.x59 = take(base, &mut used, 1 * 16);
+                w.x60 = take(base, &mut used, 1 * 16);
+                w.x61 = take(base, &mut used, 1 * 16);
+                w.x62 = take(base, &mut used, 1 * 32);
+                w.x63 = take(base, &mut used, 1 * 32);
+                w.x66 = take(base, &mut used, 1 * 32);
+                w.x69 = take(base, &mut used, 1 * 32);
+                w.x73 = take(base, &mut used, 1 * w.rows0 * 32);
+                w.x76 = take(base, &mut used, 1 * w.rows0 * 32);
+                w.x82 = take(base, &mut used, 32 * 32);
+                w.x83 = take(base, &mut used, 1 * 32);
+                w.x88 = take(base, &mut used, w.rows0 * 32);
+                w.x89 = take(base, &mut used, 1 * 32);
+                w.x91 = take(base, &mut used, 1 * 32);
+                w.x92 = take(base, &mut used, 1 * 32);
+                w.x93 = take(base, &mut used, 1 * 32);
+                w.x100 = take(base, &mut used, 1 * 32);
+                w.x101 = take(base, &mut used, 1 * 32);
+                w.x108 = take(base, &mut used, 1 * 32);
+                w.x111 = take(base, &mut used, 1 * 1024);
+                w.x111_t = take(base, &mut used, 1 * 1024);
+                w.x112 = take(base, &mut used, 1 * 1024);
+                w.x118 = take(base, &mut used, w.rows0 * 32);
+                w.x119 = take(base, &mut used, 1 * 32);
+                w.x120 = take(base, &mut used, 1 * w.rows0 * 32);
+                w.x120_t = take(base, &mut used, w.panels0 * 1024);
+                w.x121 = take(base, &mut used, 1 * 32);
+                w.x124 = take(base, &mut used, 1 * 32);
+                w.x125 = take(base, &mut used, 1 * 32);
+                w.x126 = take(base, &mut used, 1 * 32);
+                w.x127 = take(base, &mut used, 32 * 32);
+                w.x128 = take(base, &mut used, w.panels1 * 1024);
+                w.x128_t = take(base, &mut used, 1 * w.rows1 * 32);
+                w.x133 = take(base, &mut used, 1 * 1024);
+                w.x133_t = take(base, &mut used, 1 * 1024);
+                w.x136 = take(base, &mut used, 1 * 1024);
+                w.x137 = take(base, &mut used, 1 * 32);
+                w.x138 = take(base, &mut used, 1 * 32);
+                w.x147 = take(base, &mut used, 1 * w.rows0 * 32);
+                w.x148 = take(base, &mut used, 1 * 32);
+                w.x150 = take(base, &mut used, 1 * w.rows0 * 32);
+                w.x150_t = take(base, &mut used, w.panels0 * 1024);
+                w.x151 = take(base, &mut used, 1 * 32);
+                w.x152 = take(base, &mut used, 1 * 32);
+                w.x156 = take(base, &mut used, 1 * 32);
+                w.x157 = take(base, &mut used, w.panels1 * 1024);
+                w.x158 = take(base, &mut used, 1 * 32);
+                w.x159 = take(base, &mut used, 1 * 32);
+                w.x160 = take(base, &mut used, 1 * 32);
+                w.list = take(base, &mut used, 904);
+                w.x83_part = take(base, &mut used, 32 * 16);
+                w.x100_part = take(base, &mut used, 32 * 16);
+                w.x124_part = take(base, &mut used, 32 * 16);
+                w.x137_tmp = take(base, &mut used, 512);
+                w.x156_part = take(base, &mut used, 32 * 16);
+                w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                (w, used)
+            }
+        }
+
+        /// Floats of working memory.
+        pub unsafe fn scratch(n: *const usize) -> usize {
+            Work::new(n, core::ptr::null_mut()).1
+        }
+
+        /// Floats kept for one chunk: the states at its start, then the saved values.
+        unsafe fn kept(w: &Work) -> usize {
+            let _ = w;
+            lines(w.panels1 * w.rows0 * 32) + lines(w.panels1 * w.rows0 * 32) + lines(w.panels1 * 32 * 32)
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x3, x7, x11, x21, x23, x30.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s0(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v2 = load(w.x2.add(p * 32 + j * L));
+                    let v1 = load(w.g.add(p * 32 + j * L));
+                    let v3 = if_nonzero(v2, v1); // x3
+                    let v5 = load(w.beta.add(p * 32 + j * L));
+                    let v7 = if_nonzero(v2, v5); // x7
+                    store(w.x7.add(p * 32).add(j * L), v7);
+                    let v11 = exp(v3); // x11
+                    store(w.x11.add(p * 32).add(j * L), v11);
+                    let v10 = load(w.gamma.add(p * 32 + j * L));
+                    let v21 = if_nonzero(v2, v10); // x21
+                    store(w.x21.add(p * 32).add(j * L), v21);
+                    let v23 = exp(v1); // x23
+                    store(w.x23.add(p * 32).add(j * L), v23);
+                    let v30 = mul(v10, v23); // x30
+                    store(w.x30.add(p * 32).add(j * L), v30);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x8.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s1(w: &Work, p: usize) {
+            for r in 0..32 {
+                let _ = r;
+                let v7r = splat(*w.x7.add(r));
+                for j in 0..2 {
+                    let v6 = load(w.v.add(p * 1024 + r * 32).add(j * L));
+                    let v8 = mul(v7r, v6); // x8
+                    store(w.x8.add(p * 1024 + r * 32).add(j * L), v8);
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// All of x12.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s2(w: &Work) {
+            prefix_scalar(w.x11, w.x12, 32);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x13, x34.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s3(w: &Work) {
+            for r in 0..32 {
+                let _ = r;
+                let mut s34 = zero();
+                let v12r = splat(*w.x12.add(r));
+                for p in 0..w.panels0 {
+                    for j in 0..2 {
+                        let v4 = load(w.k.add(p * 1024 + r * 32).add(j * L));
+                        let v13 = mul(v12r, v4); // x13
+                        store(w.x13.add(p * 1024 + r * 32).add(j * L), v13);
+                        let v24 = load(w.q.add(p * 1024 + r * 32).add(j * L));
+                        let v33 = mul(v4, v24); // x33
+                        s34 = add(s34, first(v33, w.n0 as isize - (p * 32 + j * L) as isize));
+                    }
+                }
+                *w.x34.add(r) = sum(s34);
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// A tile of x14, x16.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s4(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += k k^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.k.add(r * 32), 32, 32, 1024, w.k_t.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v14 = acc[i][j]; // x14
+                    store(w.x14.add(p * 1024 + r * 32).add(j * L), v14);
+                    let v15 = load(w.x15.add(p * 1024 + r * 32).add(j * L));
+                    let v16 = mul(v14, v15); // x16
+                    store(w.x16.add(p * 1024 + r * 32).add(j * L), v16);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// All of x15.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s5(w: &Work) {
+            segment(w.x11, w.x15, 32, 32);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// Elementwise x19.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s6(w: &Work) {
+            let v18 = splat(*w.clip);
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..1 {
+                    let v19 = neg(v18); // x19
+                    store(w.x19.add(j * L), v19);
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x22, x66.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s7(w: &Work) {
+            let v19 = splat(*w.x19);
+            let v18 = splat(*w.clip);
+            for r in 0..32 {
+                let _ = r;
+                let mut s66 = zero();
+                let v21r = splat(*w.x21.add(r));
+                let v10r = splat(*w.gamma.add(r));
+                for p in 0..w.panels1 {
+                    for j in 0..2 {
+                        let v17 = load(w.x17.add(p * 1024 + r * 32).add(j * L));
+                        let v20 = clamp(v17, v19, v18); // x20
+                        let v22 = mul(v21r, v20); // x22
+                        store(w.x22.add(p * 1024 + r * 32).add(j * L), v22);
+                        let v39 = load(w.x39.add(p * 1024 + r * 32).add(j * L));
+                        let v35 = mul(v10r, v22); // x35
+                        let v64 = mul(v39, v35); // x64
+                        s66 = add(s66, first(v64, w.n1 as isize - (p * 32 + j * L) as isize));
+                    }
+                }
+                *w.x66.add(r) = sum(s66);
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x25, x28, x31, x73.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s8(w: &Work, p: usize) {
+            let v71 = splat(0.0);
+            for r in 0..w.n0 {
+                let _ = r;
+                for j in 0..2 {
+                    let v12 = load(w.x12.add(p * 32 + j * L));
+                    let v24t = load(w.q_t.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v25 = mul(v12, v24t); // x25
+                    store(w.x25.add(p * w.rows0 * 32 + r * 32).add(j * L), v25);
+                    let v23 = load(w.x23.add(p * 32 + j * L));
+                    let v28 = mul(v23, v25); // x28
+                    store(w.x28.add(p * w.rows0 * 32 + r * 32).add(j * L), v28);
+                    let v30 = load(w.x30.add(p * 32 + j * L));
+                    let v31 = mul(v30, v25); // x31
+                    store(w.x31.add(p * w.rows0 * 32 + r * 32).add(j * L), v31);
+                    let v66 = load(w.x66.add(p * 32 + j * L));
+                    let v4t = load(w.k_t.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v72 = inside(v4t, v71, v71, v71); // x72
+                    let v73 = add(v66, v72); // x73
+                    store(w.x73.add(p * w.rows0 * 32 + r * 32).add(j * L), v73);
+                }
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x26, x27, x29, x32.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s9(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += q k^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.q.add(r * 32), 32, 32, 1024, w.k_t.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            each!(8, i, {
+                let r = r + i;
+                let v23r = splat(*w.x23.add(r));
+                let v30r = splat(*w.x30.add(r));
+                each!(2, j, {
+                    let v26 = acc[i][j]; // x26
+                    store(w.x26.add(p * 1024 + r * 32).add(j * L), v26);
+                    let v15 = load(w.x15.add(p * 1024 + r * 32).add(j * L));
+                    let v27 = mul(v26, v15); // x27
+                    store(w.x27.add(p * 1024 + r * 32).add(j * L), v27);
+                    let v29 = mul(v23r, v27); // x29
+                    store(w.x29.add(p * 1024 + r * 32).add(j * L), v29);
+                    let v32 = mul(v30r, v27); // x32
+                    store(w.x32.add(p * 1024 + r * 32).add(j * L), v32);
+                });
+            });
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// All of x36.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s10(w: &Work) {
+            total_scalar(w.x11, w.x36, 32);
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// All of x37.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s11(w: &Work) {
+            suffix_scalar(w.x11, w.x37, 32);
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x38.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s12(w: &Work, p: usize) {
+            for r in 0..32 {
+                let _ = r;
+                let v37r = splat(*w.x37.add(r));
+                for j in 0..2 {
+                    let v4 = load(w.k.add(p * 1024 + r * 32).add(j * L));
+                    let v38 = mul(v37r, v4); // x38
+                    store(w.x38.add(p * 1024 + r * 32).add(j * L), v38);
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x46, x58.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s13(w: &Work, p: usize) {
+            let mut s46 = [zero(); 2];
+            let mut s58 = [zero(); 2];
+            for r in 0..w.n0 {
+                let _ = r;
+                for j in 0..2 {
+                    let v41 = load(w.x41.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v9 = load(w.R.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v44 = mul(v41, v9); // x44
+                    s46[j] = add(s46[j], v44);
+                    let v40 = load(w.x40.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v0 = load(w.S.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v56 = mul(v40, v0); // x56
+                    s58[j] = add(s58[j], v56);
+                }
+            }
+            for j in 0..2 {
+                store(w.x46.add(p * 32 + j * L), s46[j]);
+            }
+            for j in 0..2 {
+                store(w.x58.add(p * 32 + j * L), s58[j]);
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x47, x59.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s14(w: &Work) {
+            for r in 0..1 {
+                let _ = r;
+                let mut s47 = zero();
+                let mut s59 = zero();
+                for p in 0..w.panels1 {
+                    for j in 0..2 {
+                        let v46 = load(w.x46.add(p * 32 + j * L));
+                        s47 = add(s47, first(v46, w.n1 as isize - (p * 32 + j * L) as isize));
+                        let v58 = load(w.x58.add(p * 32 + j * L));
+                        s59 = add(s59, first(v58, w.n1 as isize - (p * 32 + j * L) as isize));
+                    }
+                }
+                *w.x47.add(r) = sum(s47);
+                *w.x59.add(r) = sum(s59);
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x50, x51, x52, x53, x76.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s15(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += x41^T x22^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.x41.add(r * 32), 32, 32, w.rows0 * 32, w.x22_t.add(p * w.rows1 * 32), 32, w.n1, &mut *w.ahead);
+            // acc += x40^T x8^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.x40.add(r * 32), 32, 32, w.rows0 * 32, w.x8_t.add(p * w.rows1 * 32), 32, w.n1, &mut *w.ahead);
+            let mut s53 = [zero(); 2];
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v50 = acc[i][j]; // x50
+                    let v4t = load(w.k_t.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v51 = mul(v50, v4t); // x51
+                    let v37 = load(w.x37.add(p * 32 + j * L));
+                    let v52 = mul(v50, v37); // x52
+                    let v73 = load(w.x73.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v24t = load(w.q_t.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v74 = mul(v73, v24t); // x74
+                    let v76 = add(v52, v74); // x76
+                    store(w.x76.add(p * w.rows0 * 32 + r * 32).add(j * L), v76);
+                    if r < w.n0 { s53[j] = add(s53[j], v51); }
+                });
+            });
+            for j in 0..2 {
+                store(w.x53.add(p * 32 + j * L), if r == 0 { s53[j] } else { add(load(w.x53.add(p * 32 + j * L)), s53[j]) });
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x54.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s16(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v53 = load(w.x53.add(p * 32 + j * L));
+                    let v37 = load(w.x37.add(p * 32 + j * L));
+                    let v54 = mul(v53, v37); // x54
+                    store(w.x54.add(p * 32).add(j * L), v54);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// All of x55.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s17(w: &Work) {
+            sum_before_scalar(w.x54, w.x55, 32);
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x60.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s18(w: &Work) {
+            let v47 = splat(*w.x47);
+            let v59 = splat(*w.x59);
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..1 {
+                    let v60 = add(v47, v59); // x60
+                    store(w.x60.add(j * L), v60);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x61.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s19(w: &Work) {
+            let v60 = splat(*w.x60);
+            let v36 = splat(*w.x36);
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..1 {
+                    let v61 = mul(v60, v36); // x61
+                    store(w.x61.add(j * L), v61);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x62.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s20(w: &Work, p: usize) {
+            let v61 = splat(*w.x61);
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v2 = load(w.x2.add(p * 32 + j * L));
+                    let v62 = if_nonzero(v2, v61); // x62
+                    store(w.x62.add(p * 32).add(j * L), v62);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x63.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s21(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v55 = load(w.x55.add(p * 32 + j * L));
+                    let v62 = load(w.x62.add(p * 32 + j * L));
+                    let v63 = add(v55, v62); // x63
+                    store(w.x63.add(p * 32).add(j * L), v63);
+                }
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x69.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s22(w: &Work) {
+            for r in 0..32 {
+                let _ = r;
+                let mut s69 = zero();
+                let v34r = splat(*w.x34.add(r));
+                for p in 0..w.panels1 {
+                    for j in 0..2 {
+                        let v39 = load(w.x39.add(p * 1024 + r * 32).add(j * L));
+                        let v65 = mul(v39, v34r); // x65
+                        let v22 = load(w.x22.add(p * 1024 + r * 32).add(j * L));
+                        let v67 = mul(v65, v22); // x67
+                        s69 = add(s69, first(v67, w.n1 as isize - (p * 32 + j * L) as isize));
+                    }
+                }
+                *w.x69.add(r) = sum(s69);
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x77, x79, x81, x82, x83.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s23(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += x39 x22^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.x39.add(r * 32), 32, 32, 1024, w.x22_t.add(p * w.rows1 * 32), 32, w.n1, &mut *w.ahead);
+            each!(8, i, {
+                let r = r + i;
+                let mut s83 = zero();
+                let v30r = splat(*w.x30.add(r));
+                each!(2, j, {
+                    let v77 = acc[i][j]; // x77
+                    let v79 = below_diagonal(v77, r, p * 32 + j * L); // x79
+                    let v27 = load(w.x27.add(p * 1024 + r * 32).add(j * L));
+                    let v81 = mul(v79, v27); // x81
+                    let v82 = mul(v79, v30r); // x82
+                    store(w.x82.add(r * 32).add(j * L), v82);
+                    s83 = add(s83, v81);
+                });
+                let at = w.x83_part.add(r * L);
+                store(at, if p == 0 { s83 } else { add(load(at), s83) });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x80, x122, x123, x124, x127, x128.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s24(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x68
+            each!(8, i, {
+                let r = r + i;
+                let v34r = splat(*w.x34.add(r));
+                let v10r = splat(*w.gamma.add(r));
+                each!(2, j, {
+                    let v39 = load(w.x39.add(p * 1024 + r * 32).add(j * L));
+                    let v65 = mul(v39, v34r); // x65
+                    let v68 = mul(v65, v10r); // x68
+                    acc[i][j] = v68;
+                });
+            });
+            // acc += x38 x41^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.x38.add(r * 32), 32, 32, 1024, w.x41.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            // acc += x32^T x39
+            product::<8, 2, false>(&mut acc, w.x32.add(r / 32 * 1024 + r % 32).add((r) * 32), 1, 32, w.x39.add(p * 1024 + (r) * 32), 32, 32 - r);
+            let v19 = splat(*w.x19);
+            let v18 = splat(*w.clip);
+            let tile = acc;
+            for i in 0..8 {
+                let r = r + i;
+                let mut s124 = zero();
+                let v21r = splat(*w.x21.add(r));
+                for j in 0..2 {
+                    let v80 = tile[i][j]; // x80
+                    let v17 = load(w.x17.add(p * 1024 + r * 32).add(j * L));
+                    let v20 = clamp(v17, v19, v18); // x20
+                    let v122 = mul(v80, v20); // x122
+                    let v123 = mul(v80, v21r); // x123
+                    let v127 = inside(v17, v19, v18, v123); // x127
+                    store(w.x127.add(r * 32).add(j * L), v127);
+                    let v128 = neg(v127); // x128
+                    store(w.x128.add(p * 1024 + r * 32).add(j * L), v128);
+                    s124 = add(s124, first(v122, w.n1 as isize - (p * 32 + j * L) as isize));
+                }
+                let at = w.x124_part.add(r * L);
+                store(at, if p == 0 { s124 } else { add(load(at), s124) });
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Sums over lanes: x83.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s25(w: &Work) {
+            for r in 0..32 {
+                *w.x83.add(r) = sum(load(w.x83_part.add(r * L)));
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x84, x87, x88, x89.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s26(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += R^T x39^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.R.add(r * 32), 32, 32, w.rows0 * 32, w.x39_t.add(p * w.rows1 * 32), 32, w.n1, &mut *w.ahead);
+            let mut s89 = [zero(); 2];
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v84 = acc[i][j]; // x84
+                    let v25 = load(w.x25.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v87 = mul(v84, v25); // x87
+                    let v30 = load(w.x30.add(p * 32 + j * L));
+                    let v88 = mul(v84, v30); // x88
+                    store(w.x88.add(r * 32).add(j * L), v88);
+                    if r < w.n0 { s89[j] = add(s89[j], v87); }
+                });
+            });
+            for j in 0..2 {
+                store(w.x89.add(p * 32 + j * L), if r == 0 { s89[j] } else { add(load(w.x89.add(p * 32 + j * L)), s89[j]) });
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x86.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s27(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x45^T
+            let v36 = splat(*w.x36);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v41 = load(w.x41.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v45 = mul(v41, v36); // x45
+                    acc[i][j] = v45;
+                });
+            });
+            // acc += x31^T x39
+            product_across::<8, 2, false>(&mut acc, w.x31.add(r * 32), 32, 32, w.rows0 * 32, w.x39.add(p * 1024), 32, 32);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v86 = acc[i][j]; // x86
+                    store(w.x86.add(p * w.rows0 * 32 + r * 32).add(j * L), v86);
+                });
+            });
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x90, x91, x92.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s28(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v83 = load(w.x83.add(p * 32 + j * L));
+                    let v89 = load(w.x89.add(p * 32 + j * L));
+                    let v90 = add(v83, v89); // x90
+                    let v23 = load(w.x23.add(p * 32 + j * L));
+                    let v91 = mul(v90, v23); // x91
+                    store(w.x91.add(p * 32).add(j * L), v91);
+                    let v10 = load(w.gamma.add(p * 32 + j * L));
+                    let v92 = mul(v90, v10); // x92
+                    store(w.x92.add(p * 32).add(j * L), v92);
+                }
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x93.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s29(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v69 = load(w.x69.add(p * 32 + j * L));
+                    let v91 = load(w.x91.add(p * 32 + j * L));
+                    let v93 = add(v69, v91); // x93
+                    store(w.x93.add(p * 32).add(j * L), v93);
+                }
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x94, x96, x98, x99, x100, x102, x111, x112.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s30(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += x39 x8^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.x39.add(r * 32), 32, 32, 1024, w.x8_t.add(p * w.rows1 * 32), 32, w.n1, &mut *w.ahead);
+            let tile = acc;
+            for i in 0..8 {
+                let r = r + i;
+                let mut s100 = zero();
+                let v23r = splat(*w.x23.add(r));
+                for j in 0..2 {
+                    let v94 = tile[i][j]; // x94
+                    let v96 = below_diagonal(v94, r, p * 32 + j * L); // x96
+                    let v27 = load(w.x27.add(p * 1024 + r * 32).add(j * L));
+                    let v98 = mul(v96, v27); // x98
+                    let v99 = mul(v96, v23r); // x99
+                    let v82 = load(w.x82.add(r * 32).add(j * L));
+                    let v102 = add(v82, v99); // x102
+                    let v15 = load(w.x15.add(p * 1024 + r * 32).add(j * L));
+                    let v111 = mul(v102, v15); // x111
+                    store(w.x111.add(p * 1024 + r * 32).add(j * L), v111);
+                    let v26 = load(w.x26.add(p * 1024 + r * 32).add(j * L));
+                    let v112 = mul(v102, v26); // x112
+                    store(w.x112.add(p * 1024 + r * 32).add(j * L), v112);
+                    s100 = add(s100, v98);
+                }
+                let at = w.x100_part.add(r * L);
+                store(at, if p == 0 { s100 } else { add(load(at), s100) });
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Sums over lanes: x100.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s31(w: &Work) {
+            for r in 0..32 {
+                *w.x100.add(r) = sum(load(w.x100_part.add(r * L)));
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x101.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s32(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v92 = load(w.x92.add(p * 32 + j * L));
+                    let v100 = load(w.x100.add(p * 32 + j * L));
+                    let v101 = add(v92, v100); // x101
+                    store(w.x101.add(p * 32).add(j * L), v101);
+                }
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x103, x106, x107, x108, x110, x117, x118, x119.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s33(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += S^T x39^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.S.add(r * 32), 32, 32, w.rows0 * 32, w.x39_t.add(p * w.rows1 * 32), 32, w.n1, &mut *w.ahead);
+            let mut s108 = [zero(); 2];
+            let mut s119 = [zero(); 2];
+            let tile = acc;
+            for i in 0..8 {
+                let r = r + i;
+                for j in 0..2 {
+                    let v103 = tile[i][j]; // x103
+                    let v25 = load(w.x25.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v106 = mul(v103, v25); // x106
+                    let v23 = load(w.x23.add(p * 32 + j * L));
+                    let v107 = mul(v103, v23); // x107
+                    let v88 = load(w.x88.add(r * 32).add(j * L));
+                    let v110 = add(v88, v107); // x110
+                    let v24t = load(w.q_t.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v117 = mul(v110, v24t); // x117
+                    let v12 = load(w.x12.add(p * 32 + j * L));
+                    let v118 = mul(v110, v12); // x118
+                    store(w.x118.add(r * 32).add(j * L), v118);
+                    if r < w.n0 { s108[j] = add(s108[j], v106); }
+                    if r < w.n0 { s119[j] = add(s119[j], v117); }
+                }
+            }
+            for j in 0..2 {
+                store(w.x108.add(p * 32 + j * L), if r == 0 { s108[j] } else { add(load(w.x108.add(p * 32 + j * L)), s108[j]) });
+            }
+            for j in 0..2 {
+                store(w.x119.add(p * 32 + j * L), if r == 0 { s119[j] } else { add(load(w.x119.add(p * 32 + j * L)), s119[j]) });
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x109, x121.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s34(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v101 = load(w.x101.add(p * 32 + j * L));
+                    let v108 = load(w.x108.add(p * 32 + j * L));
+                    let v109 = add(v101, v108); // x109
+                    let v23 = load(w.x23.add(p * 32 + j * L));
+                    let v121 = mul(v109, v23); // x121
+                    store(w.x121.add(p * 32).add(j * L), v121);
+                }
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x120.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s35(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x75^T + x118^T
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v73 = load(w.x73.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v4t = load(w.k_t.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v75 = mul(v73, v4t); // x75
+                    let v118 = load(w.x118.add(r * 32).add(j * L));
+                    acc[i][j] = add(v75, v118);
+                });
+            });
+            // acc += k^T x111^T
+            product::<8, 2, false>(&mut acc, w.k.add(r / 32 * 1024 + r % 32), 1, 32, w.x111_t.add(p * 1024), 32, 32);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v120 = acc[i][j]; // x120
+                    store(w.x120.add(p * w.rows0 * 32 + r * 32).add(j * L), v120);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// Sums over lanes: x124.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s36(w: &Work) {
+            for r in 0..32 {
+                *w.x124.add(r) = sum(load(w.x124_part.add(r * L)));
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// Elementwise x125.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s37(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v2 = load(w.x2.add(p * 32 + j * L));
+                    let v124 = load(w.x124.add(p * 32 + j * L));
+                    let v125 = if_nonzero(v2, v124); // x125
+                    store(w.x125.add(p * 32).add(j * L), v125);
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// Elementwise x126.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s38(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v93 = load(w.x93.add(p * 32 + j * L));
+                    let v125 = load(w.x125.add(p * 32 + j * L));
+                    let v126 = add(v93, v125); // x126
+                    store(w.x126.add(p * 32).add(j * L), v126);
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// A tile of x129, x131, x133, x134, x135, x136.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s39(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += x128 x8^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.x128.add(r * 32), 32, 32, 1024, w.x8_t.add(p * w.rows1 * 32), 32, w.n1, &mut *w.ahead);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v129 = acc[i][j]; // x129
+                    let v131 = below_diagonal(v129, r, p * 32 + j * L); // x131
+                    let v15 = load(w.x15.add(p * 1024 + r * 32).add(j * L));
+                    let v133 = mul(v131, v15); // x133
+                    store(w.x133.add(p * 1024 + r * 32).add(j * L), v133);
+                    let v14 = load(w.x14.add(p * 1024 + r * 32).add(j * L));
+                    let v134 = mul(v131, v14); // x134
+                    let v112 = load(w.x112.add(p * 1024 + r * 32).add(j * L));
+                    let v135 = add(v112, v134); // x135
+                    let v136 = mul(v135, v15); // x136
+                    store(w.x136.add(p * 1024 + r * 32).add(j * L), v136);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// A tile of x132, x154, x155, x156, x157.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s40(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += x38 x40^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.x38.add(r * 32), 32, 32, 1024, w.x40.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            // acc += x29^T x39
+            product::<8, 2, false>(&mut acc, w.x29.add(r / 32 * 1024 + r % 32).add((r) * 32), 1, 32, w.x39.add(p * 1024 + (r) * 32), 32, 32 - r);
+            // acc += x16^T x128
+            product::<8, 2, false>(&mut acc, w.x16.add(r / 32 * 1024 + r % 32).add((r) * 32), 1, 32, w.x128.add(p * 1024 + (r) * 32), 32, 32 - r);
+            let tile = acc;
+            for i in 0..8 {
+                let r = r + i;
+                let mut s156 = zero();
+                let v7r = splat(*w.x7.add(r));
+                for j in 0..2 {
+                    let v132 = tile[i][j]; // x132
+                    let v6 = load(w.v.add(p * 1024 + r * 32).add(j * L));
+                    let v154 = mul(v132, v6); // x154
+                    let v155 = mul(v132, v7r); // x155
+                    let v127 = load(w.x127.add(r * 32).add(j * L));
+                    let v157 = add(v127, v155); // x157
+                    store(w.x157.add(p * 1024 + r * 32).add(j * L), v157);
+                    s156 = add(s156, first(v154, w.n1 as isize - (p * 32 + j * L) as isize));
+                }
+                let at = w.x156_part.add(r * L);
+                store(at, if p == 0 { s156 } else { add(load(at), s156) });
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// All of x137.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s41(w: &Work) {
+            rectangle_sum(w.x136, w.x137, w.x137_tmp, 32, 32);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// Elementwise x138.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s42(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v63 = load(w.x63.add(p * 32 + j * L));
+                    let v137 = load(w.x137.add(p * 32 + j * L));
+                    let v138 = add(v63, v137); // x138
+                    store(w.x138.add(p * 32).add(j * L), v138);
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// A tile of x143, x146, x147, x148.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s43(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += S^T x128^T
+            product_across_ahead::<8, 2, false>(&mut acc, w.S.add(r * 32), 32, 32, w.rows0 * 32, w.x128_t.add(p * w.rows1 * 32), 32, w.n1, &mut *w.ahead);
+            let mut s148 = [zero(); 2];
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v143 = acc[i][j]; // x143
+                    let v4t = load(w.k_t.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v146 = mul(v143, v4t); // x146
+                    let v12 = load(w.x12.add(p * 32 + j * L));
+                    let v147 = mul(v143, v12); // x147
+                    store(w.x147.add(p * w.rows0 * 32 + r * 32).add(j * L), v147);
+                    if r < w.n0 { s148[j] = add(s148[j], v146); }
+                });
+            });
+            for j in 0..2 {
+                store(w.x148.add(p * 32 + j * L), if r == 0 { s148[j] } else { add(load(w.x148.add(p * 32 + j * L)), s148[j]) });
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// A tile of x145.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s44(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x57^T
+            let v36 = splat(*w.x36);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v40 = load(w.x40.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v57 = mul(v40, v36); // x57
+                    acc[i][j] = v57;
+                });
+            });
+            // acc += x28^T x39
+            product_across::<8, 2, false>(&mut acc, w.x28.add(r * 32), 32, 32, w.rows0 * 32, w.x39.add(p * 1024), 32, 32);
+            // acc += x13^T x128
+            product::<8, 2, false>(&mut acc, w.x13.add(r / 32 * 1024 + r % 32), 1, 32, w.x128.add(p * 1024), 32, 32);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v145 = acc[i][j]; // x145
+                    store(w.x145.add(p * w.rows0 * 32 + r * 32).add(j * L), v145);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// Elementwise x149, x151.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s45(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v119 = load(w.x119.add(p * 32 + j * L));
+                    let v148 = load(w.x148.add(p * 32 + j * L));
+                    let v149 = add(v119, v148); // x149
+                    let v12 = load(w.x12.add(p * 32 + j * L));
+                    let v151 = mul(v149, v12); // x151
+                    store(w.x151.add(p * 32).add(j * L), v151);
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// A tile of x150.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s46(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x76^T + x147^T
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v76 = load(w.x76.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v147 = load(w.x147.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    acc[i][j] = add(v76, v147);
+                });
+            });
+            // acc += q^T x111
+            product::<8, 2, false>(&mut acc, w.q.add(r / 32 * 1024 + r % 32), 1, 32, w.x111.add(p * 1024), 32, 32);
+            // acc += k^T x133^T
+            product::<8, 2, false>(&mut acc, w.k.add(r / 32 * 1024 + r % 32), 1, 32, w.x133_t.add(p * 1024), 32, 32);
+            // acc += k^T x133
+            product::<8, 2, false>(&mut acc, w.k.add(r / 32 * 1024 + r % 32), 1, 32, w.x133.add(p * 1024), 32, 32);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v150 = acc[i][j]; // x150
+                    store(w.x150.add(p * w.rows0 * 32 + r * 32).add(j * L), v150);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// All of x152.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s47(w: &Work) {
+            sum_after_scalar(w.x151, w.x152, 32);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x153, x159.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s48(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v138 = load(w.x138.add(p * 32 + j * L));
+                    let v152 = load(w.x152.add(p * 32 + j * L));
+                    let v153 = add(v138, v152); // x153
+                    let v2 = load(w.x2.add(p * 32 + j * L));
+                    let v159 = if_nonzero(v2, v153); // x159
+                    store(w.x159.add(p * 32).add(j * L), v159);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Sums over lanes: x156.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s49(w: &Work) {
+            for r in 0..32 {
+                *w.x156.add(r) = sum(load(w.x156_part.add(r * L)));
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x158.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s50(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v2 = load(w.x2.add(p * 32 + j * L));
+                    let v156 = load(w.x156.add(p * 32 + j * L));
+                    let v158 = if_nonzero(v2, v156); // x158
+                    store(w.x158.add(p * 32).add(j * L), v158);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x160.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s51(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v121 = load(w.x121.add(p * 32 + j * L));
+                    let v159 = load(w.x159.add(p * 32 + j * L));
+                    let v160 = add(v121, v159); // x160
+                    store(w.x160.add(p * 32).add(j * L), v160);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// The other orientation of k.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s52(w: &Work, p: usize) {
+            turn(w.k.add(p * 1024), 32, 32, w.k_t.add(p * 32 * 32), 32, w.rows0 * 32);
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// The other orientation of x8.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s53(w: &Work, p: usize) {
+            turn(w.x8.add(p * 1024), 32, 32, w.x8_t.add(p * 32 * 32), 32, w.rows1 * 32);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// The other orientation of x22.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s54(w: &Work, p: usize) {
+            turn(w.x22.add(p * 1024), 32, 32, w.x22_t.add(p * 32 * 32), 32, w.rows1 * 32);
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// The other orientation of q.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s55(w: &Work, p: usize) {
+            turn(w.q.add(p * 1024), 32, 32, w.q_t.add(p * 32 * 32), 32, w.rows0 * 32);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// The other orientation of x39.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s56(w: &Work, p: usize) {
+            turn(w.x39.add(p * 1024), 32, 32, w.x39_t.add(p * 32 * 32), 32, w.rows1 * 32);
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// The other orientation of x111.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s57(w: &Work, p: usize) {
+            turn(w.x111.add(p * 1024), 32, 32, w.x111_t.add(p * 32 * 32), 32, 1024);
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// The other orientation of x120.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s58(w: &Work, p: usize) {
+            turn(w.x120.add(p * w.rows0 * 32), w.n0, 32, w.x120_t.add(p * 32 * 32), 32, 1024);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// The other orientation of x128.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s59(w: &Work, p: usize) {
+            turn(w.x128.add(p * 1024), 32, 32, w.x128_t.add(p * 32 * 32), 32, w.rows1 * 32);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// The other orientation of x133.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s60(w: &Work, p: usize) {
+            turn(w.x133.add(p * 1024), 32, 32, w.x133_t.add(p * 32 * 32), 32, 1024);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// The other orientation of x150.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn s61(w: &Work, p: usize) {
+            turn(w.x150.add(p * w.rows0 * 32), w.n0, 32, w.x150_t.add(p * 32 * 32), 32, 1024);
+        }
+
+        /// What depends on no token, once a call.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn once(w: &Work) {
+            let _ = w;
+            s6(w);
+        }
+
+        /// One chunk, packed.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn chunk(w: &Work) {
+            for p in 0..1 {
+                s0(w, p);
+            }
+            for p in 0..w.panels1 {
+                s1(w, p);
+                s53(w, p);
+                s56(w, p);
+            }
+            s2(w);
+            s3(w);
+            s5(w);
+            s7(w);
+            s10(w);
+            s11(w);
+            for p in 0..w.panels0 {
+                s12(w, p);
+                s52(w, p);
+                s55(w, p);
+            }
+            for p in 0..1 {
+                for r in (0..32).step_by(8) {
+                    s4(w, p, r);
+                }
+                s8(w, p);
+                for r in (0..32).step_by(8) {
+                    s9(w, p, r);
+                }
+            }
+            s22(w);
+            for p in 0..w.panels1 {
+                s54(w, p);
+            }
+            for p in 0..1 {
+                for r in (0..32).step_by(8) {
+                    s23(w, p, r);
+                }
+                for r in (0..32).step_by(8) {
+                    s30(w, p, r);
+                }
+                s57(w, p);
+            }
+            s25(w);
+            s31(w);
+            for p in 0..1 {
+                for r in (0..w.n0).step_by(8) {
+                    s15(w, p, r);
+                }
+                s16(w, p);
+                for r in (0..w.n0).step_by(8) {
+                    s26(w, p, r);
+                }
+                s28(w, p);
+                s29(w, p);
+                s32(w, p);
+                for r in (0..w.n0).step_by(8) {
+                    s33(w, p, r);
+                }
+                s34(w, p);
+                for r in (0..w.n0).step_by(8) {
+                    s35(w, p, r);
+                }
+                s58(w, p);
+            }
+            s17(w);
+            for p in 0..w.panels1 {
+                s13(w, p);
+                for r in (0..32).step_by(8) {
+                    s24(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s27(w, p, r);
+                }
+                for r in (0..32).step_by(8) {
+                    s40(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s44(w, p, r);
+                }
+                s59(w, p);
+            }
+            s14(w);
+            s18(w);
+            s19(w);
+            for p in 0..1 {
+                s20(w, p);
+                s21(w, p);
+                for r in (0..32).step_by(8) {
+                    s39(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s43(w, p, r);
+                }
+                s45(w, p);
+                s60(w, p);
+            }
+            s36(w);
+            for p in 0..1 {
+                s37(w, p);
+                s38(w, p);
+                for r in (0..w.n0).step_by(8) {
+                    s46(w, p, r);
+                }
+                s61(w, p);
+            }
+            s41(w);
+            for p in 0..1 {
+                s42(w, p);
+            }
+            s47(w);
+            for p in 0..1 {
+                s48(w, p);
+                s51(w, p);
+            }
+            s49(w);
+            for p in 0..1 {
+                s50(w, p);
+            }
+        }
+
+        /// Reads the chunk that starts at token `t0` and has `valid` tokens.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn read_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
+            let _ = (w, x, t0, valid);
+            pack_scalars(&*x.inputs.add(3), t0, valid, 32, w.g);
+            for t in 0..32 {
+                *w.x2.add(t) = if t < valid { 1.0 } else { 0.0 };
+            }
+            pack(&*x.inputs.add(1), t0, valid, 32, w.n0, w.k, 32, 1024);
+            pack_scalars(&*x.inputs.add(4), t0, valid, 32, w.beta);
+            pack(&*x.inputs.add(2), t0, valid, 32, w.n1, w.v, 32, 1024);
+            pack_scalars(&*x.inputs.add(5), t0, valid, 32, w.gamma);
+            pack(&*x.inputs.add(0), t0, valid, 32, w.n0, w.q, 32, 1024);
+            pack_or_zero(&*x.output_grads.add(0), t0, valid, 32, w.n1, w.x39, 32, 1024);
+        }
+
+        /// Writes the chunk's results.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn write_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
+            let _ = (w, x, t0, valid);
+            unpack(&*x.input_grads.add(0), t0, valid, w.n0, w.x120_t, 32, 1024);
+            unpack(&*x.input_grads.add(1), t0, valid, w.n0, w.x150_t, 32, 1024);
+            unpack(&*x.input_grads.add(2), t0, valid, w.n1, w.x157, 32, 1024);
+            unpack_scalars(&*x.input_grads.add(3), t0, valid, w.x160);
+            unpack_scalars(&*x.input_grads.add(4), t0, valid, w.x158);
+            unpack_scalars(&*x.input_grads.add(5), t0, valid, w.x126);
+        }
+
+        /// Lists the rows of the chunk at token `t0`, to be fetched during the chunk before it.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        unsafe fn fetch(w: &Work, x: &Args, t0: usize) -> Ahead {
+            let rows = (x.tokens - t0).min(32);
+            let list = w.list as *mut (*const f32, usize);
+            let mut count = 0;
+            fetch_rows(list, &mut count, &*x.inputs.add(1), t0, rows, w.n0);
+            fetch_rows(list, &mut count, &*x.inputs.add(2), t0, rows, w.n1);
+            fetch_rows(list, &mut count, &*x.inputs.add(0), t0, rows, w.n0);
+            fetch_rows(list, &mut count, &*x.output_grads.add(0), t0, rows, w.n1);
+            fetch_rows(list, &mut count, &*x.input_grads.add(0), t0, rows, w.n0);
+            fetch_rows(list, &mut count, &*x.input_grads.add(1), t0, rows, w.n0);
+            fetch_rows(list, &mut count, &*x.input_grads.add(2), t0, rows, w.n1);
+            let kept = kept(w);
+            fetch_block(list, &mut count, x.saved.add(t0 / 32 * kept), kept);
+            Ahead::list(list, count)
+        }
+
+        /// The whole pass over one sequence and head.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+        pub unsafe fn run(x: &Args) {
+            let (mut w, _) = Work::new(x.sizes, x.scratch);
+            let mut ahead = Ahead::nothing(x.scratch);
+            w.ahead = &mut ahead;
+            w.clip = x.constants.add(0) as *mut f32;
+            once(&w);
+            load_state(&*x.state_grads_in.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
+            load_state(&*x.state_grads_in.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
+            let chunks = x.tokens.div_ceil(32);
+            for c in (0..chunks).rev() {
+                let t0 = c * 32;
+                let valid = (x.tokens - t0).min(32);
+                let kept = kept(&w);
+                let here = x.saved.add(c * kept);
+                let start0 = here;
+                let start1 = here.add(lines(w.panels1 * w.rows0 * 32));
+                let saved0 = here.add(lines(w.panels1 * w.rows0 * 32) + lines(w.panels1 * w.rows0 * 32));
+                let _ = (start0, start1, saved0,);
+                w.x40 = w.state0;
+                let next0 = w.state0;
+                w.x41 = w.state1;
+                let next1 = w.state1;
+                w.x86 = next1;
+                w.x145 = next0;
+                w.S = start0;
+                w.R = start1;
+                w.x17 = saved0;
+                read_chunk(&w, x, t0, valid);
+                ahead = if c > 0 { fetch(&w, x, t0 - 32) } else { Ahead::nothing(x.scratch) };
+                chunk(&w);
+                write_chunk(&w, x, t0, valid);
+            }
+            store_state(&*x.state_grads_out.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
+            store_state(&*x.state_grads_out.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
+        }
+    }
+
+    unsafe extern "C" fn forward_entry(x: *const abi::Args) {
+        // SAFETY: the caller passes valid arguments, on a machine with this level's features.
+        unsafe {
+            if !(*x).saved.is_null() {
+                return forward_save::run(&*x);
+            }
+            forward::run(&*x)
+        }
+    }
+
+    unsafe extern "C" fn decode_entry(x: *const abi::Args) {
+        // SAFETY: as for forward.
+        unsafe { decode::run(&*x) }
+    }
+
+    unsafe extern "C" fn backward_entry(x: *const abi::Args) {
+        // SAFETY: as for forward.
+        unsafe { backward::run(&*x) }
+    }
+
+    unsafe extern "C" fn saved(tokens: usize, sizes: *const usize) -> usize {
+        // SAFETY: one size a side.
+        unsafe { forward_save::saved(tokens, sizes) }
+    }
+
+    unsafe extern "C" fn scratch(pass: u32, sizes: *const usize) -> usize {
+        // SAFETY: one size a side.
+        unsafe {
+            match pass {
+                abi::PASS_FORWARD => forward::scratch(sizes),
+                abi::PASS_DECODE => decode::scratch(sizes),
+                abi::PASS_FORWARD_SAVE => forward_save::scratch(sizes),
+                abi::PASS_BACKWARD => backward::scratch(sizes),
+                _ => 0,
+            }
+        }
+    }
+
+    /// The kernels of this level.
+    pub fn entry() -> abi::Entry {
+        abi::Entry {
+            forward: Some(forward_entry),
+            backward: Some(backward_entry),
+            decode: Some(decode_entry),
+            scratch: Some(scratch),
+            saved: Some(saved),
+        }
+    }
+}
+
+/// The kernels for avx512.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(no_mangle)]
+pub extern "C" fn rla_c_a8a464fa868726bb53755f1357c740df_avx512() -> abi::Entry {
+    avx512::entry()
+}
+
