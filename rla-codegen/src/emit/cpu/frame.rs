@@ -412,7 +412,11 @@ impl Frame<'_> {
                     continue;
                 }
                 let (node, turned) = self.result(Role::Saved(k)).expect("forward keeps what it says");
-                out.line(format!("copy(w.{}, saved{k}, {});", self.field(node, turned), self.floats(*shape, Pos::Cols)));
+                out.line(format!(
+                    "copy(w.{}, saved{k}, {});",
+                    self.field(node, turned),
+                    self.floats(*shape, Pos::Cols)
+                ));
             }
         }
     }

@@ -176,11 +176,7 @@ impl<'a> Space<'a> {
         let row = self.widths.panel(lanes);
         let turned = lane != self.layout[node];
         let field = if turned { format!("{}_t", self.name(node)) } else { self.name(node).to_string() };
-        let panel = if !turned && self.single.contains(&node) {
-            String::new()
-        } else {
-            self.panel_of(rows, row)
-        };
+        let panel = if !turned && self.single.contains(&node) { String::new() } else { self.panel_of(rows, row) };
         if !turned && self.views.contains(&node) {
             let (panel, view) = (format!("w.{field}_panel"), Some(format!("{field}_row")));
             return Matrix { field, panel, row, view, lanes, rows };
