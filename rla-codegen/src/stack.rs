@@ -4,17 +4,26 @@
 //! thread of their own whose stack is large in address space; memory is used only as far as an expression is deep.
 
 use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, scope};
 
-/// Address space for the passes: 4096 operators high, a few frames each, in an unoptimised build.
-const BYTES: usize = 256 << 20;
+/// Address space for the passes: 4096 operators high, a few frames each, larger ones in an unoptimised build.
+const BYTES: usize = if cfg!(debug_assertions) { 256 << 20 } else { 96 << 20 };
 
-/// Runs `f` with a deep stack. A panic of `f` goes on in the caller.
+/// Runs `f` with a deep stack, or with the deepest that the system still gives. A panic of `f` goes on in the caller.
 pub fn deep<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    let f = Mutex::new(Some(f));
+    let run = || {
+        let f = f.lock().unwrap_or_else(PoisonError::into_inner).take();
+        f.expect("a thread that did not start has not taken it")()
+    };
     scope(|threads| {
-        let thread = Builder::new().name("rla-compiler".into()).stack_size(BYTES).spawn_scoped(threads, f);
-        // no thread to be had: the caller's own stack would do for anything but hostile input, but must not overflow
-        let thread = thread.expect("a thread for the compiler");
-        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        for bytes in [BYTES, BYTES / 4, BYTES / 16] {
+            let builder = Builder::new().name("rla-compiler".into()).stack_size(bytes);
+            if let Ok(thread) = builder.spawn_scoped(threads, run) {
+                return thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            }
+        }
+        run()
     })
 }

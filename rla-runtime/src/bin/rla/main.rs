@@ -60,8 +60,8 @@ enum Command {
     Bench(bench::Arguments),
 }
 
-/// Deeply nested recurrences recurse deeply; memory of a stack is taken only as it is used.
-const STACK_BYTES: usize = 512 << 20;
+/// Deeply nested recurrences recurse deeply in the interpreters too; memory of a stack is taken only as it is used.
+const STACK_BYTES: usize = 64 << 20;
 
 fn main() -> ExitCode {
     let program = Program::parse();
