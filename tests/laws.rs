@@ -2,7 +2,7 @@
 //! variant, chunk-parallel and token by token. Each law comes with its negative control: the same comparison of a call that
 //! breaks it, which it must reject.
 use rla_codegen::data::{Dims, Gradients, Outputs};
-use rla_dsl::recurrence::Recurrence;
+use rla_dsl::recurrence::{InputKind, Recurrence, Side};
 use rla_runtime::case::{Case, Results};
 use rla_runtime::draw::{self, Gates, KINK_DISTANCE, KINK_DISTANCE_16_BIT, Keys, Plan, Rng, exact};
 use rla_runtime::ladder::{self, Setting};
@@ -396,8 +396,11 @@ fn nan_shows() {
         let recurrence = operation.recurrence();
         const AT: usize = 20;
         let mut case = case(recurrence, 1, 33, 16);
-        let values = (0..recurrence.inputs.len()).filter(|&i| recurrence.inputs[i].name == "v");
-        let index = values.into_iter().next().expect("every built-in variant has v");
+        let written = |i: &usize| {
+            let input = &recurrence.inputs[*i];
+            input.kind == InputKind::Input && input.side == Some(Side::VALUE) && !input.gate
+        };
+        let index = (0..recurrence.inputs.len()).find(written).expect("every built-in variant has a value input");
         let row = cut::input_row(recurrence, &case.inputs, index);
         if !broken {
             case.inputs.tensors[index][(AT + 1) * row - 1] = f64::NAN;
