@@ -301,6 +301,32 @@ mod avx512 {
                 store(b.add((i + 8) * ldb), _mm512_shuffle_f32x4::<0xdd>(t[i], t[i + 8]));
             }
         }
+        /// The first `n` lanes from `p`, 1 <= n < L, the others 0; nothing past them is read.
+        #[inline(always)]
+        pub unsafe fn load_first(p: *const f32, n: usize) -> V {
+            _mm512_maskz_loadu_ps(((1u32 << n) - 1) as u16, p)
+        }
+        /// Writes the first `n` lanes, 1 <= n < L.
+        #[inline(always)]
+        pub unsafe fn store_first(p: *mut f32, x: V, n: usize) {
+            _mm512_mask_storeu_ps(p, ((1u32 << n) - 1) as u16, x)
+        }
+        /// Sums of four vectors within each four lanes: lane `4 i + r` is the part of vector r that lies in lanes `4 i ..`.
+        #[inline(always)]
+        pub unsafe fn quad(a: V, b: V, c: V, d: V) -> V {
+            let ab = _mm512_castps_pd(add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+            let cd = _mm512_castps_pd(add(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)));
+            add(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)))
+        }
+        #[inline(always)]
+        unsafe fn fold(a: V, b: V) -> V {
+            add(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b))
+        }
+        /// The sums of L vectors in L lanes, from their quads.
+        #[inline(always)]
+        pub unsafe fn quads(g: [V; L / 4]) -> V {
+            fold(fold(g[0], g[1]), fold(g[2], g[3]))
+        }
     }
 
     mod math {
@@ -1055,6 +1081,16 @@ mod avx512 {
                 }
             }
         }
+        /// Where a chunk's rows lie: (start, floats from panel to panel, from row to row). In the caller's memory where that
+        /// holds whole panels of f32 and all of the chunk's rows, to be overwritten if at all; else in the kernel's own.
+        #[inline(always)]
+        pub unsafe fn place(view: &View, t0: usize, whole: bool, n: usize, w: usize, own: *mut f32, panel: usize) -> (*mut f32, usize, usize) {
+            let plain = view.dtype == DTYPE_F32 && view.accumulate == 0 && view.stride > 0 && !view.ptr.is_null();
+            if whole && plain && n % w == 0 {
+                return ((view.ptr as *mut f32).add(t0 * view.stride as usize), w, view.stride as usize);
+            }
+            (own, panel, w)
+        }
     }
 
     mod decay {
@@ -1405,11 +1441,395 @@ mod avx512 {
         }
     }
 
+    mod rows {
+        //! Decode: a state stays in the caller's memory, rows `ld` floats apart; no row is copied.
+        //!
+        //! Vectors of n elements lie in arrays of whole vectors; what is in their padding is of no meaning, and never counts.
+        use super::abi::*;
+        use super::pack::*;
+        use super::simd::*;
+
+        /// A row of an input: where it lies if it can be read as it is, else copied to `to`.
+        #[inline(always)]
+        pub unsafe fn input(view: &View, t: usize, n: usize, to: *mut f32) -> *mut f32 {
+            if view.dtype == DTYPE_F32 && n % L == 0 {
+                return (view.ptr as *mut f32).offset(t as isize * view.stride);
+            }
+            pack(view, t, 1, 1, n, to, n.next_multiple_of(L), 0);
+            to
+        }
+        /// One number of an input.
+        #[inline(always)]
+        pub unsafe fn number(view: &View, t: usize) -> V {
+            splat(read(view.ptr, t as isize * view.stride, view.dtype))
+        }
+        /// Where a row of an output is computed: in place, if whole vectors of f32 fit.
+        #[inline(always)]
+        pub unsafe fn output(view: &View, t: usize, n: usize, scratch: *mut f32) -> *mut f32 {
+            let direct = view.dtype == DTYPE_F32 && n % L == 0 && !view.ptr.is_null();
+            if direct { (view.ptr as *mut f32).offset(t as isize * view.stride) } else { scratch }
+        }
+        /// Writes a row of an output, if it was not computed in place.
+        #[inline(always)]
+        pub unsafe fn finish(view: &View, t: usize, n: usize, from: *const f32) {
+            if from != (view.ptr as *const f32).wrapping_offset(t as isize * view.stride) {
+                unpack(view, t, 1, n, from, n.next_multiple_of(L), 0);
+            }
+        }
+        /// Bytes of an element.
+        #[inline(always)]
+        fn width(dtype: u32) -> isize {
+            if dtype == DTYPE_F32 { 4 } else { 2 }
+        }
+        /// Writes one number of an output.
+        #[inline(always)]
+        pub unsafe fn finish_number(view: &View, t: usize, x: V) {
+            let mut lanes = [0.0; L];
+            store(lanes.as_mut_ptr(), x);
+            if view.ptr.is_null() {
+                return;
+            }
+            let at = t as isize * view.stride;
+            unpack_scalars(&View { ptr: view.ptr.wrapping_offset(at * width(view.dtype)), ..*view }, 0, 1, lanes.as_ptr());
+        }
+        /// A vector state, copied: what reads it must not see the next one.
+        #[inline(always)]
+        pub unsafe fn vector_state(view: &StateView, n: usize, to: *mut f32) {
+            if view.col_stride != 1 || view.ptr.is_null() {
+                return load_vector_state(view, n, to);
+            }
+            let mut i = 0;
+            while i + L <= n {
+                store(to.add(i), load(view.ptr.add(i)));
+                i += L;
+            }
+            if i < n {
+                store(to.add(i), load_first(view.ptr.add(i), n - i));
+            }
+        }
+        /// Writes a vector state's next value.
+        #[inline(always)]
+        pub unsafe fn next_vector_state(view: &StateView, n: usize, from: *const f32) {
+            if view.col_stride != 1 || view.ptr.is_null() {
+                return store_vector_state(view, n, from);
+            }
+            let mut i = 0;
+            while i + L <= n {
+                store(view.ptr.add(i), load(from.add(i)));
+                i += L;
+            }
+            if i < n {
+                store_first(view.ptr.add(i), load(from.add(i)), n - i);
+            }
+        }
+        /// A state of any strides as rows at `to`; a null view is zero.
+        #[inline(always)]
+        pub unsafe fn gather(view: &StateView, rows: usize, cols: usize, to: *mut f32) -> StateView {
+            for r in 0..rows {
+                for c in 0..cols {
+                    let at = view.ptr.wrapping_offset(r as isize * view.row_stride + c as isize * view.col_stride);
+                    *to.add(r * cols + c) = if view.ptr.is_null() { 0.0 } else { *at };
+                }
+            }
+            StateView { ptr: to, row_stride: cols as isize, col_stride: 1 }
+        }
+        /// The way back.
+        #[inline(always)]
+        pub unsafe fn scatter(view: &StateView, rows: usize, cols: usize, from: *const f32) {
+            if view.ptr.is_null() {
+                return;
+            }
+            for r in 0..rows {
+                for c in 0..cols {
+                    *view.ptr.offset(r as isize * view.row_stride + c as isize * view.col_stride) = *from.add(r * cols + c);
+                }
+            }
+        }
+
+        /// Dots of `m` rows (L, or fewer at the end) with R vectors of n elements: lane i is row i. Every row is loaded once.
+        #[inline(always)]
+        pub unsafe fn dots<const R: usize>(x: *const f32, ld: usize, m: usize, n: usize, p: [*const f32; R]) -> [V; R] {
+            let mut y = [zero(); R];
+            if m < L {
+                let mut lanes = [[0.0; L]; R];
+                for i in 0..m {
+                    let one = dots1(x.add(i * ld), n, p);
+                    for r in 0..R {
+                        *lanes[r].as_mut_ptr().add(i) = one[r];
+                    }
+                }
+                for r in 0..R {
+                    y[r] = load(lanes[r].as_ptr());
+                }
+                return y;
+            }
+            match n / L {
+                8 if n % L == 0 => dots_block::<R, 8>(x, ld, n, p),
+                4 if n % L == 0 => dots_block::<R, 4>(x, ld, n, p),
+                _ => dots_block::<R, 0>(x, ld, n, p),
+            }
+        }
+        /// A whole block; N vectors a row, 0 for any number.
+        #[inline(always)]
+        unsafe fn dots_block<const R: usize, const N: usize>(x: *const f32, ld: usize, n: usize, p: [*const f32; R]) -> [V; R] {
+            let mut y = [zero(); R];
+            let n = if N > 0 { N * L } else { n };
+            let mut parts = [[zero(); L / 4]; R];
+            for g in 0..L / 4 {
+                let x = x.add(4 * g * ld);
+                let (x0, x1, x2, x3) = (x, x.add(ld), x.add(2 * ld), x.add(3 * ld));
+                let mut acc = [[zero(); 4]; R];
+                let mut j = 0;
+                while j + L <= n {
+                    let s = [load(x0.add(j)), load(x1.add(j)), load(x2.add(j)), load(x3.add(j))];
+                    for r in 0..R {
+                        let p = load(p[r].add(j));
+                        acc[r][0] = fma(s[0], p, acc[r][0]);
+                        acc[r][1] = fma(s[1], p, acc[r][1]);
+                        acc[r][2] = fma(s[2], p, acc[r][2]);
+                        acc[r][3] = fma(s[3], p, acc[r][3]);
+                    }
+                    j += L;
+                }
+                if j < n {
+                    let left = n - j;
+                    let s = [
+                        load_first(x0.add(j), left),
+                        load_first(x1.add(j), left),
+                        load_first(x2.add(j), left),
+                        load_first(x3.add(j), left),
+                    ];
+                    for r in 0..R {
+                        let p = load_first(p[r].add(j), left);
+                        acc[r][0] = fma(s[0], p, acc[r][0]);
+                        acc[r][1] = fma(s[1], p, acc[r][1]);
+                        acc[r][2] = fma(s[2], p, acc[r][2]);
+                        acc[r][3] = fma(s[3], p, acc[r][3]);
+                    }
+                }
+                for r in 0..R {
+                    parts[r][g] = quad(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
+                }
+            }
+            for r in 0..R {
+                y[r] = quads(parts[r]);
+            }
+            y
+        }
+        #[inline(always)]
+        unsafe fn dots1<const R: usize>(x: *const f32, n: usize, p: [*const f32; R]) -> [f32; R] {
+            let mut acc = [zero(); R];
+            let mut j = 0;
+            while j + L <= n {
+                let s = load(x.add(j));
+                for r in 0..R {
+                    acc[r] = fma(s, load(p[r].add(j)), acc[r]);
+                }
+                j += L;
+            }
+            if j < n {
+                let s = load_first(x.add(j), n - j);
+                for r in 0..R {
+                    acc[r] = fma(s, load_first(p[r].add(j), n - j), acc[r]);
+                }
+            }
+            let mut y = [0.0; R];
+            for r in 0..R {
+                y[r] = sum(acc[r]);
+            }
+            y
+        }
+
+        /// `y_r = sum over rows i of p_r[i] x[i]`, rows of n elements: panels of up to `N` vectors, whole rows where they fit.
+        #[inline(always)]
+        pub unsafe fn sums<const N: usize, const R: usize>(
+            x: *const f32,
+            ld: usize,
+            rows: usize,
+            n: usize,
+            p: [*const f32; R],
+            y: [*mut f32; R],
+        ) {
+            let mut c = 0;
+            while c + N * L <= n {
+                sums_panel::<N, R>(x, ld, rows, c, p, y);
+                c += N * L;
+            }
+            while c + 4 * L <= n {
+                sums_panel::<4, R>(x, ld, rows, c, p, y);
+                c += 4 * L;
+            }
+            while c + L <= n {
+                sums_panel::<1, R>(x, ld, rows, c, p, y);
+                c += L;
+            }
+            if c < n {
+                let mut acc = [zero(); R];
+                for i in 0..rows {
+                    let s = load_first(x.add(i * ld + c), n - c);
+                    for r in 0..R {
+                        acc[r] = fma(splat(*p[r].add(i)), s, acc[r]);
+                    }
+                }
+                for r in 0..R {
+                    store(y[r].add(c), acc[r]);
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn sums_panel<const N: usize, const R: usize>(
+            x: *const f32,
+            ld: usize,
+            rows: usize,
+            c: usize,
+            p: [*const f32; R],
+            y: [*mut f32; R],
+        ) {
+            let mut acc = [[zero(); N]; R];
+            let mut x = x.add(c);
+            for i in 0..rows {
+                let mut b = [zero(); R];
+                for r in 0..R {
+                    b[r] = splat(*p[r].add(i));
+                }
+                for j in 0..N {
+                    let s = load(x.add(j * L));
+                    for r in 0..R {
+                        acc[r][j] = fma(b[r], s, acc[r][j]);
+                    }
+                }
+                x = x.wrapping_add(ld);
+            }
+            for r in 0..R {
+                for j in 0..N {
+                    store(y[r].add(c + j * L), acc[r][j]);
+                }
+            }
+        }
+
+        /// No decay of the rows, one number for all, or a number a row.
+        pub const NONE: u8 = 0;
+        pub const NUMBER: u8 = 1;
+        pub const ROWS: u8 = 2;
+
+        /// `x = decay x + sum_j u_j w_j^T` on `m` rows of n elements, in place. `u_j` and `row` start at the first row, `w_j` and
+        /// `col` at the first column; `col` is a decay by columns where `COL` is set. Each line fetches the one `AHEAD` floats
+        /// further on, unless that is 0.
+        #[inline(always)]
+        pub unsafe fn update<const W: usize, const ROW: u8, const COL: bool, const AHEAD: usize>(
+            x: *mut f32,
+            ld: usize,
+            m: usize,
+            n: usize,
+            scale: V,
+            row: *const f32,
+            col: *const f32,
+            u: [*const f32; W],
+            w: [*const f32; W],
+        ) {
+            match n / L {
+                8 if n % L == 0 => update_block::<W, ROW, COL, AHEAD, 8>(x, ld, m, n, scale, row, col, u, w),
+                4 if n % L == 0 => update_block::<W, ROW, COL, AHEAD, 4>(x, ld, m, n, scale, row, col, u, w),
+                _ => update_block::<W, ROW, COL, AHEAD, 0>(x, ld, m, n, scale, row, col, u, w),
+            }
+        }
+        /// The same; N vectors a row, 0 for any number.
+        #[inline(always)]
+        unsafe fn update_block<const W: usize, const ROW: u8, const COL: bool, const AHEAD: usize, const N: usize>(
+            x: *mut f32,
+            ld: usize,
+            m: usize,
+            n: usize,
+            scale: V,
+            row: *const f32,
+            col: *const f32,
+            u: [*const f32; W],
+            w: [*const f32; W],
+        ) {
+            let n = if N > 0 { N * L } else { n };
+            let mut i = 0;
+            while i + 4 <= m {
+                update_rows::<4, W, ROW, COL, AHEAD>(x.add(i * ld), ld, i, n, scale, row, col, u, w);
+                i += 4;
+            }
+            while i < m {
+                update_rows::<1, W, ROW, COL, AHEAD>(x.add(i * ld), ld, i, n, scale, row, col, u, w);
+                i += 1;
+            }
+        }
+        #[inline(always)]
+        unsafe fn update_rows<const M: usize, const W: usize, const ROW: u8, const COL: bool, const AHEAD: usize>(
+            x: *mut f32,
+            ld: usize,
+            i: usize,
+            n: usize,
+            scale: V,
+            row: *const f32,
+            col: *const f32,
+            u: [*const f32; W],
+            w: [*const f32; W],
+        ) {
+            let mut f = [scale; M];
+            let mut b = [[zero(); W]; M];
+            for r in 0..M {
+                if ROW == ROWS {
+                    f[r] = splat(*row.add(i + r));
+                }
+                for j in 0..W {
+                    b[r][j] = splat(*u[j].add(i + r));
+                }
+            }
+            let mut c = 0;
+            while c + L <= n {
+                let mut g = [zero(); W];
+                for j in 0..W {
+                    g[j] = load(w[j].add(c));
+                }
+                let d = if COL { load(col.add(c)) } else { zero() };
+                for r in 0..M {
+                    let at = x.add(r * ld + c);
+                    let mut y = load(at);
+                    if COL {
+                        y = mul(y, d);
+                    }
+                    if ROW != NONE {
+                        y = mul(y, f[r]);
+                    }
+                    for j in 0..W {
+                        y = fma(b[r][j], g[j], y);
+                    }
+                    store(at, y);
+                    if AHEAD > 0 {
+                        prefetch_near(at.wrapping_add(AHEAD));
+                    }
+                }
+                c += L;
+            }
+            if c < n {
+                for r in 0..M {
+                    let at = x.add(r * ld + c);
+                    let mut y = load_first(at, n - c);
+                    if COL {
+                        y = mul(y, load_first(col.add(c), n - c));
+                    }
+                    if ROW != NONE {
+                        y = mul(y, f[r]);
+                    }
+                    for j in 0..W {
+                        y = fma(b[r][j], load_first(w[j].add(c), n - c), y);
+                    }
+                    store_first(at, y, n - c);
+                }
+            }
+        }
+    }
+
     mod forward {
         use super::abi::*;
         use super::decay::*;
         use super::math::*;
         use super::pack::*;
+        use super::rows::*;
         use super::simd::*;
         use super::tile::*;
 
@@ -1428,7 +1848,7 @@ mod avx512 {
             k: *mut f32,
             k_t: *mut f32,
             beta: *mut f32,
-            v: *mut f32,
+            v_own: *mut f32,
             x7: *mut f32,
             x8: *mut f32,
             gamma: *mut f32,
@@ -1449,7 +1869,7 @@ mod avx512 {
             x39: *mut f32,
             x43: *mut f32,
             x45: *mut f32,
-            x47: *mut f32,
+            x47_own: *mut f32,
             x48: *mut f32,
             x50: *mut f32,
             x51: *mut f32,
@@ -1459,6 +1879,12 @@ mod avx512 {
             S: *mut f32,
             R: *mut f32,
             clip: *mut f32,
+            v: *mut f32,
+            x47: *mut f32,
+            v_panel: usize,
+            v_row: usize,
+            x47_panel: usize,
+            x47_row: usize,
             state0: *mut f32,
             state1: *mut f32,
         }
@@ -1481,7 +1907,7 @@ mod avx512 {
                     k: none,
                     k_t: none,
                     beta: none,
-                    v: none,
+                    v_own: none,
                     x7: none,
                     x8: none,
                     gamma: none,
@@ -1502,7 +1928,7 @@ mod avx512 {
                     x39: none,
                     x43: none,
                     x45: none,
-                    x47: none,
+                    x47_own: none,
                     x48: none,
                     x50: none,
                     x51: none,
@@ -1512,6 +1938,12 @@ mod avx512 {
                     S: none,
                     R: none,
                     clip: none,
+                    v: none,
+                    x47: none,
+                    v_panel: 0,
+                    v_row: 0,
+                    x47_panel: 0,
+                    x47_row: 0,
                     state0: none,
                     state1: none,
                 };
@@ -1520,7 +1952,7 @@ mod avx512 {
                 w.k = take(base, &mut used, w.panels0 * 512);
                 w.k_t = take(base, &mut used, 1 * w.rows0 * 16);
                 w.beta = take(base, &mut used, 1 * 16);
-                w.v = take(base, &mut used, w.panels1 * 512);
+                w.v_own = take(base, &mut used, w.panels1 * 512);
                 w.x7 = take(base, &mut used, 1 * 16);
                 w.x8 = take(base, &mut used, w.panels1 * 512);
                 w.gamma = take(base, &mut used, 1 * 16);
@@ -1541,7 +1973,7 @@ mod avx512 {
                 w.x39 = take(base, &mut used, 1 * 256);
                 w.x43 = take(base, &mut used, 1 * 16);
                 w.x45 = take(base, &mut used, 16 * 32);
-                w.x47 = take(base, &mut used, w.panels1 * 512);
+                w.x47_own = take(base, &mut used, w.panels1 * 512);
                 w.x48 = take(base, &mut used, 1 * 16);
                 w.x50 = take(base, &mut used, 1 * 16);
                 w.x51 = take(base, &mut used, w.panels0 * 512);
@@ -1595,7 +2027,7 @@ mod avx512 {
                 let _ = r;
                 let v7r = splat(*w.x7.add(r));
                 for j in 0..2 {
-                    let v6 = load(w.v.add(p * 512 + r * 32).add(j * L));
+                    let v6 = load(w.v.add(p * w.v_panel + (r) * w.v_row).add(j * L));
                     let v8 = mul(v7r, v6); // x8
                     store(w.x8.add(p * 512 + r * 32).add(j * L), v8);
                 }
@@ -1679,7 +2111,7 @@ mod avx512 {
             each!(8, i, {
                 let r = r + i;
                 each!(2, j, {
-                    let v6 = load(w.v.add(p * 512 + r * 32).add(j * L));
+                    let v6 = load(w.v.add(p * w.v_panel + (r) * w.v_row).add(j * L));
                     acc[i][j] = v6;
                 });
             });
@@ -1771,7 +2203,7 @@ mod avx512 {
                 let r = r + i;
                 each!(2, j, {
                     let v47 = acc[i][j]; // x47
-                    store(w.x47.add(p * 512 + r * 32).add(j * L), v47);
+                    store(w.x47.add(p * w.x47_panel + (r) * w.x47_row).add(j * L), v47);
                 });
             });
         }
@@ -1932,7 +2364,7 @@ mod avx512 {
             }
             pack(&*x.inputs.add(1), t0, valid, 16, w.n0, w.k, 32, 512);
             pack_scalars(&*x.inputs.add(4), t0, valid, 16, w.beta);
-            pack(&*x.inputs.add(2), t0, valid, 16, w.n1, w.v, 32, 512);
+            if w.v == w.v_own { pack(&*x.inputs.add(2), t0, valid, 16, w.n1, w.v, 32, w.v_panel); }
             pack_scalars(&*x.inputs.add(5), t0, valid, 16, w.gamma);
             pack(&*x.inputs.add(0), t0, valid, 16, w.n0, w.q, 32, 512);
         }
@@ -1942,7 +2374,7 @@ mod avx512 {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
         unsafe fn write_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
             let _ = (w, x, t0, valid);
-            unpack(&*x.outputs.add(0), t0, valid, w.n1, w.x47, 32, 512);
+            if w.x47 == w.x47_own { unpack(&*x.outputs.add(0), t0, valid, w.n1, w.x47, 32, w.x47_panel); }
         }
 
         /// Lists the rows of the chunk at token `t0`, to be fetched during the chunk before it.
@@ -1980,6 +2412,8 @@ mod avx512 {
                 let next1 = w.state1;
                 w.x53 = next0;
                 w.x56 = next1;
+                (w.v, w.v_panel, w.v_row) = place(&*x.inputs.add(2), t0, valid == 16, w.n1, 32, w.v_own, 512);
+                (w.x47, w.x47_panel, w.x47_row) = place(&*x.outputs.add(0), t0, valid == 16, w.n1, 32, w.x47_own, 512);
                 read_chunk(&w, x, t0, valid);
                 ahead = if c + 1 < chunks { fetch(&w, x, t0 + 16) } else { Ahead::nothing(x.scratch) };
                 chunk(&w);
@@ -1995,398 +2429,214 @@ mod avx512 {
         use super::decay::*;
         use super::math::*;
         use super::pack::*;
+        use super::rows::*;
         use super::simd::*;
         use super::tile::*;
 
-        /// Sizes, and where each value of a chunk lies.
-        #[derive(Clone, Copy)]
-        struct Work {
-            n0: usize,
-            panels0: usize,
-            rows0: usize,
-            n1: usize,
-            panels1: usize,
-            rows1: usize,
-            ahead: *mut Ahead,
-            g: *mut f32,
-            k: *mut f32,
-            beta: *mut f32,
-            v: *mut f32,
-            x5: *mut f32,
-            gamma: *mut f32,
-            x11: *mut f32,
-            x13: *mut f32,
-            x14: *mut f32,
-            q: *mut f32,
-            x17: *mut f32,
-            x18: *mut f32,
-            x22: *mut f32,
-            x24: *mut f32,
-            x26: *mut f32,
-            x27: *mut f32,
-            x30: *mut f32,
-            x33: *mut f32,
-            S: *mut f32,
-            R: *mut f32,
-            clip: *mut f32,
-            state0: *mut f32,
-            state1: *mut f32,
-        }
-
-        impl Work {
-            /// Lays the working memory out from `base` on; also the floats it takes.
-            unsafe fn new(n: *const usize, base: *mut f32) -> (Work, usize) {
-                let mut used = 0;
-                let none = core::ptr::null_mut::<f32>();
-                let mut w = Work {
-                    n0: *n.add(0),
-                    panels0: (*n.add(0)).div_ceil(32),
-                    rows0: (*n.add(0)).next_multiple_of(32),
-                    n1: *n.add(1),
-                    panels1: (*n.add(1)).div_ceil(32),
-                    rows1: (*n.add(1)).next_multiple_of(32),
-                    ahead: core::ptr::null_mut(),
-                    g: none,
-                    k: none,
-                    beta: none,
-                    v: none,
-                    x5: none,
-                    gamma: none,
-                    x11: none,
-                    x13: none,
-                    x14: none,
-                    q: none,
-                    x17: none,
-                    x18: none,
-                    x22: none,
-                    x24: none,
-                    x26: none,
-                    x27: none,
-                    x30: none,
-                    x33: none,
-                    S: none,
-                    R: none,
-                    clip: none,
-                    state0: none,
-                    state1: none,
-                };
-                w.g = take(base, &mut used, 1 * 16);
-                w.k = take(base, &mut used, w.panels0 * 512);
-                w.beta = take(base, &mut used, 1 * 16);
-                w.v = take(base, &mut used, w.panels1 * 512);
-                w.x5 = take(base, &mut used, w.panels1 * 512);
-                w.gamma = take(base, &mut used, 1 * 16);
-                w.x11 = take(base, &mut used, 1 * 16);
-                w.x13 = take(base, &mut used, 16 * 32);
-                w.x14 = take(base, &mut used, 1 * 16);
-                w.q = take(base, &mut used, w.panels0 * 512);
-                w.x17 = take(base, &mut used, 16 * 32);
-                w.x18 = take(base, &mut used, 1 * 16);
-                w.x22 = take(base, &mut used, 1 * 16);
-                w.x24 = take(base, &mut used, 16 * 32);
-                w.x26 = take(base, &mut used, w.panels1 * 512);
-                w.x27 = take(base, &mut used, 1 * 16);
-                w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
-                w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
-                (w, used)
-            }
-        }
-
-        /// Floats of working memory.
+        /// Floats of working memory: a row for each vector, and room to gather states.
         pub unsafe fn scratch(n: *const usize) -> usize {
-            Work::new(n, core::ptr::null_mut()).1
+            0 + 3 * lines(*n.add(0)) + 14 * lines(*n.add(1)) + lines(*n.add(1) * *n.add(0)) + lines(*n.add(1) * *n.add(0))
         }
 
-        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
-        /// Elementwise x5.
+        /// One token, rows of the states contiguous.
         #[inline(never)]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn s0(w: &Work, p: usize) {
-            for r in 0..1 {
-                let _ = r;
-                let v3r = splat(*w.beta.add(r));
-                for j in 0..2 {
-                    let v4 = load(w.v.add(p * 512 + r * 32).add(j * L));
-                    let v5 = mul(v3r, v4); // x5
-                    store(w.x5.add(p * 512 + r * 32).add(j * L), v5);
-                }
+        unsafe fn by_rows(x: &Args, t: usize, states: *const StateView, scratch: *mut f32) {
+            let n0 = *x.sizes.add(0);
+            let n1 = *x.sizes.add(1);
+            let mut at = scratch;
+            let v2 = input(&*x.inputs.add(0), t, n0, at);
+            at = at.add(lines(n0));
+            let v9 = input(&*x.inputs.add(1), t, n0, at);
+            at = at.add(lines(n0));
+            let v12 = input(&*x.inputs.add(2), t, n1, at);
+            at = at.add(lines(n1));
+            let v18 = at;
+            at = at.add(lines(n1));
+            let v22 = output(&*x.outputs.add(0), t, n1, at);
+            at = at.add(lines(n1));
+            let v24 = at;
+            at = at.add(lines(n1));
+            let s0 = (*states.add(0)).ptr;
+            let ld0 = (*states.add(0)).row_stride as usize;
+            let s1 = (*states.add(1)).ptr;
+            let ld1 = (*states.add(1)).row_stride as usize;
+            let n_0 = number(&*x.inputs.add(3), t);
+            let n_1 = exp(n_0);
+            let n_5 = number(&*x.inputs.add(5), t);
+            let n_6 = mul(n_5, n_1);
+            let n_15 = splat(*x.constants.add(0));
+            let n_16 = neg(n_15);
+            let n_23 = number(&*x.inputs.add(4), t);
+            let mut a11 = zero();
+            let mut r = 0;
+            while r < n0 {
+                let m = if n0 - r < L { n0 - r } else { L };
+                let e2 = load(v2.add(r));
+                let e9 = load(v9.add(r));
+                let e10 = mul(e9, e2);
+                a11 = add(a11, first(e10, m as isize));
+                r += L;
             }
-        }
-
-        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
-        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
-        /// A tile of x9, x12, x13, x23, x24.
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn s1(w: &Work, p: usize, r: usize) {
-            let mut acc = zeros::<8, 2>();
-            // acc = v
-            each!(8, i, {
-                let r = r + i;
-                each!(2, j, {
-                    let v4 = load(w.v.add(p * 512 + r * 32).add(j * L));
-                    acc[i][j] = v4;
-                });
-            });
-            // acc -= k S^T
-            product_across::<8, 2, true>(&mut acc, w.k.add(r * 32), 32, 32, 512, w.S.add(p * w.rows0 * 32), 32, w.n0);
-            let v11 = splat(*w.x11);
-            let v10 = splat(*w.clip);
-            each!(8, i, {
-                let r = r + i;
-                let v7r = splat(*w.gamma.add(r));
-                let v22r = splat(*w.x22.add(r));
-                each!(2, j, {
-                    let v9 = acc[i][j]; // x9
-                    let v12 = clamp(v9, v11, v10); // x12
-                    let v13 = mul(v7r, v12); // x13
-                    store(w.x13.add(r * 32).add(j * L), v13);
-                    let v23 = mul(v7r, v13); // x23
-                    let v24 = mul(v22r, v23); // x24
-                    store(w.x24.add(r * 32).add(j * L), v24);
-                });
-            });
-        }
-
-        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
-        /// Elementwise x11.
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn s2(w: &Work) {
-            let v10 = splat(*w.clip);
-            for r in 0..1 {
-                let _ = r;
-                for j in 0..1 {
-                    let v11 = neg(v10); // x11
-                    store(w.x11.add(j * L), v11);
-                }
+            let n_11 = splat(sum(a11));
+            let mut r = 0;
+            while r < n1 {
+                let m = if n1 - r < L { n1 - r } else { L };
+                let e12 = load(v12.add(r));
+                let e24 = mul(n_23, e12);
+                store(v24.add(r), e24);
+                r += L;
             }
-        }
-
-        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
-        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
-        /// Elementwise x14, x18, x27.
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn s3(w: &Work) {
-            for r in 0..1 {
-                let _ = r;
-                let mut s27 = zero();
-                for p in 0..1 {
-                    for j in 0..1 {
-                        let v1 = load(w.g.add(p * 16 + j * L));
-                        let v14 = exp(v1); // x14
-                        store(w.x14.add(p * 16).add(j * L), v14);
-                        let v7 = load(w.gamma.add(p * 16 + j * L));
-                        let v18 = mul(v7, v14); // x18
-                        store(w.x18.add(p * 16).add(j * L), v18);
-                        s27 = add(s27, first(v14, 1 as isize - (p * 16 + j * L) as isize));
-                    }
-                }
-                *w.x27.add(r) = sum(s27);
+            let mut r = 0;
+            while r < n1 {
+                let m = if n1 - r < L { n1 - r } else { L };
+                let [e3, e13] = dots::<2>(s0.add(r * ld0), ld0, m, n0, [v2 as *const f32, v9 as *const f32]); // S
+                let [e7] = dots::<1>(s1.add(r * ld1), ld1, m, n0, [v2 as *const f32]); // R
+                let e12 = load(v12.add(r));
+                let e4 = mul(n_1, e3);
+                let e8 = mul(n_6, e7);
+                let e14 = sub(e12, e13);
+                let e17 = clamp(e14, n_16, n_15);
+                let e18 = mul(n_5, e17);
+                let e19 = mul(n_5, e18);
+                let e20 = mul(n_11, e19);
+                let e21 = add(e8, e20);
+                let e22 = add(e4, e21);
+                store(v18.add(r), e18);
+                store(v22.add(r), e22);
+                update::<1, NUMBER, false, 2048>(s0.add(r * ld0), ld0, m, n0, n_1, core::ptr::null(), core::ptr::null(), [v24.add(r) as *const f32], [v9 as *const f32]); // S
+                update::<1, NUMBER, false, 2048>(s1.add(r * ld1), ld1, m, n0, n_1, core::ptr::null(), core::ptr::null(), [v18.add(r) as *const f32], [v9 as *const f32]); // R
+                r += L;
             }
+            finish(&*x.outputs.add(0), t, n1, v22);
         }
 
-        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
-        /// A tile of x16, x17.
+        /// One token, columns of the states contiguous.
         #[inline(never)]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn s4(w: &Work, p: usize, r: usize) {
-            let mut acc = zeros::<8, 2>();
-            // acc += q S^T
-            product_across::<8, 2, false>(&mut acc, w.q.add(r * 32), 32, 32, 512, w.S.add(p * w.rows0 * 32), 32, w.n0);
-            each!(8, i, {
-                let r = r + i;
-                let v14r = splat(*w.x14.add(r));
-                each!(2, j, {
-                    let v16 = acc[i][j]; // x16
-                    let v17 = mul(v14r, v16); // x17
-                    store(w.x17.add(r * 32).add(j * L), v17);
-                });
-            });
-        }
-
-        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
-        /// A tile of x19, x20, x25, x26.
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn s5(w: &Work, p: usize, r: usize) {
-            let mut acc = zeros::<8, 2>();
-            // acc += q R^T
-            product_across::<8, 2, false>(&mut acc, w.q.add(r * 32), 32, 32, 512, w.R.add(p * w.rows0 * 32), 32, w.n0);
-            each!(8, i, {
-                let r = r + i;
-                let v18r = splat(*w.x18.add(r));
-                each!(2, j, {
-                    let v19 = acc[i][j]; // x19
-                    let v20 = mul(v18r, v19); // x20
-                    let v24 = load(w.x24.add(r * 32).add(j * L));
-                    let v25 = add(v20, v24); // x25
-                    let v17 = load(w.x17.add(r * 32).add(j * L));
-                    let v26 = add(v17, v25); // x26
-                    store(w.x26.add(p * 512 + r * 32).add(j * L), v26);
-                });
-            });
-        }
-
-        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
-        /// Elementwise x22.
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn s6(w: &Work) {
-            for r in 0..1 {
-                let _ = r;
-                let mut s22 = zero();
-                for p in 0..w.panels0 {
-                    for j in 0..2 {
-                        let v2 = load(w.k.add(p * 512 + r * 32).add(j * L));
-                        let v15 = load(w.q.add(p * 512 + r * 32).add(j * L));
-                        let v21 = mul(v2, v15); // x21
-                        s22 = add(s22, first(v21, w.n0 as isize - (p * 32 + j * L) as isize));
-                    }
-                }
-                *w.x22.add(r) = sum(s22);
+        unsafe fn by_columns(x: &Args, t: usize, states: *const StateView, scratch: *mut f32) {
+            let n0 = *x.sizes.add(0);
+            let n1 = *x.sizes.add(1);
+            let mut at = scratch;
+            let v2 = input(&*x.inputs.add(0), t, n0, at);
+            at = at.add(lines(n0));
+            let v3 = at;
+            at = at.add(lines(n1));
+            let v4 = at;
+            at = at.add(lines(n1));
+            let v7 = at;
+            at = at.add(lines(n1));
+            let v9 = input(&*x.inputs.add(1), t, n0, at);
+            at = at.add(lines(n0));
+            let v12 = input(&*x.inputs.add(2), t, n1, at);
+            at = at.add(lines(n1));
+            let v13 = at;
+            at = at.add(lines(n1));
+            let v18 = at;
+            at = at.add(lines(n1));
+            let v20 = at;
+            at = at.add(lines(n1));
+            let v22 = output(&*x.outputs.add(0), t, n1, at);
+            at = at.add(lines(n1));
+            let v24 = at;
+            at = at.add(lines(n1));
+            let s0 = (*states.add(0)).ptr;
+            let ld0 = (*states.add(0)).col_stride as usize;
+            let s1 = (*states.add(1)).ptr;
+            let ld1 = (*states.add(1)).col_stride as usize;
+            let n_0 = number(&*x.inputs.add(3), t);
+            let n_1 = exp(n_0);
+            let n_5 = number(&*x.inputs.add(5), t);
+            let n_6 = mul(n_5, n_1);
+            let n_15 = splat(*x.constants.add(0));
+            let n_16 = neg(n_15);
+            let n_23 = number(&*x.inputs.add(4), t);
+            let mut a11 = zero();
+            let mut r = 0;
+            while r < n0 {
+                let m = if n0 - r < L { n0 - r } else { L };
+                let e2 = load(v2.add(r));
+                let e9 = load(v9.add(r));
+                let e10 = mul(e9, e2);
+                a11 = add(a11, first(e10, m as isize));
+                r += L;
             }
-        }
-
-        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
-        /// A tile of x30.
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn s7(w: &Work, p: usize, r: usize) {
-            let mut acc = zeros::<8, 2>();
-            // acc = x28^T
-            let v27 = splat(*w.x27);
-            each!(8, i, {
-                let r = r + i;
-                each!(2, j, {
-                    let v0 = load(w.S.add(p * w.rows0 * 32 + r * 32).add(j * L));
-                    let v28 = mul(v27, v0); // x28
-                    acc[i][j] = v28;
-                });
-            });
-            // acc += k^T x5
-            product::<8, 2, false>(&mut acc, w.k.add(r / 32 * 512 + r % 32), 1, 32, w.x5.add(p * 512), 32, 1);
-            each!(8, i, {
-                let r = r + i;
-                each!(2, j, {
-                    let v30 = acc[i][j]; // x30
-                    store(w.x30.add(p * w.rows0 * 32 + r * 32).add(j * L), v30);
-                });
-            });
-        }
-
-        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
-        /// A tile of x33.
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn s8(w: &Work, p: usize, r: usize) {
-            let mut acc = zeros::<8, 2>();
-            // acc = x31^T
-            let v27 = splat(*w.x27);
-            each!(8, i, {
-                let r = r + i;
-                each!(2, j, {
-                    let v6 = load(w.R.add(p * w.rows0 * 32 + r * 32).add(j * L));
-                    let v31 = mul(v27, v6); // x31
-                    acc[i][j] = v31;
-                });
-            });
-            // acc += k^T x13
-            product::<8, 2, false>(&mut acc, w.k.add(r / 32 * 512 + r % 32), 1, 32, w.x13, 32, 1);
-            each!(8, i, {
-                let r = r + i;
-                each!(2, j, {
-                    let v33 = acc[i][j]; // x33
-                    store(w.x33.add(p * w.rows0 * 32 + r * 32).add(j * L), v33);
-                });
-            });
-        }
-
-        /// What depends on no token, once a call.
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn once(w: &Work) {
-            let _ = w;
-            s2(w);
-        }
-
-        /// One chunk, packed.
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn chunk(w: &Work) {
-            for p in 0..w.panels1 {
-                s0(w, p);
+            let n_11 = splat(sum(a11));
+            let mut r = 0;
+            while r < n1 {
+                let m = if n1 - r < L { n1 - r } else { L };
+                let e12 = load(v12.add(r));
+                let e24 = mul(n_23, e12);
+                store(v24.add(r), e24);
+                r += L;
             }
-            s3(w);
-            s6(w);
-            for p in 0..w.panels1 {
-                for r in (0..1).step_by(8) {
-                    s1(w, p, r);
-                }
-                for r in (0..1).step_by(8) {
-                    s4(w, p, r);
-                }
-                for r in (0..1).step_by(8) {
-                    s5(w, p, r);
-                }
-                for r in (0..w.n0).step_by(8) {
-                    s7(w, p, r);
-                }
-                for r in (0..w.n0).step_by(8) {
-                    s8(w, p, r);
-                }
+            sums::<8, 2>(s0, ld0, n0, n1, [v2 as *const f32, v9 as *const f32], [v3, v13]); // S
+            let mut r = 0;
+            while r < n1 {
+                let m = if n1 - r < L { n1 - r } else { L };
+                let e3 = load(v3.add(r));
+                let e12 = load(v12.add(r));
+                let e13 = load(v13.add(r));
+                let e4 = mul(n_1, e3);
+                let e14 = sub(e12, e13);
+                let e17 = clamp(e14, n_16, n_15);
+                let e18 = mul(n_5, e17);
+                let e19 = mul(n_5, e18);
+                let e20 = mul(n_11, e19);
+                store(v4.add(r), e4);
+                store(v18.add(r), e18);
+                store(v20.add(r), e20);
+                r += L;
             }
+            sums::<8, 1>(s1, ld1, n0, n1, [v2 as *const f32], [v7]); // R
+            let mut r = 0;
+            while r < n1 {
+                let m = if n1 - r < L { n1 - r } else { L };
+                let e4 = load(v4.add(r));
+                let e7 = load(v7.add(r));
+                let e20 = load(v20.add(r));
+                let e8 = mul(n_6, e7);
+                let e21 = add(e8, e20);
+                let e22 = add(e4, e21);
+                store(v22.add(r), e22);
+                r += L;
+            }
+            update::<1, NUMBER, false, 4096>(s0.add(0 * ld0), ld0, n0, n1, n_1, core::ptr::null(), core::ptr::null(), [v9.add(0) as *const f32], [v24 as *const f32]); // S
+            update::<1, NUMBER, false, 4096>(s1.add(0 * ld1), ld1, n0, n1, n_1, core::ptr::null(), core::ptr::null(), [v9.add(0) as *const f32], [v18 as *const f32]); // R
+            finish(&*x.outputs.add(0), t, n1, v22);
         }
 
-        /// Reads the chunk that starts at token `t0` and has `valid` tokens.
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn read_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
-            let _ = (w, x, t0, valid);
-            pack_scalars(&*x.inputs.add(3), t0, valid, 1, w.g);
-            pack(&*x.inputs.add(1), t0, valid, 1, w.n0, w.k, 32, 512);
-            pack_scalars(&*x.inputs.add(4), t0, valid, 1, w.beta);
-            pack(&*x.inputs.add(2), t0, valid, 1, w.n1, w.v, 32, 512);
-            pack_scalars(&*x.inputs.add(5), t0, valid, 1, w.gamma);
-            pack(&*x.inputs.add(0), t0, valid, 1, w.n0, w.q, 32, 512);
-        }
-
-        /// Writes the chunk's results.
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn write_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
-            let _ = (w, x, t0, valid);
-            unpack(&*x.outputs.add(0), t0, valid, w.n1, w.x26, 32, 512);
-        }
-
-        /// The whole pass over one sequence and head.
+        /// All tokens of one sequence and head.
         #[inline(never)]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
         pub unsafe fn run(x: &Args) {
-            let (mut w, _) = Work::new(x.sizes, x.scratch);
-            let mut ahead = Ahead::nothing(x.scratch);
-            w.ahead = &mut ahead;
-            w.clip = x.constants.add(0) as *mut f32;
-            once(&w);
-            load_state(&*x.states_in.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
-            load_state(&*x.states_in.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
-            let chunks = x.tokens.div_ceil(1);
-            for c in 0..chunks {
-                let t0 = c * 1;
-                let valid = (x.tokens - t0).min(1);
-                w.S = w.state0;
-                let next0 = w.state0;
-                w.R = w.state1;
-                let next1 = w.state1;
-                w.x30 = next0;
-                w.x33 = next1;
-                read_chunk(&w, x, t0, valid);
-                chunk(&w);
-                write_chunk(&w, x, t0, valid);
+            let mut rows = true;
+            rows &= !(*x.states_in.add(0)).ptr.is_null() && (*x.states_in.add(0)).col_stride == 1;
+            rows &= !(*x.states_in.add(1)).ptr.is_null() && (*x.states_in.add(1)).col_stride == 1;
+            let mut columns = true;
+            columns &= !(*x.states_in.add(0)).ptr.is_null() && (*x.states_in.add(0)).row_stride == 1;
+            columns &= !(*x.states_in.add(1)).ptr.is_null() && (*x.states_in.add(1)).row_stride == 1;
+            if rows {
+                for t in 0..x.tokens {
+                    by_rows(x, t, x.states_in, x.scratch);
+                }
+            } else if columns {
+                for t in 0..x.tokens {
+                    by_columns(x, t, x.states_in, x.scratch);
+                }
+            } else {
+                let mut at = x.scratch;
+                let mut states = [*x.states_in.add(0), *x.states_in.add(1)];
+                states[0] = gather(&states[0], *x.sizes.add(1), *x.sizes.add(0), at);
+                at = at.add(lines(*x.sizes.add(1) * *x.sizes.add(0)));
+                states[1] = gather(&states[1], *x.sizes.add(1), *x.sizes.add(0), at);
+                at = at.add(lines(*x.sizes.add(1) * *x.sizes.add(0)));
+                for t in 0..x.tokens {
+                    by_rows(x, t, states.as_ptr(), at);
+                }
+                scatter(&*x.states_in.add(0), *x.sizes.add(1), *x.sizes.add(0), states[0].ptr);
+                scatter(&*x.states_in.add(1), *x.sizes.add(1), *x.sizes.add(0), states[1].ptr);
             }
-            store_state(&*x.states_in.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
-            store_state(&*x.states_in.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
         }
     }
 
@@ -2395,6 +2645,7 @@ mod avx512 {
         use super::decay::*;
         use super::math::*;
         use super::pack::*;
+        use super::rows::*;
         use super::simd::*;
         use super::tile::*;
 
@@ -2413,7 +2664,7 @@ mod avx512 {
             k: *mut f32,
             k_t: *mut f32,
             beta: *mut f32,
-            v: *mut f32,
+            v_own: *mut f32,
             x7: *mut f32,
             x8: *mut f32,
             gamma: *mut f32,
@@ -2434,7 +2685,7 @@ mod avx512 {
             x39: *mut f32,
             x43: *mut f32,
             x45: *mut f32,
-            x47: *mut f32,
+            x47_own: *mut f32,
             x48: *mut f32,
             x50: *mut f32,
             x51: *mut f32,
@@ -2445,6 +2696,16 @@ mod avx512 {
             S: *mut f32,
             R: *mut f32,
             clip: *mut f32,
+            v: *mut f32,
+            x47: *mut f32,
+            keep0: *mut f32,
+            sink0: *mut f32,
+            keep1: *mut f32,
+            sink1: *mut f32,
+            v_panel: usize,
+            v_row: usize,
+            x47_panel: usize,
+            x47_row: usize,
             state0: *mut f32,
             state1: *mut f32,
         }
@@ -2467,7 +2728,7 @@ mod avx512 {
                     k: none,
                     k_t: none,
                     beta: none,
-                    v: none,
+                    v_own: none,
                     x7: none,
                     x8: none,
                     gamma: none,
@@ -2488,7 +2749,7 @@ mod avx512 {
                     x39: none,
                     x43: none,
                     x45: none,
-                    x47: none,
+                    x47_own: none,
                     x48: none,
                     x50: none,
                     x51: none,
@@ -2499,6 +2760,16 @@ mod avx512 {
                     S: none,
                     R: none,
                     clip: none,
+                    v: none,
+                    x47: none,
+                    keep0: none,
+                    sink0: none,
+                    keep1: none,
+                    sink1: none,
+                    v_panel: 0,
+                    v_row: 0,
+                    x47_panel: 0,
+                    x47_row: 0,
                     state0: none,
                     state1: none,
                 };
@@ -2507,7 +2778,7 @@ mod avx512 {
                 w.k = take(base, &mut used, w.panels0 * 1024);
                 w.k_t = take(base, &mut used, 1 * w.rows0 * 32);
                 w.beta = take(base, &mut used, 1 * 32);
-                w.v = take(base, &mut used, w.panels1 * 1024);
+                w.v_own = take(base, &mut used, w.panels1 * 1024);
                 w.x7 = take(base, &mut used, 1 * 32);
                 w.x8 = take(base, &mut used, w.panels1 * 1024);
                 w.gamma = take(base, &mut used, 1 * 32);
@@ -2528,13 +2799,15 @@ mod avx512 {
                 w.x39 = take(base, &mut used, 1 * 1024);
                 w.x43 = take(base, &mut used, 1 * 32);
                 w.x45 = take(base, &mut used, 32 * 32);
-                w.x47 = take(base, &mut used, w.panels1 * 1024);
+                w.x47_own = take(base, &mut used, w.panels1 * 1024);
                 w.x48 = take(base, &mut used, 1 * 16);
                 w.x50 = take(base, &mut used, 1 * 32);
                 w.x51 = take(base, &mut used, w.panels0 * 1024);
                 w.list = take(base, &mut used, 520);
                 w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                w.sink0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                w.sink1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 (w, used)
             }
         }
@@ -2594,7 +2867,7 @@ mod avx512 {
                 let _ = r;
                 let v7r = splat(*w.x7.add(r));
                 for j in 0..2 {
-                    let v6 = load(w.v.add(p * 1024 + r * 32).add(j * L));
+                    let v6 = load(w.v.add(p * w.v_panel + (r) * w.v_row).add(j * L));
                     let v8 = mul(v7r, v6); // x8
                     store(w.x8.add(p * 1024 + r * 32).add(j * L), v8);
                 }
@@ -2678,7 +2951,7 @@ mod avx512 {
             each!(8, i, {
                 let r = r + i;
                 each!(2, j, {
-                    let v6 = load(w.v.add(p * 1024 + r * 32).add(j * L));
+                    let v6 = load(w.v.add(p * w.v_panel + (r) * w.v_row).add(j * L));
                     acc[i][j] = v6;
                 });
             });
@@ -2695,7 +2968,7 @@ mod avx512 {
                 let v43r = splat(*w.x43.add(r));
                 each!(2, j, {
                     let v20 = acc[i][j]; // x20
-                    store(w.x20.add(p * 1024 + r * 32).add(j * L), v20);
+                    stream(w.x20.add(p * 1024 + r * 32).add(j * L), v20);
                     let v23 = clamp(v20, v22, v21); // x23
                     let v25 = mul(v24r, v23); // x25
                     store(w.x25.add(r * 32).add(j * L), v25);
@@ -2771,7 +3044,7 @@ mod avx512 {
                 let r = r + i;
                 each!(2, j, {
                     let v47 = acc[i][j]; // x47
-                    store(w.x47.add(p * 1024 + r * 32).add(j * L), v47);
+                    store(w.x47.add(p * w.x47_panel + (r) * w.x47_row).add(j * L), v47);
                 });
             });
         }
@@ -2831,6 +3104,7 @@ mod avx512 {
                 each!(2, j, {
                     let v53 = acc[i][j]; // x53
                     store(w.x53.add(p * w.rows0 * 32 + r * 32).add(j * L), v53);
+                    stream(w.keep0.add(p * w.rows0 * 32 + r * 32).add(j * L), v53);
                 });
             });
         }
@@ -2858,6 +3132,7 @@ mod avx512 {
                 each!(2, j, {
                     let v56 = acc[i][j]; // x56
                     store(w.x56.add(p * w.rows0 * 32 + r * 32).add(j * L), v56);
+                    stream(w.keep1.add(p * w.rows0 * 32 + r * 32).add(j * L), v56);
                 });
             });
         }
@@ -2932,7 +3207,7 @@ mod avx512 {
             }
             pack(&*x.inputs.add(1), t0, valid, 32, w.n0, w.k, 32, 1024);
             pack_scalars(&*x.inputs.add(4), t0, valid, 32, w.beta);
-            pack(&*x.inputs.add(2), t0, valid, 32, w.n1, w.v, 32, 1024);
+            if w.v == w.v_own { pack(&*x.inputs.add(2), t0, valid, 32, w.n1, w.v, 32, w.v_panel); }
             pack_scalars(&*x.inputs.add(5), t0, valid, 32, w.gamma);
             pack(&*x.inputs.add(0), t0, valid, 32, w.n0, w.q, 32, 1024);
         }
@@ -2942,7 +3217,7 @@ mod avx512 {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
         unsafe fn write_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
             let _ = (w, x, t0, valid);
-            unpack(&*x.outputs.add(0), t0, valid, w.n1, w.x47, 32, 1024);
+            if w.x47 == w.x47_own { unpack(&*x.outputs.add(0), t0, valid, w.n1, w.x47, 32, w.x47_panel); }
         }
 
         /// Lists the rows of the chunk at token `t0`, to be fetched during the chunk before it.
@@ -2980,24 +3255,29 @@ mod avx512 {
                 let start1 = here.add(lines(w.panels1 * w.rows0 * 32));
                 let saved0 = here.add(lines(w.panels1 * w.rows0 * 32) + lines(w.panels1 * w.rows0 * 32));
                 let _ = (start0, start1, saved0,);
-                w.S = start0;
+                w.S = w.state0;
+                let next0 = w.state0;
                 if c == 0 {
                     copy(w.state0, start0, w.panels1 * w.rows0 * 32);
                 }
-                let next0 = if c + 1 < chunks { start0.add(kept) } else { w.state0 };
-                w.R = start1;
+                w.keep0 = if c + 1 < chunks { start0.add(kept) } else { w.sink0 };
+                w.R = w.state1;
+                let next1 = w.state1;
                 if c == 0 {
                     copy(w.state1, start1, w.panels1 * w.rows0 * 32);
                 }
-                let next1 = if c + 1 < chunks { start1.add(kept) } else { w.state1 };
+                w.keep1 = if c + 1 < chunks { start1.add(kept) } else { w.sink1 };
                 w.x20 = saved0;
                 w.x53 = next0;
                 w.x56 = next1;
+                (w.v, w.v_panel, w.v_row) = place(&*x.inputs.add(2), t0, valid == 32, w.n1, 32, w.v_own, 1024);
+                (w.x47, w.x47_panel, w.x47_row) = place(&*x.outputs.add(0), t0, valid == 32, w.n1, 32, w.x47_own, 1024);
                 read_chunk(&w, x, t0, valid);
                 ahead = if c + 1 < chunks { fetch(&w, x, t0 + 32) } else { Ahead::nothing(x.scratch) };
                 chunk(&w);
                 write_chunk(&w, x, t0, valid);
             }
+            fence();
             store_state(&*x.states_out.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
             store_state(&*x.states_out.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
         }
@@ -3008,6 +3288,7 @@ mod avx512 {
         use super::decay::*;
         use super::math::*;
         use super::pack::*;
+        use super::rows::*;
         use super::simd::*;
         use super::tile::*;
 
@@ -3026,7 +3307,7 @@ mod avx512 {
             k: *mut f32,
             k_t: *mut f32,
             beta: *mut f32,
-            v: *mut f32,
+            v_own: *mut f32,
             x7: *mut f32,
             x8: *mut f32,
             x8_t: *mut f32,
@@ -3109,7 +3390,7 @@ mod avx512 {
             x151: *mut f32,
             x152: *mut f32,
             x156: *mut f32,
-            x157: *mut f32,
+            x157_own: *mut f32,
             x158: *mut f32,
             x159: *mut f32,
             x160: *mut f32,
@@ -3127,6 +3408,12 @@ mod avx512 {
             clip: *mut f32,
             x40: *mut f32,
             x41: *mut f32,
+            v: *mut f32,
+            x157: *mut f32,
+            v_panel: usize,
+            v_row: usize,
+            x157_panel: usize,
+            x157_row: usize,
             state0: *mut f32,
             state1: *mut f32,
         }
@@ -3149,7 +3436,7 @@ mod avx512 {
                     k: none,
                     k_t: none,
                     beta: none,
-                    v: none,
+                    v_own: none,
                     x7: none,
                     x8: none,
                     x8_t: none,
@@ -3232,7 +3519,7 @@ mod avx512 {
                     x151: none,
                     x152: none,
                     x156: none,
-                    x157: none,
+                    x157_own: none,
                     x158: none,
                     x159: none,
                     x160: none,
@@ -3250,6 +3537,12 @@ mod avx512 {
                     clip: none,
                     x40: none,
                     x41: none,
+                    v: none,
+                    x157: none,
+                    v_panel: 0,
+                    v_row: 0,
+                    x157_panel: 0,
+                    x157_row: 0,
                     state0: none,
                     state1: none,
                 };
@@ -3258,7 +3551,7 @@ mod avx512 {
                 w.k = take(base, &mut used, w.panels0 * 1024);
                 w.k_t = take(base, &mut used, 1 * w.rows0 * 32);
                 w.beta = take(base, &mut used, 1 * 32);
-                w.v = take(base, &mut used, w.panels1 * 1024);
+                w.v_own = take(base, &mut used, w.panels1 * 1024);
                 w.x7 = take(base, &mut used, 1 * 32);
                 w.x8 = take(base, &mut used, w.panels1 * 1024);
                 w.x8_t = take(base, &mut used, 1 * w.rows1 * 32);
@@ -3341,7 +3634,7 @@ mod avx512 {
                 w.x151 = take(base, &mut used, 1 * 32);
                 w.x152 = take(base, &mut used, 1 * 32);
                 w.x156 = take(base, &mut used, 1 * 32);
-                w.x157 = take(base, &mut used, w.panels1 * 1024);
+                w.x157_own = take(base, &mut used, w.panels1 * 1024);
                 w.x158 = take(base, &mut used, 1 * 32);
                 w.x159 = take(base, &mut used, 1 * 32);
                 w.x160 = take(base, &mut used, 1 * 32);
@@ -3406,7 +3699,7 @@ mod avx512 {
                 let _ = r;
                 let v7r = splat(*w.x7.add(r));
                 for j in 0..2 {
-                    let v6 = load(w.v.add(p * 1024 + r * 32).add(j * L));
+                    let v6 = load(w.v.add(p * w.v_panel + (r) * w.v_row).add(j * L));
                     let v8 = mul(v7r, v6); // x8
                     store(w.x8.add(p * 1024 + r * 32).add(j * L), v8);
                 }
@@ -4203,12 +4496,12 @@ mod avx512 {
                 let v7r = splat(*w.x7.add(r));
                 for j in 0..2 {
                     let v132 = tile[i][j]; // x132
-                    let v6 = load(w.v.add(p * 1024 + r * 32).add(j * L));
+                    let v6 = load(w.v.add(p * w.v_panel + (r) * w.v_row).add(j * L));
                     let v154 = mul(v132, v6); // x154
                     let v155 = mul(v132, v7r); // x155
                     let v127 = load(w.x127.add(r * 32).add(j * L));
                     let v157 = add(v127, v155); // x157
-                    store(w.x157.add(p * 1024 + r * 32).add(j * L), v157);
+                    store(w.x157.add(p * w.x157_panel + (r) * w.x157_row).add(j * L), v157);
                     s156 = add(s156, first(v154, w.n1 as isize - (p * 32 + j * L) as isize));
                 }
                 let at = w.x156_part.add(r * L);
@@ -4634,7 +4927,7 @@ mod avx512 {
             }
             pack(&*x.inputs.add(1), t0, valid, 32, w.n0, w.k, 32, 1024);
             pack_scalars(&*x.inputs.add(4), t0, valid, 32, w.beta);
-            pack(&*x.inputs.add(2), t0, valid, 32, w.n1, w.v, 32, 1024);
+            if w.v == w.v_own { pack(&*x.inputs.add(2), t0, valid, 32, w.n1, w.v, 32, w.v_panel); }
             pack_scalars(&*x.inputs.add(5), t0, valid, 32, w.gamma);
             pack(&*x.inputs.add(0), t0, valid, 32, w.n0, w.q, 32, 1024);
             pack_or_zero(&*x.output_grads.add(0), t0, valid, 32, w.n1, w.x39, 32, 1024);
@@ -4647,7 +4940,7 @@ mod avx512 {
             let _ = (w, x, t0, valid);
             unpack(&*x.input_grads.add(0), t0, valid, w.n0, w.x120_t, 32, 1024);
             unpack(&*x.input_grads.add(1), t0, valid, w.n0, w.x150_t, 32, 1024);
-            unpack(&*x.input_grads.add(2), t0, valid, w.n1, w.x157, 32, 1024);
+            if w.x157 == w.x157_own { unpack(&*x.input_grads.add(2), t0, valid, w.n1, w.x157, 32, w.x157_panel); }
             unpack_scalars(&*x.input_grads.add(3), t0, valid, w.x160);
             unpack_scalars(&*x.input_grads.add(4), t0, valid, w.x158);
             unpack_scalars(&*x.input_grads.add(5), t0, valid, w.x126);
@@ -4702,6 +4995,8 @@ mod avx512 {
                 w.S = start0;
                 w.R = start1;
                 w.x17 = saved0;
+                (w.v, w.v_panel, w.v_row) = place(&*x.inputs.add(2), t0, valid == 32, w.n1, 32, w.v_own, 1024);
+                (w.x157, w.x157_panel, w.x157_row) = place(&*x.input_grads.add(2), t0, valid == 32, w.n1, 32, w.x157_own, 1024);
                 read_chunk(&w, x, t0, valid);
                 ahead = if c > 0 { fetch(&w, x, t0 - 32) } else { Ahead::nothing(x.scratch) };
                 chunk(&w);
