@@ -134,6 +134,11 @@ fn forward_examples() -> Vec<(&'static str, Example)> {
             let x = input(b, 0, KEYS);
             b.op_value(Op::Softmax(x))
         }),
+        ("l2norm", |b| {
+            let (x, eps) = (input(b, 0, KEYS), input(b, 1, SCALARS));
+            let eps = b.map(MapFn::Sq, &[eps]);
+            b.op_value(Op::L2norm { x, eps })
+        }),
         ("matmul", |b| square(b, 0)),
         ("transpose", |b| {
             let x = square(b, 0);
@@ -304,6 +309,7 @@ fn shape_rules_refuse() {
         Op::Map(MapFn::Add, vec![keys]),
         Op::Map(MapFn::Keep, vec![keys, keys]),
         Op::Matmul { a: keys, ta: false, b: values, tb: true },
+        Op::L2norm { x: keys, eps: values },
         Op::StrictLower(keys),
         Op::Scan(ScanKind::Before, row),
         Op::RectSum(keys),

@@ -94,6 +94,7 @@ impl Decompose<'_> {
                     SymKind::Dot(..) => "a dot product".into(),
                     SymKind::Sum(_) => "a sum over its side".into(),
                     SymKind::Softmax(_) => "softmax".into(),
+                    SymKind::L2norm(..) => "l2norm".into(),
                     _ => "another readout".into(),
                 };
                 Err(Outside::new(span, format!("{} enters its own update through {through}", self.name)))

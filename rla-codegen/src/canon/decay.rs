@@ -61,6 +61,10 @@ pub fn ranges(recurrence: &Recurrence, arena: &Arena) -> Vec<Interval> {
             SymKind::Sum(a) if at(*a).lo >= 0.0 => interval(0.0, f64::INFINITY),
             SymKind::Sum(a) if at(*a).hi <= 0.0 => interval(f64::NEG_INFINITY, 0.0),
             SymKind::Softmax(_) => interval(0.0, 1.0),
+            SymKind::L2norm(x, eps) => {
+                let (x, most) = (at(*x), if at(*eps).lo >= 0.0 { 1.0 } else { f64::INFINITY });
+                interval(if x.lo >= 0.0 { 0.0 } else { -most }, if x.hi <= 0.0 { 0.0 } else { most })
+            }
             _ => ALL,
         };
         out.push(range);

@@ -289,13 +289,7 @@ impl Expander<'_> {
             Func::Abs => arena.map(MapFn::Abs, &syms, span),
             Func::Sq => arena.map(MapFn::Sq, &syms, span),
             Func::Clamp => arena.map(MapFn::Clamp, &syms, span),
-            Func::L2norm => {
-                let square = arena.map(MapFn::Sq, &syms[..1], span);
-                let norm = arena.add(SymKind::Sum(square), SymType::Scalar, span);
-                let norm = arena.plus(norm, syms[1], span);
-                let scale = arena.map(MapFn::Rsqrt, &[norm], span);
-                arena.mul(scale, syms[0], span)
-            }
+            Func::L2norm => arena.add(SymKind::L2norm(syms[0], syms[1]), arena.ty(syms[0]), span),
             Func::Softmax => arena.add(SymKind::Softmax(syms[0]), arena.ty(syms[0]), span),
             Func::Sum => arena.add(SymKind::Sum(syms[0]), SymType::Scalar, span),
             Func::Dot => unreachable!("handled above"),

@@ -40,6 +40,8 @@ pub enum SymKind {
     Sum(Sym),
     /// Softmax of a vector.
     Softmax(Sym),
+    /// `x / sqrt(sum x^2 + eps)` of a vector x and a scalar eps.
+    L2norm(Sym, Sym),
     /// `X[t-1] p` (or `X[t-1]^T p`) of a matrix state.
     Read {
         /// The state.
@@ -215,7 +217,7 @@ impl Arena {
     pub fn children(&self, sym: Sym) -> Vec<Sym> {
         match self.kind(sym) {
             SymKind::Map(_, args) => args.clone(),
-            SymKind::Dot(a, b) => vec![*a, *b],
+            SymKind::Dot(a, b) | SymKind::L2norm(a, b) => vec![*a, *b],
             SymKind::Sum(a) | SymKind::Softmax(a) => vec![*a],
             SymKind::Read { p, .. } => vec![*p],
             _ => Vec::new(),

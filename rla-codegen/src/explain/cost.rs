@@ -114,6 +114,7 @@ fn visit(arena: &Arena, root: Sym, seen: &mut BTreeSet<Sym>, f: &mut dyn FnMut(S
         f(sym);
         match arena.kind(sym) {
             SymKind::Map(_, args) => stack.extend(args),
+            SymKind::L2norm(x, eps) => stack.extend([*x, *eps]),
             SymKind::Dot(a, b) => stack.extend([*a, *b]),
             SymKind::Sum(x) | SymKind::Softmax(x) | SymKind::Read { p: x, .. } => stack.push(*x),
             _ => {}

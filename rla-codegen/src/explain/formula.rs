@@ -138,6 +138,7 @@ impl Formulas<'_> {
             }
             SymKind::Sum(x) => call("sum", &[self.of(*x)]),
             SymKind::Softmax(x) => call("softmax", &[self.of(*x)]),
+            SymKind::L2norm(x, eps) => call("l2norm", &[self.of(*x), self.of(*eps)]),
             SymKind::Read { state, transposed, p } => {
                 let state = self.previous(*state);
                 let state = if *transposed { self.transposed(&state) } else { state };

@@ -118,6 +118,10 @@ impl Chunk<'_> {
                 let a = self.value(a);
                 self.builder.op_value(Op::SumCols(a))
             }
+            SymKind::L2norm(a, eps) => {
+                let (x, eps) = (self.value(a), self.value(eps));
+                self.builder.op_value(Op::L2norm { x, eps })
+            }
             SymKind::Softmax(a) => {
                 let a = self.value(a);
                 self.builder.op_value(Op::Softmax(a))

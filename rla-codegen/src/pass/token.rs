@@ -328,13 +328,7 @@ impl Token<'_> {
             Func::Abs => MapFn::Abs,
             Func::Sq => MapFn::Sq,
             Func::Clamp => MapFn::Clamp,
-            Func::L2norm => {
-                let square = builder.map(MapFn::Sq, &values[..1]);
-                let norm = builder.op_value(Op::SumCols(square));
-                let norm = builder.add(norm, values[1]);
-                let scale = builder.map(MapFn::Rsqrt, &[norm]);
-                return Term::Vector(builder.mul(scale, values[0]));
-            }
+            Func::L2norm => return Term::Vector(builder.op_value(Op::L2norm { x: values[0], eps: values[1] })),
             Func::Softmax => return Term::Vector(builder.op_value(Op::Softmax(values[0]))),
             Func::Sum => return Term::Vector(builder.op_value(Op::SumCols(values[0]))),
             Func::Dot => {

@@ -112,6 +112,12 @@ fn one<'a>(op: &Op, shape: Shape, of: &impl Fn(Value) -> &'a Matrix, env: &impl 
             Matrix::from_fn(1, cols, |_, c| (0..x.rows).map(|r| x.at(r, c)).sum())
         }
         Op::Softmax(x) => softmax(of(*x)),
+        Op::L2norm { x, eps } => {
+            let (x, eps) = (of(*x), of(*eps));
+            let scale = |r| 1.0 / ((0..x.cols).map(|c| x.at(r, c).powi(2)).sum::<f64>() + eps.at(r, 0)).sqrt();
+            let scales: Vec<f64> = (0..x.rows).map(scale).collect();
+            Matrix::from_fn(rows, cols, |r, c| x.at(r, c) * scales[r])
+        }
         Op::Transpose(x) => of(*x).transposed(),
         Op::Matmul { a, ta, b, tb } => matmul(of(*a), *ta, of(*b), *tb, rows, cols),
         Op::StrictLower(x) => Matrix::from_fn(rows, cols, |t, s| if s < t { of(*x).at(t, s) } else { 0.0 }),

@@ -121,6 +121,14 @@ pub enum Op {
     SumRows(Value),
     /// Softmax over columns.
     Softmax(Value),
+    /// `x rsqrt(sum over columns of x^2 + eps)`; eps has one column. One operation for its adjoint: that of
+    /// its parts cancels in f32. Emitters write it out.
+    L2norm {
+        /// `[r, c]`.
+        x: Value,
+        /// `[r, One]` or `[One, One]`.
+        eps: Value,
+    },
     /// `a b`, each transposed first where its flag says so.
     Matmul {
         /// Left operand.
@@ -224,7 +232,7 @@ impl Op {
             | Op::RectSum(x)
             | Op::Decay(_, x)
             | Op::Part(x, _) => at(x),
-            Op::Matmul { a, b, .. } => {
+            Op::L2norm { x: a, eps: b } | Op::Matmul { a, b, .. } => {
                 at(a);
                 at(b);
             }

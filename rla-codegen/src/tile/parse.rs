@@ -139,6 +139,7 @@ fn operation(text: &str) -> Option<Op> {
         ("sum_cols", [x]) => Some(Op::SumCols(value(x)?)),
         ("sum_rows", [x]) => Some(Op::SumRows(value(x)?)),
         ("softmax", [x]) => Some(Op::Softmax(value(x)?)),
+        ("l2norm", [x, eps]) => Some(Op::L2norm { x: value(x)?, eps: value(eps)? }),
         ("transpose", [x]) => Some(Op::Transpose(value(x)?)),
         ("strict_lower", [x]) => Some(Op::StrictLower(value(x)?)),
         ("scan_before", [x]) => Some(Op::Scan(ScanKind::Before, value(x)?)),

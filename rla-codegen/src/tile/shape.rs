@@ -50,6 +50,13 @@ pub fn shape(op: &Op, of: &impl Fn(Value) -> Shape) -> Result<Shape, String> {
         Op::SumCols(x) => Ok(Shape::new(of(*x).rows, Axis::One)),
         Op::SumRows(x) => Ok(Shape::new(Axis::One, of(*x).cols)),
         Op::Softmax(x) => Ok(of(*x)),
+        Op::L2norm { x, eps } => {
+            let (x, eps) = (of(*x), of(*eps));
+            if eps.cols != Axis::One || (eps.rows != Axis::One && eps.rows != x.rows) {
+                return Err(format!("{eps:?} beside the norms of {x:?}"));
+            }
+            Ok(x)
+        }
         Op::Transpose(x) => Ok(of(*x).transposed()),
         Op::Matmul { a, ta, b, tb } => {
             let a = if *ta { of(*a).transposed() } else { of(*a) };

@@ -80,6 +80,7 @@ impl Display for Op {
             Op::SumCols(x) => write!(f, "sum_cols {x}"),
             Op::SumRows(x) => write!(f, "sum_rows {x}"),
             Op::Softmax(x) => write!(f, "softmax {x}"),
+            Op::L2norm { x, eps } => write!(f, "l2norm {x} {eps}"),
             Op::Transpose(x) => write!(f, "transpose {x}"),
             Op::StrictLower(x) => write!(f, "strict_lower {x}"),
             Op::Matmul { a, ta, b, tb } => write!(f, "matmul {a}{} {b}{}", flip(ta), flip(tb)),

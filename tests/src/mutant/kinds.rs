@@ -44,6 +44,7 @@ pub fn kind(op: &Op) -> &'static str {
         Op::SumCols(_) => "sum_cols",
         Op::SumRows(_) => "sum_rows",
         Op::Softmax(_) => "softmax",
+        Op::L2norm { .. } => "l2norm",
         Op::Matmul { .. } => "matmul",
         Op::Transpose(_) => "transpose",
         Op::StrictLower(_) => "strict_lower",
@@ -65,7 +66,7 @@ pub fn kind(op: &Op) -> &'static str {
 }
 
 /// Every name that [`kind`] gives.
-pub const ALL: [&str; 52] = [
+pub const ALL: [&str; 53] = [
     "input",
     "const",
     "size",
@@ -101,6 +102,7 @@ pub const ALL: [&str; 52] = [
     "sum_cols",
     "sum_rows",
     "softmax",
+    "l2norm",
     "matmul",
     "transpose",
     "strict_lower",

@@ -317,6 +317,15 @@ impl Build {
             Op::SumCols(x) => return self.sum(at(*x), Pos::Cols, origin),
             Op::SumRows(x) => return self.sum(at(*x), Pos::Rows, origin),
             Op::Softmax(x) => Kind::Softmax(at(*x)),
+            Op::L2norm { x, eps } => {
+                let (x, eps) = (at(*x), at(*eps));
+                let of_row = Shape::new(shape.rows, Axis::One);
+                let square = self.push(Kind::Map(MapFn::Sq, vec![x]), shape, origin);
+                let sum = self.sum(square, Pos::Cols, origin);
+                let sum = self.push(Kind::Map(MapFn::Add, vec![sum, eps]), of_row, origin);
+                let scale = self.push(Kind::Map(MapFn::Rsqrt, vec![sum]), of_row, origin);
+                return self.mul(scale, x, origin);
+            }
             Op::Matmul { a, ta, b, tb } => {
                 let (mut a, mut b) = (at(*a), at(*b));
                 a.flip ^= ta;

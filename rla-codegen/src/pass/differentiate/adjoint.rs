@@ -1,6 +1,7 @@
 //! The adjoint of each operation.
 
 use super::Sweep;
+use crate::tile::builder::Builder;
 use crate::tile::{Axis, DecayKind, Direction, MapFn, Op, ScanKind, Value};
 
 impl Sweep<'_> {
@@ -30,6 +31,7 @@ impl Sweep<'_> {
                 let grad = self.builder.mul(y, less);
                 self.add(x, grad);
             }
+            Op::L2norm { x, eps } => self.l2norm(x, eps, d),
             Op::Transpose(x) => {
                 let grad = self.builder.op_value(Op::Transpose(d));
                 self.add(x, grad);
@@ -69,6 +71,43 @@ impl Sweep<'_> {
                 unreachable!("{op:?} appears in backward programs only")
             }
         }
+    }
+
+    /// `y = s x`, `s = (x.x + eps)^(-1/2)`: `dx = s (d - c x)` and `deps = -s c / 2`, with c the solution of
+    /// `(x.x + eps) c = x.d`.
+    ///
+    /// Where d is nearly along x, in one dimension always, `d - c x` cancels down to `eps c / (x.x + eps)` of it, and the
+    /// rounding of c, times s, is all that is left. One step of refinement takes it away: the residual
+    /// `x.d - (x.x + eps) c = x.(d - c x) - eps c` is formed from what is left after the cancellation.
+    fn l2norm(&mut self, x: Value, eps: Value, d: Value) {
+        let (nx, neps) = (self.copy(x), self.copy(eps));
+        let b = &mut self.builder;
+        let square = b.map(MapFn::Sq, &[nx]);
+        let norm = b.op_value(Op::SumCols(square));
+        let norm = b.add(norm, neps);
+        let scale = b.map(MapFn::Rsqrt, &[norm]);
+        let inverse = b.map(MapFn::Sq, &[scale]);
+        let dot = |b: &mut Builder, d: Value| {
+            let product = b.mul(nx, d);
+            b.op_value(Op::SumCols(product))
+        };
+        let without = |b: &mut Builder, d: Value, c: Value| {
+            let along = b.mul(c, nx);
+            b.map(MapFn::Sub, &[d, along])
+        };
+        let along = dot(b, d);
+        let c = b.mul(along, inverse);
+        let rest = without(b, d, c);
+        let (along, own) = (dot(b, rest), b.mul(neps, c));
+        let residual = b.map(MapFn::Sub, &[along, own]);
+        let more = b.mul(residual, inverse);
+        let rest = without(b, rest, more);
+        let dx = b.mul(scale, rest);
+        let half = b.number(-0.5);
+        let deps = b.mul(half, scale);
+        let deps = b.mul(deps, c);
+        self.add(x, dx);
+        self.add(eps, deps);
     }
 
     /// `d` with the axes of `shape` that it lacks: elementwise operations broadcast it, other uses need it whole.

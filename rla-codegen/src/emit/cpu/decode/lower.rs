@@ -260,6 +260,14 @@ impl Lowering<'_> {
                 }
                 self.push(Kind::Sum(x), None)
             }
+            Op::L2norm { x, eps } => {
+                let (x, eps) = (self.node(*x)?, self.node(*eps)?);
+                let square = self.map(MapFn::Sq, vec![x], cols);
+                let sum = if cols.is_some() { self.push(Kind::Sum(square), None) } else { square };
+                let sum = self.map(MapFn::Add, vec![sum, eps], None);
+                let scale = self.map(MapFn::Rsqrt, vec![sum], None);
+                self.map(MapFn::Mul, vec![scale, x], axis)
+            }
             Op::Softmax(x) => {
                 cols?;
                 let x = self.node(*x)?;
