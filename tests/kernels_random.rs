@@ -23,13 +23,15 @@ const TOKENS: [usize; 13] = [0, 1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 40, 70];
 /// K V T HV of the largest case, which the oracle runs token by token.
 const MOST_WORK: usize = 1_500_000;
 
-/// Numbers of what ran.
+/// Numbers of what ran. Rejected draws: a state grew, or a kink could not be kept away from. Ill-posed ones: the definition itself
+/// misses the bounds where the values of its functions are half a unit off; no more than 1 in 50 may be.
 #[derive(Debug, Default)]
 struct Tally {
     variants: usize,
     cases: usize,
     decoded: usize,
     rejected: usize,
+    ill_posed: usize,
     by_movement: usize,
 }
 
@@ -93,18 +95,13 @@ fn check(operation: &Operation, seed: u64, tally: &mut Tally) -> Option<String> 
             rows += &format!("\n decode:{}", failed(&outcome));
         }
     }
+    // asked only of a case that failed: the answer does not depend on the kernel
+    if !rows.is_empty() && ladder::ill_posed(operation, &case, &setting).unwrap_or_else(|e| panic!("{e}")) {
+        tally.ill_posed += 1;
+        println!("ill-posed: {}, case {seed}:{rows}", recurrence.name);
+        return None;
+    }
     (!rows.is_empty()).then(|| format!("case {seed}, {dtype}, {layout:?}, {plan:?}:{rows}"))
-}
-
-/// OPEN DEFECT. Seeds where a gradient of the f32 kernel misses its bound of 1e-5, by 1.1 to 57 times, most of them with a
-/// side of one element. The cause is not found. They are listed here so that they stay in sight and nothing new hides behind
-/// them: any other seed, and any output, state or decode of these, still fails the test.
-const OPEN_GRADIENTS: [u64; 6] = [6, 7, 8, 16, 20, 27];
-
-fn is_open_defect(failure: &str) -> bool {
-    let known = OPEN_GRADIENTS.iter().any(|seed| failure.starts_with(&format!("seed {seed}, ")));
-    let mut wrong = failure.lines().filter(|line| line.contains(": error ")).peekable();
-    known && wrong.peek().is_some() && wrong.all(|line| line.trim_start().starts_with("grad."))
 }
 
 #[test]
@@ -129,10 +126,8 @@ fn kernels_agree_with_the_oracle() {
         }
     }
     println!("random variants through rustc: {tally:?}");
-    let (open, bad): (Vec<_>, Vec<_>) = bad.into_iter().partition(|failure| is_open_defect(failure));
-    println!("{} variants with a gradient out of its bound, known and not explained yet:", open.len());
-    open.iter().flat_map(|failure| failure.lines().filter(|l| l.contains("error "))).for_each(|l| println!("{l}"));
     assert!(tally.variants as u64 == count && tally.cases * 10 > tally.variants * 30, "{tally:?}");
+    assert!(tally.ill_posed * 50 <= tally.cases + 50, "{tally:?}");
     assert!(bad.is_empty(), "{} of {} variants are wrong:\n{}", bad.len(), tally.variants, bad.join("\n"));
 }
 
@@ -163,4 +158,33 @@ fn a_wrong_element_is_rejected() {
     let mut wrong = gradients;
     wrong.states[0][0] += 1e-2;
     assert!(!judge(outputs, wrong).passed);
+}
+
+/// With one sign the norms of two unit vectors cancel in the output, and their rounding is all that f32 has of it; with the
+/// other they do not. What is asked is the definition's, and no kernel is run.
+#[test]
+fn ill_posed_draws_are_told_from_others() {
+    let posed = |sign: &str| {
+        let recurrence = golden::parse(&format!(
+            "variant two {{
+                input x, y: key; input v: value;
+                state S: value x key;
+                let n = l2norm(sigmoid(x), 0.000001);
+                let m = l2norm(softplus(y), 0.000001);
+                S[t] = 0.1 * S[t-1] + v * n^T {sign} v * m^T;
+                output o = S[t] * n + S[t] * m;
+            }}"
+        ));
+        let operation = Operation::new(recurrence, Backend::Tile).unwrap_or_else(|e| panic!("{e}"));
+        let mut rng = Rng::new(3);
+        let dims = Dims { sizes: vec![8, 6], batch: 1, tokens: 20, key_heads: 1, value_heads: 1 };
+        let plan = Plan { dims, cu_seqlens: None, gates: Gates::Weak, keys: Keys::Independent, initial_states: false };
+        let (inputs, _) = draw::inputs(operation.recurrence(), &plan, KINK_DISTANCE, &mut rng).expect("bounded");
+        let cotangents = draw::cotangents(operation.recurrence(), &inputs, &mut rng);
+        let case = Case { inputs, cotangents, results: Results::default() };
+        let setting = Setting { dtype: DType::F32, ..Setting::of(Backend::Tile) };
+        !ladder::ill_posed(&operation, &case, &setting).unwrap_or_else(|e| panic!("{e}"))
+    };
+    assert!(posed("+"));
+    assert!(!posed("-"));
 }

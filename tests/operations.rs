@@ -19,7 +19,7 @@ use rla_tests::mutant::kinds;
 use std::collections::BTreeSet;
 
 const TOKENS: usize = 5;
-const SIZES: [usize; 2] = [3, 4];
+const SIZES: [usize; 3] = [3, 4, 1];
 const KEYS: Shape = Shape::new(Axis::Token, Axis::Side(0));
 const SCALARS: Shape = Shape::new(Axis::Token, Axis::One);
 
@@ -294,6 +294,24 @@ fn a_wrong_adjoint_is_not_a_derivative() {
     });
     let (right, other) = (derivative(&forward, false, TOKENS, 0), derivative(&wrong, false, TOKENS, 0));
     assert!((right - other).abs() > 1e-3);
+}
+
+/// Of one element, `y = x / sqrt(x^2 + eps)` hardly depends on x: its slope `eps / (x^2 + eps)^(3/2)` is what is left of two
+/// terms that cancel, and all its digits are there.
+#[test]
+fn the_adjoint_of_a_norm_does_not_cancel() {
+    const EPS: f64 = 1e-12;
+    let forward = program(|b| {
+        let (x, eps) = (input(b, 0, Shape::new(Axis::Token, Axis::Side(2))), b.number(EPS));
+        b.op_value(Op::L2norm { x, eps })
+    });
+    let env = Values { moved: None, positive: false, valid: TOKENS };
+    let (_, gradient) = eval(&differentiate(&forward).0, &env).remove(0);
+    let (x, d) = (env.leaf(Leaf::Input(0), TOKENS, 1), env.leaf(Leaf::OutputGrad(0), TOKENS, 1));
+    for ((found, x), d) in gradient.data.iter().zip(&x.data).zip(&d.data) {
+        let expected = d * EPS / (x * x + EPS).powf(1.5);
+        assert!((found - expected).abs() <= 1e-12 * expected.abs(), "at {x}: {found}, not {expected}");
+    }
 }
 
 /// The shape rule refuses operands that do not fit.

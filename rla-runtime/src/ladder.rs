@@ -1,10 +1,10 @@
 //! The ladder: a case through a backend, every tensor judged against its reference.
 //!
 //! The reference is what the case holds where the element type is f64 or f32; else, and where it holds nothing, the
-//! oracle on the same rounded inputs. Bounds by rung are those of [`bounds`].
+//! oracle on the same rounded inputs. Bounds by rung are those of [`Bounds`].
 use crate::case::{Case, Results};
 use crate::error::{Error, Result};
-use crate::judge::{self, Layout, Slice};
+use crate::judge::{self, Bounds, Layout, Slice};
 use crate::kernel::launch::Poison;
 use crate::op::{Backend, BackwardOptions, ForwardOptions, Operation, Saved};
 use crate::problem::{Problem, StateLayout, carries_values};
@@ -50,13 +50,12 @@ impl Setting {
 
     /// The bounds that results are held to.
     pub fn bounds(&self, backend: Backend) -> Bounds {
-        let (outputs, states, gradients) = match (backend, self.dtype, self.products) {
-            (Backend::Oracle, DType::F64, _) => (1e-12, 1e-12, 1e-11),
-            (Backend::Tile, DType::F64, _) => (1e-11, 1e-11, 1e-11),
-            (_, DType::Bf16 | DType::F16, Products::Input) => (2e-3, 4e-3, 8e-3),
-            _ => (2e-6, 2e-6, 1e-5),
-        };
-        Bounds { outputs, states, gradients }
+        match (backend, self.dtype, self.products) {
+            (Backend::Oracle, DType::F64, _) => Bounds::ORACLE,
+            (Backend::Tile, DType::F64, _) => Bounds::TILE,
+            (_, DType::Bf16 | DType::F16, Products::Input) => Bounds::CPU_16_BIT_PRODUCTS,
+            _ => Bounds::F32,
+        }
     }
 
     /// Half a unit of the type that arithmetic is done in, relative.
@@ -68,17 +67,6 @@ impl Setting {
             _ => f64::from(f32::EPSILON) / 2.0,
         }
     }
-}
-
-/// Bounds on relative L2 errors.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bounds {
-    /// Of outputs.
-    pub outputs: f64,
-    /// Of final states.
-    pub states: f64,
-    /// Of gradients.
-    pub gradients: f64,
 }
 
 /// One tensor's outcome.
@@ -291,7 +279,7 @@ fn judged(recurrence: &Recurrence, case: &Case, bounds: &Bounds) -> Vec<Judged> 
                 InputKind::Param => Layout::Rows { rows: 1, heads, width },
             };
             let name = format!("grad.{}", decl.name);
-            list.push(Judged { name, layout, bound: bounds.gradients, rms: cotangents });
+            list.push(Judged { name, layout, bound: bounds.of_gradient(decl), rms: cotangents });
         }
         for decl in &recurrence.states {
             let name = format!("grad.{}0", decl.name);
@@ -332,6 +320,16 @@ fn by_oracle(recurrence: &Recurrence, case: &Case, kinks: &mut dyn oracle::Kinks
     } else {
         Ok(tensors(&oracle::forward_with(recurrence, &case.inputs, kinks).map_err(refused)?, None))
     }
+}
+
+/// Whether a drawn case asks for more than the setting's arithmetic can give: the definition itself, in f64, misses the bounds
+/// once its inputs and the values of its functions are half a unit off. So do differences of vectors that are equal but for
+/// rounding. No kernel is looked at.
+pub fn ill_posed(operation: &Operation, case: &Case, setting: &Setting) -> Result<bool> {
+    let recurrence = operation.recurrence();
+    let run = rounded(recurrence, case, setting);
+    let judged = judged(recurrence, &run, &setting.bounds(operation.backend()));
+    movement::ill_posed(recurrence, &run, setting.half_unit(), &judged)
 }
 
 /// Runs a case and judges every tensor.

@@ -59,8 +59,7 @@ pub fn compare(
         add(format!("out.{}", decl.name), Part::State, i, &|size| rows(sequences, size), bounds.states, values);
     }
     for (i, decl) in recurrence.inputs.iter().enumerate() {
-        let gate = decl.gate || decl.side.is_none() || decl.kind == InputKind::Param;
-        let bound = if gate { bounds.gate_gradients } else { bounds.gradients };
+        let bound = bounds.of_gradient(decl);
         let layout = |size| input_layout(decl, size);
         add(format!("grad.{}", decl.name), Part::InputGradient, i, &layout, bound, cotangents);
     }

@@ -55,6 +55,10 @@ impl Kink<'_> {
 pub trait Kinks {
     /// The branch to take.
     fn branch(&mut self, kink: &Kink<'_>) -> Branch;
+
+    /// Is shown the value of every smooth function too, and may scale it, as rounding would; `site.element` is 0. Not softmax's:
+    /// scaled, it would have no derivative.
+    fn value(&mut self, _site: Site, _value: &mut [f64]) {}
 }
 
 /// Every argument on its own branch.

@@ -95,6 +95,10 @@ impl Token {
             Operation::Call(func, args) => {
                 let args: Vec<&[f64]> = args.iter().map(|&a| of(a)).collect();
                 function::value(*func, y, &args);
+                if let Some((at, kinks)) = kinks.filter(|_| *func != Func::Softmax) {
+                    let site = Site { call: node.expr, head: at.head, position: at.position, element: 0 };
+                    kinks.value(site, y);
+                }
             }
         }
     }
