@@ -314,6 +314,30 @@ fn the_adjoint_of_a_norm_does_not_cancel() {
     }
 }
 
+/// Where sigmoid and tanh are all but 1, their slopes still have all digits.
+#[test]
+fn slopes_of_saturated_functions_do_not_cancel() {
+    fn beyond(b: &mut Builder, f: MapFn, shift: f64) -> Value {
+        let (x, shift) = (input(b, 0, SCALARS), b.number(shift));
+        let x = b.add(x, shift);
+        b.map(f, &[x])
+    }
+    let cases: [(Example, fn(f64) -> f64); 2] = [
+        (|b| beyond(b, MapFn::Sigmoid, 30.0), |x| (-x - 30.0).exp() / (1.0 + (-x - 30.0).exp()).powi(2)),
+        (|b| beyond(b, MapFn::Tanh, 15.0), |x| (x + 15.0).cosh().powi(-2)),
+    ];
+    for (example, slope) in cases {
+        let forward = program(example);
+        let env = Values { moved: None, positive: false, valid: TOKENS };
+        let (_, gradient) = eval(&differentiate(&forward).0, &env).remove(0);
+        let (x, d) = (env.leaf(Leaf::Input(0), TOKENS, 1), env.leaf(Leaf::OutputGrad(0), TOKENS, 1));
+        for ((found, x), d) in gradient.data.iter().zip(&x.data).zip(&d.data) {
+            let expected = d * slope(*x);
+            assert!((found - expected).abs() <= 1e-12 * expected.abs(), "at {x}: {found}, not {expected}\n{forward}");
+        }
+    }
+}
+
 /// The shape rule refuses operands that do not fit.
 #[test]
 fn shape_rules_refuse() {

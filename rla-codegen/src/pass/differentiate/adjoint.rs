@@ -215,7 +215,9 @@ impl Sweep<'_> {
                         self.builder.mul(half, cube)
                     }
                     MapFn::Sigmoid => {
-                        let rest = self.builder.map(MapFn::Sub, &[one, y]);
+                        // not y (1 - y), which has lost all digits where y rounds to 1
+                        let minus = self.builder.neg(x);
+                        let rest = self.builder.map(MapFn::Sigmoid, &[minus]);
                         self.builder.mul(y, rest)
                     }
                     MapFn::LogSigmoid => {
@@ -223,8 +225,15 @@ impl Sweep<'_> {
                         self.builder.map(MapFn::Sigmoid, &[minus])
                     }
                     MapFn::Tanh => {
-                        let square = self.builder.map(MapFn::Sq, &[y]);
-                        self.builder.map(MapFn::Sub, &[one, square])
+                        // sech^2 by e = exp(-2 |x|); 1 - y^2 has lost all digits where y rounds to 1
+                        let size = self.builder.map(MapFn::Abs, &[x]);
+                        let (minus_two, four) = (self.builder.number(-2.0), self.builder.number(4.0));
+                        let log = self.builder.mul(minus_two, size);
+                        let e = self.builder.map(MapFn::Exp, &[log]);
+                        let sum = self.builder.add(one, e);
+                        let square = self.builder.map(MapFn::Sq, &[sum]);
+                        let above = self.builder.mul(four, e);
+                        self.builder.map(MapFn::Div, &[above, square])
                     }
                     MapFn::Silu => {
                         // s + y (1 - s)
