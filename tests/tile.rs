@@ -64,6 +64,13 @@ fn golden_cases_in_chunks() {
             }
             ran += 1;
         }
+        for chunk in [7, 32] {
+            let (error, what) = worst(&recurrence, &programs.for_cuda(), case, chunk, true);
+            if !(error <= 1e-11) {
+                bad.push(format!("{file} for CUDA, chunk {chunk}: {what} {error:.1e}"));
+            }
+            ran += 1;
+        }
         let (error, what) = worst(&recurrence, &token_programs(&recurrence), case, 1, false);
         if error.is_nan() || error > 1e-11 {
             bad.push(format!("{file} token: {what} {error:.1e}"));

@@ -1,3 +1,6 @@
 //! Tile programs to source text, one module a target.
 
 pub mod cpu;
+pub mod cuda;
+pub(crate) mod graph;
+pub(crate) mod text;

@@ -53,6 +53,20 @@ fn chunk_passes(recurrence: &Recurrence) -> Result<(Canonical, Programs), Outsid
     Ok((canonical, programs.verified()))
 }
 
+impl Programs {
+    /// The same programs in the form that GPU kernels are written from.
+    pub fn for_cuda(&self) -> Programs {
+        let change = |program: &Program| pass::unscale::unscale(&pass::invert::invert(program));
+        Programs {
+            forward: change(&self.forward),
+            forward_save: change(&self.forward_save),
+            backward: change(&self.backward),
+            decode: self.decode.clone(),
+        }
+        .verified()
+    }
+}
+
 /// Programs of one token, for any recurrence.
 pub fn token_programs(recurrence: &Recurrence) -> Programs {
     deep(|| token_passes(recurrence))

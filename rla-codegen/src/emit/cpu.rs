@@ -9,7 +9,6 @@ mod decode;
 mod elementwise;
 mod frame;
 mod fuse;
-mod graph;
 mod layout;
 mod memory;
 mod order;
@@ -17,8 +16,8 @@ mod product;
 mod solve;
 mod space;
 mod stage;
-mod text;
 
+use super::{graph, text};
 use tera::{Context, Delimiters, Tera};
 
 use crate::kernel::{CpuKernel, Level};

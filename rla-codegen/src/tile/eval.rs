@@ -121,6 +121,7 @@ fn one<'a>(op: &Op, shape: Shape, of: &impl Fn(Value) -> &'a Matrix, env: &impl 
         Op::Transpose(x) => of(*x).transposed(),
         Op::Matmul { a, ta, b, tb } => matmul(of(*a), *ta, of(*b), *tb, rows, cols),
         Op::StrictLower(x) => Matrix::from_fn(rows, cols, |t, s| if s < t { of(*x).at(t, s) } else { 0.0 }),
+        Op::Inverse(x) => inverse(of(*x)),
         Op::Scan(kind, x) => scan(*kind, of(*x)),
         Op::RectSum(x) => {
             let x = of(*x);
@@ -225,6 +226,21 @@ fn matmul(a: &Matrix, ta: bool, b: &Matrix, tb: bool, rows: usize, cols: usize) 
             }
             for c in 0..cols {
                 out.data[r * cols + c] += x * if tb { b.data[c * b.cols + n] } else { b.data[n * b.cols + c] };
+            }
+        }
+    }
+    out
+}
+
+/// `(I - a)^-1`, row by row; only the strictly lower part of `a` counts.
+fn inverse(a: &Matrix) -> Matrix {
+    let mut out = Matrix::zero(a.rows, a.cols);
+    for t in 0..a.rows {
+        out.set(t, t, 1.0);
+        for s in 0..t {
+            let x = a.at(t, s);
+            if x != 0.0 {
+                (0..=s).for_each(|c| out.add(t, c, x * out.at(s, c)));
             }
         }
     }

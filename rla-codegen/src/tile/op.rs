@@ -206,6 +206,8 @@ pub enum Op {
     },
     /// One value of a [`Op::Solve`].
     Part(Value, usize),
+    /// `(I - a)^-1` of a strictly lower `[Token, Token]` value, by substitution: unit lower.
+    Inverse(Value),
 }
 
 impl Op {
@@ -231,7 +233,8 @@ impl Op {
             | Op::Scan(_, x)
             | Op::RectSum(x)
             | Op::Decay(_, x)
-            | Op::Part(x, _) => at(x),
+            | Op::Part(x, _)
+            | Op::Inverse(x) => at(x),
             Op::L2norm { x: a, eps: b } | Op::Matmul { a, b, .. } => {
                 at(a);
                 at(b);

@@ -141,6 +141,7 @@ fn operation(text: &str) -> Option<Op> {
         ("softmax", [x]) => Some(Op::Softmax(value(x)?)),
         ("l2norm", [x, eps]) => Some(Op::L2norm { x: value(x)?, eps: value(eps)? }),
         ("transpose", [x]) => Some(Op::Transpose(value(x)?)),
+        ("inverse", [x]) => Some(Op::Inverse(value(x)?)),
         ("strict_lower", [x]) => Some(Op::StrictLower(value(x)?)),
         ("scan_before", [x]) => Some(Op::Scan(ScanKind::Before, value(x)?)),
         ("scan_after", [x]) => Some(Op::Scan(ScanKind::After, value(x)?)),

@@ -67,6 +67,7 @@ pub fn shape(op: &Op, of: &impl Fn(Value) -> Shape) -> Result<Shape, String> {
             Ok(Shape::new(a.rows, b.cols))
         }
         Op::StrictLower(x) => expect("a triangle's operand", of(*x), MASK).map(|()| MASK),
+        Op::Inverse(x) => expect("an inverse's operand", of(*x), MASK).map(|()| MASK),
         Op::Scan(_, x) => per_token("a scan's operand", of(*x)).map(|()| of(*x)),
         Op::RectSum(x) => expect("RectSum's operand", of(*x), MASK).map(|()| Shape::new(Axis::Token, Axis::One)),
         Op::Decay(kind, g) => {

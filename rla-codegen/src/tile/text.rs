@@ -87,6 +87,7 @@ impl Display for Op {
             Op::Scan(ScanKind::Before, x) => write!(f, "scan_before {x}"),
             Op::Scan(ScanKind::After, x) => write!(f, "scan_after {x}"),
             Op::RectSum(x) => write!(f, "rect_sum {x}"),
+            Op::Inverse(x) => write!(f, "inverse {x}"),
             Op::Decay(kind, g) => {
                 let kind = match kind {
                     DecayKind::Prefix => "prefix",

@@ -67,7 +67,7 @@ impl Sweep<'_> {
                 self.add(w, dw);
                 self.add(g, dg);
             }
-            Op::RectSum(_) | Op::DecayRect { .. } | Op::Solve { .. } => {
+            Op::RectSum(_) | Op::DecayRect { .. } | Op::Solve { .. } | Op::Inverse(_) => {
                 unreachable!("{op:?} appears in backward programs only")
             }
         }

@@ -1,4 +1,4 @@
-//! A tile program in the form that the CPU emitter works on.
+//! A tile program in the form that the emitters work on.
 //!
 //! Transposes are a property of the reference, not of the value; products with a vector are elementwise work and sums;
 //! decays take the decay `a = exp(g)` itself. What no result needs is gone.
@@ -81,6 +81,8 @@ pub enum Kind {
     },
     /// A part of a solve.
     Part(usize, usize),
+    /// [`Op::Inverse`]; no pass of the CPU's pipeline makes one.
+    Inverse(Ref),
 }
 
 /// An operation with its shape and the statement it comes from.
@@ -114,7 +116,8 @@ impl Kind {
             | Kind::Softmax(x)
             | Kind::Scan(_, x)
             | Kind::RectSum(x)
-            | Kind::Decay(_, x) => vec![*x],
+            | Kind::Decay(_, x)
+            | Kind::Inverse(x) => vec![*x],
             Kind::Product(a, b) => vec![*a, *b],
             Kind::DecayDot { p, w, a } => vec![*p, *w, *a],
             Kind::DecayApply { m, w, a, .. } => vec![*m, *w, *a],
@@ -237,7 +240,8 @@ impl Kind {
             | Kind::Softmax(x)
             | Kind::Scan(_, x)
             | Kind::RectSum(x)
-            | Kind::Decay(_, x) => at(x),
+            | Kind::Decay(_, x)
+            | Kind::Inverse(x) => at(x),
             Kind::Product(a, b) => [a, b].into_iter().for_each(at),
             Kind::DecayDot { p, w, a } => [p, w, a].into_iter().for_each(at),
             Kind::DecayApply { m, w, a, .. } => [m, w, a].into_iter().for_each(at),
@@ -336,6 +340,7 @@ impl Build {
             Op::StrictLower(x) => Kind::Lower(at(*x)),
             Op::Scan(kind, x) => Kind::Scan(*kind, at(*x)),
             Op::RectSum(x) => Kind::RectSum(at(*x)),
+            Op::Inverse(x) => Kind::Inverse(at(*x)),
             Op::Decay(kind, g) => {
                 let a = self.exp(at(*g), origin);
                 Kind::Decay(*kind, a)

@@ -1,0 +1,176 @@
+//! Tile programs to CUDA kernels.
+//!
+//! A pass becomes up to three kinds of kernels. *Prepare* computes what holds no carried state, for all chunks at once.
+//! *Sequential* carries the states through the chunks of a sequence: as a [`chain`] in registers where every value is per
+//! channel of the free side, else as a [`walk`](frame) of one block. *Finish* computes, for all chunks at once, what needs
+//! carried states but is not needed to carry them on. Values pass between kernels in records, one a chunk and value head.
+//!
+//! Reading order: `place` (where values lie), `stage` (what is computed where), `block` and `chain` (the two ways to
+//! compute), `frame` (kernels around them).
+
+pub mod block;
+pub mod chain;
+mod expr;
+mod frame;
+pub mod place;
+mod stage;
+
+use tera::{Context, Delimiters, Tera};
+
+use super::graph::Graph;
+use crate::tile::{Axis, Program};
+
+pub use super::cpu::{Error, Interface, Pass};
+pub use place::{Elem, Sizes};
+
+/// What kernels are written for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// Sizes of the sides, and tokens a chunk: 16, 32, 64 or 128.
+    pub sizes: Sizes,
+    /// Type of products.
+    pub product: Elem,
+    /// Types of inputs and parameters.
+    pub inputs: Vec<Elem>,
+    /// Type of outputs.
+    pub output: Elem,
+    /// Types of gradients of inputs and parameters; f32 where value heads share a key head: those are summed afterwards.
+    pub input_grads: Vec<Elem>,
+    /// Which inputs have one row a key head.
+    pub per_key_head: Vec<bool>,
+    /// Warps of a sequential block: each owns 16 channels.
+    pub warps: usize,
+    /// Shared memory that a block may have, in bytes.
+    pub shared: usize,
+}
+
+/// How many blocks a kernel is launched with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grid {
+    /// Chunks times value heads.
+    Chunks,
+    /// Sequences times value heads times this many slices.
+    Sequences(usize),
+}
+
+/// One kernel.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// Entry name.
+    pub name: String,
+    /// CUDA C++, complete.
+    pub source: String,
+    /// Blocks.
+    pub grid: Grid,
+    /// Threads of a block.
+    pub threads: usize,
+    /// Dynamic shared memory of a block, in bytes.
+    pub shared: usize,
+    /// Which way it computes: `prepare`, `chain`, `walk`, `finish`.
+    pub stage: &'static str,
+}
+
+/// The kernels of a pass, in the order of their launches.
+#[derive(Clone, Debug, Default)]
+pub struct Kernels {
+    /// Kernels.
+    pub kernels: Vec<Kernel>,
+    /// Bytes of a record from prepare, a chunk and value head.
+    pub record: usize,
+    /// Bytes of a record from the sequential kernels to finish.
+    pub passed: usize,
+    /// Bytes of a record that forward keeps for backward.
+    pub kept: usize,
+    /// Bytes of scratch of a block.
+    pub scratch: usize,
+    /// Floats of partial sums of parameter gradients, a chunk and value head: by input, offset and count.
+    pub partial: Vec<(usize, usize, usize)>,
+}
+
+impl Kernels {
+    /// Floats of all partial sums of a chunk and value head.
+    pub fn partial_floats(&self) -> usize {
+        self.partial.last().map_or(0, |(_, offset, count)| offset + count)
+    }
+}
+
+/// Counts that the argument block depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Inputs and parameters.
+    pub inputs: usize,
+    /// Outputs.
+    pub outputs: usize,
+    /// States.
+    pub states: usize,
+    /// Constants.
+    pub constants: usize,
+}
+
+const BASE: &str = include_str!("../../../templates/cuda/base.cuh");
+const MMA: &str = include_str!("../../../templates/cuda/mma.cuh");
+const BLOCK: &str = include_str!("../../../templates/cuda/block.cuh");
+const CHAIN: &str = include_str!("../../../templates/cuda/chain.cuh");
+const KERNEL: &str = include_str!("../../../templates/cuda/kernel.cu.tera");
+
+/// The headers, each of which compiles behind those before it.
+pub const HEADERS: [(&str, &str); 4] = [("base", BASE), ("mma", MMA), ("block", BLOCK), ("chain", CHAIN)];
+
+/// Writes the kernels of a pass. `kept` is what forward keeps: the program that keeps, where this one is backward.
+///
+/// # Errors
+/// A chunk length that is not legal; a fault in a template.
+pub fn emit(
+    pass: Pass,
+    program: &Program,
+    interface: &Interface,
+    config: &Config,
+    counts: Counts,
+    symbol: &str,
+) -> Result<Kernels, Error> {
+    let chunk = config.sizes.chunk;
+    if pass != Pass::Decode && !matches!(chunk, 16 | 32 | 64 | 128) {
+        return Err(Error::Schedule(format!("a chunk of {chunk}; legal are 16, 32, 64 and 128")));
+    }
+    if let Some(state) = program.states.iter().position(|s| s.free == Axis::Token || s.contracted == Axis::Token) {
+        return Err(Error::Schedule(format!("state {state} has tokens as a side")));
+    }
+    let graph = Graph::new(program);
+    frame::Frame::new(pass, program, &graph, interface, config, counts, symbol).write()
+}
+
+/// The pieces of a kernel's text.
+#[derive(serde::Serialize)]
+struct Text<'a> {
+    title: &'a str,
+    name: &'a str,
+    threads: usize,
+    blocks: usize,
+    chunk: usize,
+    counts: [usize; 4],
+    chain: bool,
+    prologue: Vec<String>,
+    body: Vec<String>,
+}
+
+fn render(text: &Text) -> Result<String, Error> {
+    let fault = |error: tera::Error| Error::Template(error.to_string());
+    let mut tera = Tera::default();
+    tera.set_delimiters(Delimiters {
+        block_start: "<%".into(),
+        block_end: "%>".into(),
+        variable_start: "@{".into(),
+        variable_end: "}@".into(),
+        comment_start: "<#".into(),
+        comment_end: "#>".into(),
+    })
+    .map_err(fault)?;
+    tera.autoescape_on(Vec::<&str>::new());
+    tera.add_raw_template("kernel", KERNEL).map_err(fault)?;
+    let mut context = Context::new();
+    context.insert("text", text);
+    for (name, header) in HEADERS {
+        context.insert(name.to_string(), header);
+    }
+    tera.render("kernel", &context).map_err(fault)
+}

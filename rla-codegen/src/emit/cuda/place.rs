@@ -1,0 +1,141 @@
+//! Sizes, element types, and where values lie.
+
+use crate::emit::graph::{Graph, Ref};
+use crate::tile::Axis;
+
+/// Element types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Elem {
+    /// IEEE single precision.
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// IEEE half precision.
+    F16,
+}
+
+impl Elem {
+    /// The C++ type.
+    pub fn c(self) -> &'static str {
+        match self {
+            Elem::F32 => "float",
+            Elem::Bf16 => "bf16",
+            Elem::F16 => "f16",
+        }
+    }
+
+    /// Bytes.
+    pub fn bytes(self) -> usize {
+        if self == Elem::F32 { 4 } else { 2 }
+    }
+}
+
+/// What a kernel text is written for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Sizes {
+    /// Size of each side.
+    pub sides: Vec<usize>,
+    /// Tokens a chunk.
+    pub chunk: usize,
+}
+
+impl Sizes {
+    /// Elements along an axis.
+    pub fn real(&self, axis: Axis) -> usize {
+        match axis {
+            Axis::One => 1,
+            Axis::Token => self.chunk,
+            Axis::Side(side) => self.sides[side as usize],
+        }
+    }
+
+    /// Elements stored along an axis of a matrix: whole blocks of 16, zero beyond the real ones.
+    pub fn padded(&self, axis: Axis) -> usize {
+        if axis == Axis::One { 1 } else { self.real(axis).next_multiple_of(16) }
+    }
+}
+
+/// Memory of one value: `name` points to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// The pointer's name.
+    pub name: String,
+    /// Element type.
+    pub elem: Elem,
+    /// Elements from one row to the next; 0 for a vector or a number.
+    pub ld: usize,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+impl Place {
+    /// A place for a node: rows padded apart so that 8 rows lie in different banks.
+    pub fn of(graph: &Graph, sizes: &Sizes, node: usize, elem: Elem) -> Place {
+        let shape = graph.nodes[node].shape;
+        let name = format!("v{node}");
+        if graph.is_matrix(node) {
+            let ld = sizes.padded(shape.cols) + 16 / elem.bytes();
+            return Place { name, elem, ld, bytes: sizes.padded(shape.rows) * ld * elem.bytes() };
+        }
+        let count = sizes.padded(graph.vector_axis(node)).next_multiple_of(4);
+        Place { name, elem: Elem::F32, ld: 0, bytes: 4 * count }
+    }
+
+    /// Element (row, col) of the node as an lvalue.
+    pub fn element(&self, graph: &Graph, node: usize, row: &str, col: &str) -> String {
+        let shape = graph.nodes[node].shape;
+        if self.ld > 0 {
+            return format!("{}[({row}) * {} + ({col})]", self.name, self.ld);
+        }
+        let index = match (shape.rows, shape.cols) {
+            (Axis::One, Axis::One) => "0",
+            (Axis::One, _) => col,
+            _ => row,
+        };
+        format!("{}[{index}]", self.name)
+    }
+
+    /// Element (row, col) of the node as a float.
+    pub fn read(&self, graph: &Graph, node: usize, row: &str, col: &str) -> String {
+        let element = self.element(graph, node, row, col);
+        if self.elem == Elem::F32 { element } else { format!("widen({element})") }
+    }
+
+    /// The matrix as an operand.
+    pub fn matrix(&self, flip: bool) -> String {
+        format!("Mat<{}, {}, {flip}>{{{}}}", self.elem.c(), self.ld, self.name)
+    }
+}
+
+/// Values that pass from one kernel to another: one record a chunk and value head.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// Nodes with their places and byte offsets.
+    pub items: Vec<(usize, Place, usize)>,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+impl Record {
+    /// Adds a node at the end.
+    pub fn add(&mut self, node: usize, place: Place) {
+        let bytes = place.bytes.next_multiple_of(16);
+        self.items.push((node, place, self.bytes));
+        self.bytes += bytes;
+    }
+
+    /// The item of a node.
+    pub fn item(&self, node: usize) -> Option<&(usize, Place, usize)> {
+        self.items.iter().find(|(n, ..)| *n == node)
+    }
+
+    /// Rounded up to whole lines.
+    pub fn stride(&self) -> usize {
+        self.bytes.next_multiple_of(128)
+    }
+}
+
+/// Rows and columns of a reference, exchanged where it is flipped.
+pub fn turned<'a>(r: Ref, row: &'a str, col: &'a str) -> (&'a str, &'a str) {
+    if r.flip { (col, row) } else { (row, col) }
+}

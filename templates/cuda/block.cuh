@@ -1,0 +1,251 @@
+// Work of a whole block on matrices in memory: rows of LD elements, FLIP for the transpose. THREADS is the block's size.
+// Lane l of a warp holds, of a 16 x 8 accumulator, elements (g, 2q), (g, 2q + 1), (g + 8, 2q), (g + 8, 2q + 1) with
+// g = l / 4 and q = l % 4.
+
+template <class T, int LD, bool FLIP> struct Mat {
+  const T* p;
+  __device__ __forceinline__ float at(int r, int c) const { return widen(FLIP ? p[c * LD + r] : p[r * LD + c]); }
+  // elements (r, c) and (r, c + 1) as one operand register
+  template <class P> __device__ __forceinline__ u32 along(int r, int c, P tag) const {
+    if constexpr (!FLIP && sizeof(T) == 2) return *(const u32*)(p + r * LD + c);
+    else return pair(at(r, c), at(r, c + 1), tag);
+  }
+  // elements (r, c) and (r + 1, c)
+  template <class P> __device__ __forceinline__ u32 down(int r, int c, P tag) const {
+    if constexpr (FLIP && sizeof(T) == 2) return *(const u32*)(p + c * LD + r);
+    else return pair(at(r, c), at(r + 1, c), tag);
+  }
+};
+
+// acc (16 x 8 W, at row m and column n of the result) += or -= A B, K wide, products of type P.
+template <class P, int K, bool MINUS, int W, class A, class B>
+__device__ __forceinline__ void mac(float (&acc)[W][4], A a, B b, int m, int n) {
+  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+  if constexpr (sizeof(P) == 2) {
+#pragma unroll 4
+    for (int k = 0; k < K; k += 16) {
+      const int c = k + 2 * q;
+      u32 x[4] = {a.along(m + g, c, P()), a.along(m + g + 8, c, P()), a.along(m + g, c + 8, P()),
+                  a.along(m + g + 8, c + 8, P())};
+      if (MINUS) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) x[i] ^= 0x80008000u;
+      }
+#pragma unroll
+      for (int w = 0; w < W; w++) mma(acc[w], x, b.down(c, n + 8 * w + g, P()), b.down(c + 8, n + 8 * w + g, P()), P());
+    }
+  } else {
+#pragma unroll 2
+    for (int k = 0; k < K; k += 8) {
+      Parts x;
+      const float s = MINUS ? -1.f : 1.f;
+      split(s * a.at(m + g, k + q), x.hi[0], x.lo[0]);
+      split(s * a.at(m + g + 8, k + q), x.hi[1], x.lo[1]);
+      split(s * a.at(m + g, k + q + 4), x.hi[2], x.lo[2]);
+      split(s * a.at(m + g + 8, k + q + 4), x.hi[3], x.lo[3]);
+#pragma unroll
+      for (int w = 0; w < W; w++) mma3(acc[w], x, b.at(k + q, n + 8 * w + g), b.at(k + q + 4, n + 8 * w + g));
+    }
+  }
+}
+
+// An M x N result by tiles of 16 x 8 W a warp: `product` adds to the accumulator, `store` takes element (r, c).
+template <int M, int N, class Product, class Store> __device__ __forceinline__ void tiles(Product product, Store store) {
+  constexpr int warps = THREADS / 32;
+  constexpr int W = N % 64 == 0 && (M / 16) * (N / 64) >= warps ? 8
+                  : N % 32 == 0 && (M / 16) * (N / 32) >= warps ? 4
+                                                                : 2;
+  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+  for (int i = threadIdx.x / 32; i < (M / 16) * (N / (8 * W)); i += warps) {
+    const int m = i / (N / (8 * W)) * 16, n = i % (N / (8 * W)) * (8 * W);
+    float acc[W][4] = {};
+    product(acc, m, n);
+#pragma unroll
+    for (int w = 0; w < W; w++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) store(m + g + 8 * (e >> 1), n + 8 * w + 2 * q + (e & 1), acc[w][e]);
+  }
+}
+
+template <int R, int C, class F> __device__ __forceinline__ void each(F f) {
+  for (int i = threadIdx.x; i < R * C; i += THREADS) f(i / C, i % C);
+}
+
+__device__ __forceinline__ float warp_sum(float x) {
+#pragma unroll
+  for (int o = 16; o; o >>= 1) x += __shfl_xor_sync(~0u, x, o);
+  return x;
+}
+__device__ __forceinline__ float warp_max(float x) {
+#pragma unroll
+  for (int o = 16; o; o >>= 1) x = fmaxf(x, __shfl_xor_sync(~0u, x, o));
+  return x;
+}
+
+// For each of R results, the sum over C terms; always in the same order.
+template <int R, int C, class F, class Store> __device__ __forceinline__ void sums(F f, Store store) {
+  for (int r = threadIdx.x / 32; r < R; r += THREADS / 32) {
+    float x = 0;
+    for (int c = threadIdx.x & 31; c < C; c += 32) x += f(r, c);
+    x = warp_sum(x);
+    if ((threadIdx.x & 31) == 0) store(r, x);
+  }
+}
+
+template <int R, int C, class F, class Store> __device__ __forceinline__ void softmax(F f, Store store) {
+  for (int r = threadIdx.x / 32; r < R; r += THREADS / 32) {
+    float top = -INFINITY, total = 0;
+    for (int c = threadIdx.x & 31; c < C; c += 32) top = fmaxf(top, f(r, c));
+    top = warp_max(top);
+    for (int c = threadIdx.x & 31; c < C; c += 32) total += expf(f(r, c) - top);
+    total = warp_sum(total);
+    for (int c = threadIdx.x & 31; c < C; c += 32) store(r, c, expf(f(r, c) - top) / total);
+  }
+}
+
+// Running sums or products over T tokens without the token itself, of N columns; forwards, or from the end.
+template <int T, int N, bool PRODUCT, bool BACK, class F, class Store> __device__ __forceinline__ void scan(F f, Store store) {
+  for (int n = threadIdx.x; n < N; n += THREADS) {
+    float x = PRODUCT ? 1.f : 0.f;
+#pragma unroll 8
+    for (int i = 0; i < T; i++) {
+      const int t = BACK ? T - 1 - i : i;
+      store(t, n, x);
+      x = PRODUCT ? x * f(t, n) : x + f(t, n);
+    }
+  }
+}
+
+template <int T, int N, class F, class Store> __device__ __forceinline__ void totals(F f, Store store) {
+  for (int n = threadIdx.x; n < N; n += THREADS) {
+    float x = 1.f;
+#pragma unroll 8
+    for (int t = 0; t < T; t++) x *= f(t, n);
+    store(0, n, x);
+  }
+}
+
+// E[t,s]: the product of a_j over s < j < t, strictly lower; one running product a column.
+template <int T, class F, class Store> __device__ __forceinline__ void segments(F a, Store store) {
+  for (int s = threadIdx.x; s < T; s += THREADS) {
+    float e = 1.f;
+    for (int t = 0; t < T; t++) {
+      store(t, s, t > s ? e : 0.f);
+      if (t > s) e *= a(t);
+    }
+  }
+}
+
+// y_j: the sum of x[t,s] over t > j > s.
+template <int T, class F, class Store> __device__ __forceinline__ void rectangles(F x, Store store) {
+  sums<T, T * T>([&](int j, int i) { return i / T > j && i % T < j ? x(i / T, i % T) : 0.f; }, store);
+}
+
+// (I - a)^-1, a strictly lower: blocks of 16 by substitution, then pairs of blocks: -T22 L21 T11 with L = -a.
+template <int T, int LD> __device__ __forceinline__ void invert(const float* a, int la, float* out) {
+  for (int i = threadIdx.x; i < T * T; i += THREADS)
+    if (i / T / 16 != i % T / 16) out[i / T * LD + i % T] = 0.f;
+  for (int c = threadIdx.x; c < T; c += THREADS) {
+    const int b = c & ~15;
+    float x[16];
+#pragma unroll
+    for (int i = 0; i < 16; i++) {
+      float sum = b + i == c ? 1.f : 0.f;
+#pragma unroll
+      for (int k = 0; k < i; k++) sum += a[(b + i) * la + b + k] * x[k];
+      x[i] = b + i < c ? 0.f : sum;
+      out[(b + i) * LD + c] = x[i];
+    }
+  }
+  __syncthreads();
+#pragma unroll
+  for (int n = 16; n < T; n *= 2) {
+    // the upper block of a pair holds L21 T11 meanwhile
+    for (int i = threadIdx.x; i < T / 2 * n; i += THREADS) {
+      const int b = i / (n * n) * 2 * n, r = i / n % n, c = i % n;
+      float sum = 0;
+#pragma unroll 8
+      for (int k = 0; k < n; k++) sum += a[(b + n + r) * la + b + k] * out[(b + k) * LD + b + c];
+      out[(b + r) * LD + b + n + c] = sum;
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < T / 2 * n; i += THREADS) {
+      const int b = i / (n * n) * 2 * n, r = i / n % n, c = i % n;
+      float sum = 0;
+#pragma unroll 8
+      for (int k = 0; k < n; k++) sum += out[(b + n + r) * LD + b + n + k] * out[(b + k) * LD + b + n + c];
+      out[(b + n + r) * LD + b + c] = sum;
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < T / 2 * n; i += THREADS) {
+      const int b = i / (n * n) * 2 * n, r = i / n % n, c = i % n;
+      out[(b + r) * LD + b + n + c] = 0.f;
+    }
+    __syncthreads();
+  }
+}
+
+// The decay forms with one decay a channel; a is the decay itself, E[t,s,c] a running product.
+
+// A[t,s] = sum over c of P[t,c] W[s,c] E[t,s,c]: a warp a column s, lanes over channels.
+template <int T, int N, class P, class W, class A, class Store>
+__device__ __forceinline__ void decay_dot(P p, W w, A a, Store store) {
+  const int lane = threadIdx.x & 31;
+  constexpr int own = (N + 31) / 32;
+  for (int s = threadIdx.x / 32; s < T; s += THREADS / 32) {
+    float e[own];
+#pragma unroll
+    for (int i = 0; i < own; i++) e[i] = lane + 32 * i < N ? w(s, lane + 32 * i) : 0.f;
+    for (int t = 0; t < T; t++) {
+      float sum = 0;
+      if (t > s) {
+#pragma unroll
+        for (int i = 0; i < own; i++)
+          if (lane + 32 * i < N) {
+            sum += p(t, lane + 32 * i) * e[i];
+            e[i] *= a(t, lane + 32 * i);
+          }
+        sum = warp_sum(sum);
+      }
+      if (lane == 0) store(t, s, sum);
+    }
+  }
+}
+
+// Y[t,c] = sum over s < t of A[t,s] W[s,c] E[t,s,c]; BACK: over later tokens, A[s,t].
+template <int T, int N, bool BACK, class M, class W, class A, class Store>
+__device__ __forceinline__ void decay_apply(M m, W w, A a, Store store) {
+  each<T, N>([&](int t, int c) {
+    float sum = 0, e = 1;
+    if (BACK) {
+      for (int s = t + 1; s < T; s++) {
+        sum += m(s, t) * w(s, c) * e;
+        e *= a(s, c);
+      }
+    } else {
+      for (int s = t - 1; s >= 0; s--) {
+        sum += m(t, s) * w(s, c) * e;
+        e *= a(s, c);
+      }
+    }
+    store(t, c, sum);
+  });
+}
+
+// y[j,c] = sum over t > j > s of A[t,s] P[t,c] W[s,c] E[t,s,c].
+template <int T, int N, class M, class P, class W, class A, class Store>
+__device__ __forceinline__ void decay_rect(M m, P p, W w, A a, Store store) {
+  each<T, N>([&](int j, int c) {
+    float sum = 0, late = 1;
+    for (int t = j + 1; t < T; t++) {
+      float inner = 0, early = 1;
+      for (int s = j - 1; s >= 0; s--) {
+        inner += m(t, s) * w(s, c) * early;
+        early *= a(s, c);
+      }
+      sum += p(t, c) * late * inner;
+      late *= a(t, c);
+    }
+    store(j, c, sum * a(j, c));
+  });
+}

@@ -1,0 +1,60 @@
+// The tensor-core instruction per element type, and how a pair of numbers becomes an operand register.
+// m16n8k16 for bf16 and f16; f32 as three products of tf32 parts (m16n8k8): x = hi + lo, hi hi + hi lo + lo hi.
+
+__device__ __forceinline__ u32 pair(float lo, float hi, bf16) {
+  u32 r;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+  return r;
+}
+__device__ __forceinline__ u32 pair(float lo, float hi, f16) {
+  u32 r;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+  return r;
+}
+__device__ __forceinline__ float2 unpair(u32 x, bf16) {
+  return make_float2(__uint_as_float(x << 16), __uint_as_float(x & 0xffff0000u));
+}
+__device__ __forceinline__ float2 unpair(u32 x, f16) {
+  __half2 h = *(__half2*)&x;
+  return __half22float2(h);
+}
+__device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, bf16) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+__device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, f16) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+__device__ __forceinline__ u32 tf32(float x) {
+  u32 r;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(x));
+  return r;
+}
+__device__ __forceinline__ void mma_tf32(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+// A non-finite number has no low part: inf - inf would make a NaN of it.
+__device__ __forceinline__ void split(float x, u32& hi, u32& lo) {
+  hi = tf32(x);
+  float rest = x - __uint_as_float(hi);
+  lo = tf32(fabsf(x) <= 3.0e38f ? rest : 0.f);
+}
+struct Parts {
+  u32 hi[4], lo[4];
+};
+__device__ __forceinline__ void mma3(float (&d)[4], const Parts& a, float b0, float b1) {
+  u32 hi[2], lo[2];
+  split(b0, hi[0], lo[0]);
+  split(b1, hi[1], lo[1]);
+  mma_tf32(d, a.lo, hi);
+  mma_tf32(d, a.hi, lo);
+  mma_tf32(d, a.hi, hi);
+}
