@@ -92,7 +92,8 @@ fn chunk_form_and_its_derivative_agree_with_the_oracle() {
         let reference = compare::oracle(&recurrence, &inputs, &cotangents);
         let token = token_programs(&recurrence);
         let chunks = [(1, false), (7, true), (16, true), (64, false)].map(|(chunk, fill)| (&programs, chunk, fill));
-        for (programs, chunk, fill) in chunks.into_iter().chain([(&token, 1, false)]) {
+        let for_cuda = programs.for_cuda();
+        for (programs, chunk, fill) in chunks.into_iter().chain([(&for_cuda, 16, true), (&token, 1, false)]) {
             let got = tile::run_programs(&recurrence, programs, &inputs, &cotangents, chunk, fill);
             let rows = compare::failures(&recurrence, &inputs, &cotangents, &got, &reference, &Bounds::TILE);
             compared += 1;

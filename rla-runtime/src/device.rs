@@ -1,2 +1,3 @@
-//! What a device offers. Only the CPU so far.
+//! What a device offers.
 pub mod cpu;
+pub mod cuda;

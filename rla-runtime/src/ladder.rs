@@ -44,8 +44,10 @@ impl Setting {
         let dtype = match backend {
             Backend::Oracle | Backend::Tile => DType::F64,
             Backend::Recurrent | Backend::Cpu => DType::F32,
+            Backend::Cuda => DType::Bf16,
         };
-        Setting { dtype, products: Products::F32, layout: StateLayout::ValueMajor }
+        let products = if backend == Backend::Cuda { Products::Input } else { Products::F32 };
+        Setting { dtype, products, layout: StateLayout::ValueMajor }
     }
 
     /// The bounds that results are held to.
@@ -53,6 +55,7 @@ impl Setting {
         match (backend, self.dtype, self.products) {
             (Backend::Oracle, DType::F64, _) => Bounds::ORACLE,
             (Backend::Tile, DType::F64, _) => Bounds::TILE,
+            (Backend::Cuda, DType::Bf16 | DType::F16, _) => Bounds::CUDA_BF16,
             (_, DType::Bf16 | DType::F16, Products::Input) => Bounds::CPU_16_BIT_PRODUCTS,
             _ => Bounds::F32,
         }

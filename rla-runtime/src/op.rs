@@ -4,6 +4,7 @@
 //! and T, states `[N,HV,V,K]` or `[N,HV,K,V]` by [`StateLayout`]. Tensors come in the order of the recurrence's
 //! declarations. Each call exists twice: one that makes its results, one (`_into`) that writes memory of the caller.
 use crate::error::{Error, Result};
+use crate::device::cuda::host;
 use crate::kernel::args::{self, Region, Rules};
 use crate::kernel::dispatch::{self, Kernel};
 use crate::kernel::launch;
@@ -35,6 +36,8 @@ pub enum Backend {
     Recurrent,
     /// The generated chunk-parallel kernel; for a recurrence outside the class the token-by-token one, and the report says so.
     Cpu,
+    /// The generated kernels for an NVIDIA GPU.
+    Cuda,
 }
 
 impl Backend {
@@ -45,6 +48,7 @@ impl Backend {
             Backend::Tile => "tile",
             Backend::Recurrent => "recurrent",
             Backend::Cpu => "cpu",
+            Backend::Cuda => "cuda",
         }
     }
 }
@@ -61,6 +65,7 @@ pub struct Operation {
 enum Engine {
     Interpreter(Arc<dyn Interpreter>),
     Kernel(Arc<Kernel>),
+    Cuda(Arc<host::Engine>),
 }
 
 /// What forward is asked for beside its inputs.
@@ -97,6 +102,7 @@ pub struct Saved {
     constants: Vec<f64>,
     initial: Vec<Option<Vec<f64>>>,
     kept: launch::Kept,
+    on_device: host::Kept,
 }
 
 impl Saved {
@@ -107,7 +113,7 @@ impl Saved {
 
     /// Bytes held for backward.
     pub fn bytes(&self) -> usize {
-        self.kept.bytes() + self.initial.iter().flatten().map(|state| 8 * state.len()).sum::<usize>()
+        self.kept.bytes() + self.on_device.bytes() + self.initial.iter().flatten().map(|state| 8 * state.len()).sum::<usize>()
     }
 }
 
@@ -141,6 +147,7 @@ impl Operation {
                 let form = if canonicalize(&recurrence).is_ok() { Form::Chunk } else { Form::Token };
                 Engine::Kernel(dispatch::find(&recurrence, form)?)
             }
+            Backend::Cuda => return Operation::cuda(recurrence, None),
         };
         Ok(Operation { recurrence: Arc::new(recurrence), backend, engine })
     }
@@ -165,6 +172,13 @@ impl Operation {
             backend: Backend::Cpu,
             engine: Engine::Kernel(Arc::new(kernel)),
         })
+    }
+
+    /// Kernels on the first NVIDIA GPU, with chunks of `chunk` tokens (16, 32, 64 or 128).
+    pub fn cuda(recurrence: Recurrence, chunk: Option<usize>) -> Result<Operation> {
+        let recurrence = Arc::new(recurrence);
+        let engine = Engine::Cuda(Arc::new(host::Engine::new(&recurrence, chunk)?));
+        Ok(Operation { recurrence, backend: Backend::Cuda, engine })
     }
 
     /// A kernel text of one's own choice: another configuration, or one under test.
@@ -204,7 +218,7 @@ impl Operation {
     /// Which kernel runs and why others do not; `None` for an interpreter.
     pub fn report(&self) -> Option<&Report> {
         match &self.engine {
-            Engine::Interpreter(_) => None,
+            Engine::Interpreter(_) | Engine::Cuda(_) => None,
             Engine::Kernel(kernel) => Some(&kernel.report),
         }
     }
@@ -235,7 +249,7 @@ impl Operation {
     fn rules(&self) -> Rules {
         match self.engine {
             Engine::Interpreter(_) => Rules::Interpreter,
-            Engine::Kernel(_) => Rules::Kernel,
+            Engine::Kernel(_) | Engine::Cuda(_) => Rules::Kernel,
         }
     }
 
@@ -330,6 +344,25 @@ impl Operation {
                 let initial = options.initial_states;
                 launch::forward(
                     kernel,
+                    recurrence,
+                    problem,
+                    inputs,
+                    &constants,
+                    initial,
+                    layout,
+                    outputs,
+                    final_states,
+                    kept,
+                )
+            }
+            Engine::Cuda(engine) => {
+                let kept = saved.map(|saved| {
+                    saved.problem = Some(problem.clone());
+                    saved.constants.clone_from(&constants);
+                    &mut saved.on_device
+                });
+                let initial = options.initial_states;
+                engine.forward(
                     recurrence,
                     problem,
                     inputs,
@@ -441,6 +474,18 @@ impl Operation {
                 };
                 launch::backward(kernel, recurrence, problem, inputs, &saved.constants, layout, &saved.kept, grads)
             }
+            Engine::Cuda(engine) => engine.backward(
+                recurrence,
+                problem,
+                inputs,
+                &saved.constants,
+                layout,
+                &saved.on_device,
+                options.output_grads,
+                options.final_state_grads,
+                input_grads,
+                initial_state_grads,
+            ),
             Engine::Interpreter(interpreter) => {
                 let gathered = interpret::gather(problem, inputs, &saved.constants, saved.initial.clone());
                 let cotangents = Cotangents {
@@ -507,6 +552,9 @@ impl Operation {
         match &self.engine {
             Engine::Kernel(kernel) => {
                 launch::decode(kernel, recurrence, problem, slots, inputs, &constants, pool, layout, outputs)
+            }
+            Engine::Cuda(engine) => {
+                engine.decode(recurrence, problem, slots, inputs, &constants, pool, layout, outputs)
             }
             Engine::Interpreter(interpreter) => {
                 interpret::decode(&**interpreter, recurrence, problem, slots, inputs, &constants, pool, layout, outputs)

@@ -1,21 +1,36 @@
 // Types, views and the place of a chunk. Every generated kernel starts with this page.
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
-typedef __nv_bfloat16 bf16;
-typedef __half f16;
 typedef unsigned int u32;
 typedef long long i64;
 #define INFINITY __int_as_float(0x7f800000)
 #define NAN __int_as_float(0x7fffffff)
 
+// The 16-bit types, without the toolkit's headers.
+struct bf16 {
+  unsigned short bits;
+};
+struct f16 {
+  unsigned short bits;
+};
+
 __device__ __forceinline__ float widen(float x) { return x; }
-__device__ __forceinline__ float widen(bf16 x) { return __bfloat162float(x); }
-__device__ __forceinline__ float widen(f16 x) { return __half2float(x); }
+__device__ __forceinline__ float widen(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
+__device__ __forceinline__ float widen(f16 x) {
+  float r;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(x.bits));
+  return r;
+}
 template <class T> __device__ __forceinline__ T narrow(float x);
 template <> __device__ __forceinline__ float narrow<float>(float x) { return x; }
-template <> __device__ __forceinline__ bf16 narrow<bf16>(float x) { return __float2bfloat16_rn(x); }
-template <> __device__ __forceinline__ f16 narrow<f16>(float x) { return __float2half_rn(x); }
+template <> __device__ __forceinline__ bf16 narrow<bf16>(float x) {
+  bf16 r;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r.bits) : "f"(x));
+  return r;
+}
+template <> __device__ __forceinline__ f16 narrow<f16>(float x) {
+  f16 r;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r.bits) : "f"(x));
+  return r;
+}
 
 // A tensor of the caller: element (i, j, k, c) lies at i s0 + j s1 + k s2 + c s3 elements. Inputs, outputs and their
 // gradients: batch entry, token, head, channel. States: sequence or slot, head, row, column.

@@ -15,8 +15,7 @@ __device__ __forceinline__ float2 unpair(u32 x, bf16) {
   return make_float2(__uint_as_float(x << 16), __uint_as_float(x & 0xffff0000u));
 }
 __device__ __forceinline__ float2 unpair(u32 x, f16) {
-  __half2 h = *(__half2*)&x;
-  return __half22float2(h);
+  return make_float2(widen(f16{(unsigned short)x}), widen(f16{(unsigned short)(x >> 16)}));
 }
 __device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, bf16) {
   asm volatile(

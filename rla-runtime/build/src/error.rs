@@ -23,6 +23,15 @@ pub enum Error {
         /// What rustc said.
         message: String,
     },
+    /// NVRTC was not found; what the system said.
+    NoNvrtc(String),
+    /// NVRTC refused a generated text: a defect of ours.
+    Nvrtc {
+        /// The kernel.
+        name: String,
+        /// What it said.
+        message: String,
+    },
     /// A file or folder.
     File {
         /// Which one.
@@ -57,6 +66,14 @@ impl fmt::Display for Error {
             ),
             Error::Rustc { source, message } => {
                 write!(f, "rustc refused the generated text {} (a defect of ours):\n{message}", source.display())
+            }
+            Error::NoNvrtc(reason) => write!(
+                f,
+                "CUDA kernels are compiled by NVRTC 13, which was not found ({reason}); install it with `python3 -m venv .cuda \
+                 && .cuda/bin/pip install nvidia-cuda-nvrtc==13.0.88`, or name its folder in RLA_NVRTC"
+            ),
+            Error::Nvrtc { name, message } => {
+                write!(f, "NVRTC refused the generated kernel {name} (a defect of ours):\n{message}")
             }
             Error::File { path, reason } => write!(f, "{}: {reason}", path.display()),
             Error::Table { path, reason } => write!(f, "{}: {reason}", path.display()),

@@ -325,7 +325,11 @@ impl State<'_, '_> {
             return place.read(self.graph(), node, row, col);
         }
         match &self.graph().nodes[node].kind {
-            Kind::Leaf(leaf) => self.leaf(*leaf, row, col),
+            Kind::Leaf(leaf) => {
+                // a number a row is the same in every column
+                let col = if self.graph().nodes[node].shape.cols == Axis::One { "0" } else { col };
+                self.leaf(*leaf, row, col)
+            }
             Kind::Map(f, args) => {
                 // seen from the operands, which are not flipped with this reference
                 let turn = |x: &Ref| Ref { node: x.node, flip: x.flip != r.flip };

@@ -807,7 +807,9 @@ impl<'a> Frame<'a> {
         let sizes = self.sizes();
         let free = chain.free.expect("a chain has a free side");
         let channels = sizes.padded(free);
-        let warps = self.config.warps.min(channels / 16).max(1);
+        // slices of equal width: no warp works beyond the padding
+        let most = self.config.warps.clamp(1, channels / 16);
+        let warps = (1..=most).rev().find(|w| (channels / 16) % w == 0).unwrap_or(1);
         let slices = channels.div_ceil(16 * warps);
         let threads = 32 * warps;
         // a stage: the part of the record, then inputs

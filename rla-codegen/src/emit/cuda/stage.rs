@@ -12,6 +12,7 @@ pub enum Carry {
     /// In registers.
     Chain(Chain),
     /// By one block, in memory; the reason.
+    #[allow(dead_code)] // shown by the debug form
     Walk(String),
 }
 

@@ -84,13 +84,16 @@ fn setting(arguments: &Arguments, backend: Backend) -> Result<Setting, Error> {
     if let Some(dtype) = arguments.dtype {
         setting.dtype = dtype.into();
     }
-    setting.products = arguments.products.into();
+    if backend != Backend::Cuda {
+        setting.products = arguments.products.into();
+    }
     let interpreter = matches!(backend, Backend::Oracle | Backend::Tile);
     if setting.dtype == DType::F64 && !interpreter {
         let expected = format!("f32, bf16 or f16 with --backend {}", backend.name());
         return Err(Error::argument("--dtype", expected, "f64"));
     }
-    if setting.products == Products::Input && (!setting.dtype.is_half() || backend != Backend::Cpu) {
+    let input = backend != Backend::Cuda && setting.products == Products::Input;
+    if input && (!setting.dtype.is_half() || backend != Backend::Cpu) {
         return Err(Error::argument("--products", "f32, or bf16 or f16 inputs with --backend cpu", "input"));
     }
     if setting.products == Products::Input {
@@ -108,6 +111,7 @@ fn operation(recurrence: Recurrence, backend: Backend, chunk: Option<usize>) -> 
             let expected = format!("none with --backend {}, which works token by token", backend.name());
             Err(Error::argument("--chunk", expected, chunk.to_string()))
         }
+        (Backend::Cuda, Some(chunk)) => Operation::cuda(recurrence, Some(chunk)),
         (Backend::Cpu, Some(chunk)) => Operation::cpu_with_chunk(recurrence, chunk),
     }
 }

@@ -14,21 +14,19 @@ pub enum BackendOption {
     Recurrent,
     /// The generated chunk-parallel kernel
     Cpu,
-    /// GPU kernels (not in this version)
+    /// The generated kernels on the first NVIDIA GPU
     Cuda,
 }
 
 impl BackendOption {
-    /// The backend; CUDA is refused.
+    /// The backend.
     pub fn backend(self) -> Result<Backend, Error> {
         Ok(match self {
             BackendOption::Oracle => Backend::Oracle,
             BackendOption::Tile => Backend::Tile,
             BackendOption::Recurrent => Backend::Recurrent,
             BackendOption::Cpu => Backend::Cpu,
-            BackendOption::Cuda => {
-                return Err(Error::unsupported("--backend cuda", "this version has kernels for the CPU only"));
-            }
+            BackendOption::Cuda => Backend::Cuda,
         })
     }
 }

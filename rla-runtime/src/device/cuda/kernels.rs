@@ -1,0 +1,465 @@
+//! The kernels of a recurrence on raw device addresses: compiled for sizes and types at the first call, then launched.
+//!
+//! A call gives addresses, strides and a stream. It asks for its workspace first ([`Pass::workspace`]); launching allocates
+//! nothing and waits for nothing, so it can be captured in a graph.
+use super::{Device, check};
+use crate::error::{Error, Result};
+use cudarc::driver::sys;
+use rla_build::compile::Cache;
+use rla_build::compile_cuda;
+use rla_codegen::emit::cuda::{self, Config, Counts, Grid, Interface, Kernels};
+use rla_codegen::pipeline::{self, Programs};
+use rla_dsl::recurrence::{InputKind, Recurrence};
+use std::ffi::{CString, c_void};
+use std::sync::Arc;
+
+pub use rla_codegen::emit::cpu::Pass as Kind;
+pub use rla_codegen::emit::cuda::{Elem, Sizes};
+
+/// A tensor on the device: strides in elements, zero where a dimension is missing. Tokens: batch entry, token, head.
+/// States: sequence or slot, head, row, column; a vector state has no row. A null address: not there, or not wanted.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct RawView {
+    /// Address of the first element.
+    pub address: u64,
+    /// Strides.
+    pub strides: [i64; 4],
+}
+
+/// Sequences of a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RawSequences {
+    /// Device address of the offsets, 0 where each batch entry is a sequence.
+    pub offsets: u64,
+    /// Whether offsets are int64.
+    pub wide: bool,
+    /// Sequences.
+    pub count: usize,
+    /// Tokens of a sequence; of all together where they are packed.
+    pub tokens: usize,
+}
+
+/// The arguments of a call. Lists are in the recurrence's order; an empty one is all null.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// Inputs and parameters.
+    pub inputs: Vec<RawView>,
+    /// Outputs.
+    pub outputs: Vec<RawView>,
+    /// Gradients of outputs.
+    pub output_grads: Vec<RawView>,
+    /// Gradients of inputs and parameters.
+    pub input_grads: Vec<RawView>,
+    /// Initial states; decode: the pool.
+    pub states_in: Vec<RawView>,
+    /// Final states.
+    pub states_out: Vec<RawView>,
+    /// Gradients of final states.
+    pub state_grads_in: Vec<RawView>,
+    /// Gradients of initial states.
+    pub state_grads_out: Vec<RawView>,
+    /// Constants.
+    pub constants: Vec<f64>,
+    /// Sequences.
+    pub sequences: RawSequences,
+    /// Device address of int64 slots, 0 for the sequence's own number. Decode only.
+    pub slots: u64,
+    /// Value heads.
+    pub heads: usize,
+    /// Value heads a key head.
+    pub group: usize,
+    /// What forward keeps for backward, [`Pass::kept_bytes`] of it.
+    pub kept: u64,
+}
+
+/// The programs of a recurrence, ready to be written for sizes and types.
+pub struct Source {
+    recurrence: Arc<Recurrence>,
+    programs: Programs,
+    interface: Interface,
+    symbol: String,
+}
+
+/// What a pass is compiled for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Sizes of sides.
+    pub sizes: Vec<usize>,
+    /// Types of inputs.
+    pub inputs: Vec<Elem>,
+    /// Type of outputs.
+    pub output: Elem,
+    /// Types of gradients of inputs.
+    pub input_grads: Vec<Elem>,
+    /// Tokens a chunk.
+    pub chunk: usize,
+    /// Warps of a sequential block.
+    pub warps: usize,
+    /// Whether value heads share key heads: their gradients are summed in f32 afterwards.
+    pub grouped: bool,
+}
+
+impl Source {
+    /// The programs.
+    pub fn new(recurrence: &Arc<Recurrence>) -> Result<Source> {
+        let (_, programs) = pipeline::chunk_programs(recurrence)
+            .map_err(|outside| crate::op::interpret::outside_class(recurrence, &outside))?;
+        let symbol = rla_codegen::kernel::symbol(recurrence, rla_codegen::kernel::Form::Chunk);
+        Ok(Source {
+            recurrence: recurrence.clone(),
+            programs: programs.for_cuda(),
+            interface: pipeline::interface(recurrence),
+            symbol,
+        })
+    }
+
+    /// Types that the kernels write, before sums over value heads.
+    fn written_grads(&self, key: &Key) -> Vec<Elem> {
+        let each = self.recurrence.inputs.iter().zip(&key.input_grads);
+        each.map(|(d, e)| if key.grouped && d.per_key_head() { Elem::F32 } else { *e }).collect()
+    }
+
+    /// Whether backward has this result.
+    pub fn has_gradient(&self, role: rla_codegen::tile::Role) -> bool {
+        self.programs.backward.results.iter().any(|(r, _)| *r == role)
+    }
+
+    fn counts(&self) -> Counts {
+        let r = &self.recurrence;
+        Counts { inputs: r.inputs.len(), outputs: r.outputs.len(), states: r.states.len(), constants: r.consts.len() }
+    }
+
+    /// The kernels' text for a block that may have `shared` bytes.
+    pub fn text(&self, kind: Kind, key: &Key, shared: usize) -> Result<Kernels> {
+        let program = match kind {
+            Kind::Forward => &self.programs.forward,
+            Kind::ForwardSave => &self.programs.forward_save,
+            Kind::Backward => &self.programs.backward,
+            Kind::Decode => &self.programs.decode,
+        };
+        let values = self.recurrence.inputs.iter().zip(&key.inputs);
+        let mut products = values.filter(|(d, _)| crate::problem::carries_values(d)).map(|(_, e)| *e);
+        let product = products.next().unwrap_or(Elem::F32);
+        let product = if products.any(|e| e != product) { Elem::F32 } else { product };
+        let config = Config {
+            sizes: Sizes { sides: key.sizes.clone(), chunk: if kind == Kind::Decode { 1 } else { key.chunk } },
+            product,
+            inputs: key.inputs.clone(),
+            output: key.output,
+            input_grads: self.written_grads(key),
+            per_key_head: self.recurrence.inputs.iter().map(|i| i.per_key_head()).collect(),
+            warps: key.warps,
+            shared,
+        };
+        cuda::emit(kind, program, &self.interface, &config, self.counts(), &self.symbol)
+            .map_err(|e| Error::Compile(e.to_string()))
+    }
+}
+
+struct Loaded {
+    function: sys::CUfunction,
+    grid: Grid,
+    threads: usize,
+    shared: usize,
+}
+
+/// The kernels of one pass on a device.
+pub struct Pass {
+    device: Arc<Device>,
+    counts: Counts,
+    chunk: usize,
+    kernels: Vec<Loaded>,
+    /// Their text and sizes of records.
+    pub text: Kernels,
+    /// What each needs.
+    pub resources: Vec<compile_cuda::Resources>,
+    grads: Vec<Grad>,
+    /// Kernels that sum over value heads and over chunks, by the result's type.
+    sums: [Option<(sys::CUfunction, sys::CUfunction)>; 3],
+}
+
+// SAFETY: functions of a loaded module may be launched from any thread that makes the context current.
+unsafe impl Send for Pass {}
+// SAFETY: the same.
+unsafe impl Sync for Pass {}
+
+/// How the gradient of an input is handed over.
+#[derive(Clone, Copy)]
+struct Grad {
+    elem: Elem,
+    per_key_head: bool,
+    parameter: bool,
+    channels: usize,
+}
+
+/// Where a call's workspace has what; byte offsets.
+#[derive(Clone, Debug, Default)]
+struct Parts {
+    record: usize,
+    passed: usize,
+    scratch: usize,
+    partial: usize,
+    /// By input: per value head, f32.
+    heads: Vec<usize>,
+    bytes: usize,
+}
+
+fn load(device: &Device, name: &str, source: &str, shared: usize) -> Result<(sys::CUfunction, compile_cuda::Resources)> {
+    let functions = load_all(device, name, source, &[name])?;
+    let (function, resources) = functions[0];
+    device.enter()?;
+    // SAFETY: the function is of a loaded module.
+    check("shared memory", unsafe {
+        sys::cuFuncSetAttribute(
+            function,
+            sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+            shared as i32,
+        )
+    })?;
+    Ok((function, resources))
+}
+
+fn load_all(
+    device: &Device,
+    name: &str,
+    source: &str,
+    entries: &[&str],
+) -> Result<Vec<(sys::CUfunction, compile_cuda::Resources)>> {
+    let cache = Cache::of_user();
+    let cubin = compile_cuda::cubin(&cache, name, source, device.architecture()?, || {
+        eprintln!("rla: compiling {name} with NVRTC, kept in {}", cache.folder().display());
+    })
+    .map_err(|e| Error::Build(e.to_string()))?;
+    device.enter()?;
+    let mut module = std::ptr::null_mut();
+    // SAFETY: the image is a cubin of NVRTC's; the module lives as long as the process.
+    check("load a kernel", unsafe { sys::cuModuleLoadData(&mut module, cubin.bytes.as_ptr().cast()) })?;
+    entries
+        .iter()
+        .map(|entry| {
+            let text = CString::new(*entry).expect("names have no NUL");
+            let mut function = std::ptr::null_mut();
+            // SAFETY: the module is loaded, the name ends in NUL.
+            check("find a kernel", unsafe { sys::cuModuleGetFunction(&mut function, module, text.as_ptr()) })?;
+            Ok((function, cubin.resources(entry).unwrap_or_default()))
+        })
+        .collect()
+}
+
+/// The text of the kernels that sum gradients, for results of a type.
+pub fn sums_text(elem: Elem) -> String {
+    format!(
+        "{}\n#define ELEM {}\n{}",
+        cuda::HEADERS[0].1,
+        elem.c(),
+        include_str!("../../../../templates/cuda/reduce.cu")
+    )
+}
+
+impl Pass {
+    /// Writes, compiles and loads.
+    pub fn new(device: &Arc<Device>, source: &Source, kind: Kind, key: &Key) -> Result<Pass> {
+        let text = source.text(kind, key, device.shared)?;
+        // kernels are compiled side by side
+        let made: Vec<Result<_>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = text
+                .kernels
+                .iter()
+                .map(|k| scope.spawn(|| load(device, &k.name, &k.source, k.shared).map(|(f, r)| (f as usize, r))))
+                .collect();
+            threads.into_iter().map(|t| t.join().expect("a compiling thread does not panic")).collect()
+        });
+        let made: Vec<(usize, compile_cuda::Resources)> = made.into_iter().collect::<Result<_>>()?;
+        let kernels = text
+            .kernels
+            .iter()
+            .zip(&made)
+            .map(|(k, (f, _))| Loaded { function: *f as sys::CUfunction, grid: k.grid, threads: k.threads, shared: k.shared })
+            .collect();
+        let recurrence = &source.recurrence;
+        let grads = recurrence.inputs.iter().zip(&key.input_grads).map(|(decl, elem)| Grad {
+            elem: *elem,
+            per_key_head: decl.per_key_head(),
+            parameter: decl.kind == InputKind::Param,
+            channels: decl.side.map_or(1, |s| key.sizes[s.0 as usize]),
+        });
+        let mut sums = [None; 3];
+        if kind == Kind::Backward {
+            for (slot, elem) in sums.iter_mut().zip([Elem::F32, Elem::Bf16, Elem::F16]) {
+                if key.input_grads.contains(&elem) {
+                    let name = format!("rla_sums_{}", elem.c());
+                    let found = load_all(device, &name, &sums_text(elem), &["sum_heads", "sum_parts"])?;
+                    *slot = Some((found[0].0, found[1].0));
+                }
+            }
+        }
+        Ok(Pass {
+            device: device.clone(),
+            counts: source.counts(),
+            chunk: key.chunk,
+            kernels,
+            resources: made.into_iter().map(|(_, r)| r).collect(),
+            text,
+            grads: grads.collect(),
+            sums,
+        })
+    }
+
+    fn chunks(&self, sequences: &RawSequences) -> usize {
+        match sequences.offsets {
+            0 => sequences.count * sequences.tokens.div_ceil(self.chunk),
+            _ => sequences.tokens / self.chunk + sequences.count,
+        }
+    }
+
+    /// Bytes that forward keeps for backward.
+    pub fn kept_bytes(&self, sequences: &RawSequences, heads: usize) -> usize {
+        self.chunks(sequences) * heads * self.text.kept
+    }
+
+    fn parts(&self, call: &Call, batch: usize) -> Parts {
+        let blocks = self.chunks(&call.sequences) * call.heads;
+        let mut at = 0;
+        let mut take = |bytes: usize| {
+            let here = at;
+            at += bytes.next_multiple_of(256);
+            here
+        };
+        let scratch_blocks = blocks.max(call.sequences.count * call.heads);
+        let (record, passed) = (take(blocks * self.text.record), take(blocks * self.text.passed));
+        let (scratch, partial) = (take(scratch_blocks * self.text.scratch), take(blocks * self.text.partial_floats() * 4));
+        let rows = batch * call.sequences.tokens * call.heads;
+        let shared = |g: &Grad| call.group > 1 && g.per_key_head && !self.sums.iter().all(Option::is_none);
+        let heads = self.grads.iter().map(|g| take(if shared(g) { rows * g.channels * 4 } else { 0 })).collect();
+        Parts { record, passed, scratch, partial, heads, bytes: at }
+    }
+
+    fn batch(call: &Call) -> usize {
+        if call.sequences.offsets == 0 { call.sequences.count } else { 1 }
+    }
+
+    /// Bytes of workspace that a call needs; their contents have no meaning before and after.
+    pub fn workspace(&self, call: &Call) -> usize {
+        self.parts(call, Pass::batch(call)).bytes.max(256)
+    }
+
+    /// Queues the call on a stream.
+    ///
+    /// # Safety
+    /// Every address is of device memory that holds what its strides, the sequences and the sizes that the pass was compiled
+    /// for say, until the stream has run the call; `workspace` has [`Pass::workspace`] bytes.
+    pub unsafe fn launch(&self, call: &Call, workspace: u64, stream: sys::CUstream) -> Result<()> {
+        self.device.enter()?;
+        let parts = self.parts(call, Pass::batch(call));
+        let at = |offset: usize| workspace + offset as u64;
+        let shared = |i: usize| call.group > 1 && self.grads[i].per_key_head && !call.input_grads.is_empty();
+        let mut words: Vec<u64> = Vec::with_capacity(256);
+        let mut views = |list: &[RawView], count: usize| {
+            for i in 0..count.max(1) {
+                let view = list.get(i).copied().unwrap_or_default();
+                words.push(view.address);
+                words.extend(view.strides.map(|s| s as u64));
+            }
+        };
+        let mut grads = call.input_grads.clone();
+        for (i, grad) in grads.iter_mut().enumerate() {
+            if shared(i) && grad.address != 0 {
+                let channels = self.grads[i].channels as i64;
+                let heads = call.heads as i64;
+                let tokens = call.sequences.tokens as i64;
+                let strides = [tokens * heads * channels, heads * channels, channels, 1];
+                *grad = RawView { address: at(parts.heads[i]), strides };
+            }
+        }
+        let Counts { inputs, outputs, states, constants } = self.counts;
+        views(&call.inputs, inputs);
+        views(&call.outputs, outputs);
+        views(&call.output_grads, outputs);
+        views(&grads, inputs);
+        views(&call.states_in, states);
+        views(&call.states_out, states);
+        views(&call.state_grads_in, states);
+        views(&call.state_grads_out, states);
+        words.extend((0..constants.max(1)).map(|i| call.constants.get(i).copied().unwrap_or(0.0).to_bits()));
+        let q = &call.sequences;
+        words.extend([q.offsets, u64::from(q.wide), q.count as u64, q.tokens as u64, call.slots]);
+        words.extend([at(parts.record), at(parts.passed), call.kept, at(parts.scratch), at(parts.partial)]);
+        words.extend([call.heads as u64, call.group as u64]);
+        for kernel in &self.kernels {
+            let blocks = match kernel.grid {
+                Grid::Chunks => self.chunks(q) * call.heads,
+                Grid::Sequences(slices) => q.count * call.heads * slices,
+            };
+            // SAFETY: the caller vouches for the addresses; the argument block has the layout that the kernel declares.
+            unsafe { queue(kernel.function, blocks, kernel.threads, kernel.shared, words.as_mut_ptr().cast(), stream)? };
+        }
+        for (i, grad) in call.input_grads.iter().enumerate() {
+            let of = self.grads[i];
+            if grad.address == 0 {
+                continue;
+            }
+            let (heads, channels) = (call.heads, of.channels);
+            if of.parameter {
+                let Some((_, offset, _)) = self.text.partial.iter().find(|(input, ..)| *input == i) else { continue };
+                let mut words = vec![at(parts.partial), grad.address];
+                words.extend(grad.strides.map(|s| s as u64));
+                words.extend([self.chunks(q), heads, self.text.partial_floats(), *offset, channels].map(|n| n as u64));
+                let function = self.sums(of.elem).1;
+                // SAFETY: as above.
+                unsafe { queue(function, (heads * channels).div_ceil(128), 128, 0, words.as_mut_ptr().cast(), stream)? };
+            } else if shared(i) {
+                let from = grads[i];
+                let batch = Pass::batch(call);
+                let mut words = vec![from.address];
+                words.extend(from.strides.map(|s| s as u64));
+                words.push(grad.address);
+                words.extend(grad.strides.map(|s| s as u64));
+                let key_heads = heads / call.group;
+                words.extend([batch, q.tokens, key_heads, call.group, channels].map(|n| n as u64));
+                let rows = batch * q.tokens * key_heads * channels;
+                let function = self.sums(of.elem).0;
+                // SAFETY: as above.
+                unsafe { queue(function, rows.div_ceil(256).min(1 << 16), 256, 0, words.as_mut_ptr().cast(), stream)? };
+            }
+        }
+        Ok(())
+    }
+
+    fn sums(&self, elem: Elem) -> (sys::CUfunction, sys::CUfunction) {
+        let index = [Elem::F32, Elem::Bf16, Elem::F16].iter().position(|e| *e == elem).expect("all types are listed");
+        self.sums[index].expect("loaded for every type of a gradient")
+    }
+}
+
+unsafe fn queue(
+    function: sys::CUfunction,
+    blocks: usize,
+    threads: usize,
+    shared: usize,
+    argument: *mut c_void,
+    stream: sys::CUstream,
+) -> Result<()> {
+    if blocks == 0 {
+        return Ok(());
+    }
+    let blocks = u32::try_from(blocks).ok().filter(|b| *b <= i32::MAX as u32);
+    let blocks = blocks.ok_or_else(|| Error::unsupported("launch", "more than 2^31 - 1 blocks"))?;
+    let mut arguments = [argument];
+    // SAFETY: one argument, whose layout is the kernel's; the driver copies it before this returns.
+    check("launch", unsafe {
+        sys::cuLaunchKernel(
+            function,
+            blocks,
+            1,
+            1,
+            threads as u32,
+            1,
+            1,
+            shared as u32,
+            stream,
+            arguments.as_mut_ptr(),
+            std::ptr::null_mut(),
+        )
+    })
+}

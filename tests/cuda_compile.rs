@@ -1,0 +1,115 @@
+//! CUDA kernels are written for every variant, and compiled by NVRTC where it is there; no GPU is needed.
+
+use rla_build::compile_cuda::Nvrtc;
+use rla_codegen::pipeline::chunk_programs;
+use rla_dsl::recurrence::Recurrence;
+use rla_runtime::device::cuda::kernels::{Elem, Key, Kind, Source};
+use rla_runtime::problem::carries_values;
+use rla_tests::{golden, random_variant};
+use std::sync::Arc;
+
+const KINDS: [Kind; 4] = [Kind::Forward, Kind::ForwardSave, Kind::Backward, Kind::Decode];
+/// Shared memory of a block on an A100, the least of the targets.
+const SHARED: usize = 163 * 1024;
+
+fn key(recurrence: &Recurrence, size: usize, elem: Elem, grouped: bool) -> Key {
+    let inputs: Vec<Elem> =
+        recurrence.inputs.iter().map(|i| if carries_values(i) { elem } else { Elem::F32 }).collect();
+    Key {
+        sizes: vec![size; recurrence.sides.len()],
+        input_grads: inputs.clone(),
+        inputs,
+        output: elem,
+        chunk: 32,
+        warps: 4,
+        grouped,
+    }
+}
+
+#[test]
+fn kernels_are_written_for_every_size_and_random_variants() {
+    let mut written = 0;
+    let mut see = |recurrence: Recurrence, size: usize, elem: Elem| {
+        let recurrence = Arc::new(recurrence);
+        let source = Source::new(&recurrence).expect("the variant is in the class");
+        for kind in KINDS {
+            let kernels = source.text(kind, &key(&recurrence, size, elem, size == 60), SHARED).expect("legal");
+            assert!(!kernels.kernels.is_empty(), "{}: no kernel of {kind:?}", recurrence.name);
+            for kernel in &kernels.kernels {
+                let fits = kernel.shared <= SHARED;
+                assert!(fits, "{} at {size}: {} of {SHARED} bytes of shared memory", kernel.name, kernel.shared);
+                assert!(!kernel.source.contains("@{"), "{}: a hole in its template", kernel.name);
+                written += 1;
+            }
+        }
+    };
+    for (name, _) in rla_dsl::builtin::BUILTINS {
+        for (size, elem) in [(1, Elem::Bf16), (60, Elem::F32), (100, Elem::F16), (128, Elem::Bf16)] {
+            see(rla_runtime::op::builtin(name).expect("it is built in"), size, elem);
+        }
+    }
+    for seed in 0..60 {
+        let recurrence = golden::parse(&random_variant::text(seed));
+        assert!(chunk_programs(&recurrence).is_ok());
+        see(recurrence, 32, Elem::Bf16);
+    }
+    println!("CUDA: {written} kernels written");
+}
+
+/// Bytes that a thread may spill. Two states of 128 columns fill the registers of a warp that does everything for its 16
+/// channels; a division of that work over warps is what removes this.
+const SPILLED: usize = 256;
+
+#[test]
+fn nvrtc_accepts_the_kernels() {
+    let nvrtc = match Nvrtc::get() {
+        Ok(nvrtc) => nvrtc,
+        Err(error) => {
+            println!("CUDA: NOT COMPILED, {error}");
+            return;
+        }
+    };
+    let mut jobs = vec![];
+    for (name, _) in rla_dsl::builtin::BUILTINS {
+        let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
+        let source = Source::new(&recurrence).expect("a built-in is in the class");
+        let whole = matches!(*name, "rdn" | "gsa");
+        for kind in if whole { &KINDS[..] } else { &KINDS[..1] } {
+            let kernels = source.text(*kind, &key(&recurrence, 128, Elem::Bf16, false), SHARED).expect("legal");
+            for kernel in kernels.kernels {
+                jobs.push((*name, kernel.clone(), "sm_90a"));
+                if whole {
+                    jobs.push((*name, kernel, "sm_80"));
+                }
+            }
+        }
+    }
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some((variant, kernel, target)) =
+                    jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
+                    let cubin = nvrtc.compile(&kernel.name, &kernel.source, target);
+                    let cubin = cubin.unwrap_or_else(|e| panic!("{variant} {}: {e}", kernel.name));
+                    assert!(cubin.serialised().is_empty(), "{variant} {}: {:?}", kernel.name, cubin.serialised());
+                    let resources = cubin.resources(&kernel.name).expect("the assembler reports");
+                    assert!(resources.spill_stores <= SPILLED, "{variant} {}: {resources:?}", kernel.name);
+                }
+            });
+        }
+    });
+    println!("CUDA: {} kernels compiled by NVRTC {:?} from {}", jobs.len(), nvrtc.version, nvrtc.origin);
+    assert!(jobs.len() > 40);
+}
+
+#[test]
+fn nvrtc_refuses_a_broken_kernel() {
+    let Ok(nvrtc) = Nvrtc::get() else {
+        println!("CUDA: NOT COMPILED, there is no NVRTC");
+        return;
+    };
+    let error = nvrtc.compile("bad", "extern \"C\" __global__ void bad() { undeclared = 1; }", "sm_90a").unwrap_err();
+    assert!(error.to_string().contains("undeclared"), "{error}");
+}
