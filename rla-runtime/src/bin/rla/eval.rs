@@ -96,7 +96,7 @@ fn setting(arguments: &Arguments, backend: Backend) -> Result<Setting, Error> {
     if input && (!setting.dtype.is_half() || backend != Backend::Cpu) {
         return Err(Error::argument("--products", "f32, or bf16 or f16 inputs with --backend cpu", "input"));
     }
-    if setting.products == Products::Input {
+    if backend != Backend::Cuda && setting.products == Products::Input {
         return Err(Error::unsupported("--products input", "no kernel computes products in 16 bits yet"));
     }
     Ok(setting)
