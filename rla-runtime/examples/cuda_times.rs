@@ -1,12 +1,12 @@
 //! Times of the generated CUDA kernels on this machine's GPU, as lines of CSV:
 //! `cuda_times VARIANT B,T,H,D [CHUNK [WARPS [ROUNDS]]]`. Every call is captured in a graph, the level-2 cache flushed before
 //! each launch; median, lowest and highest of the rounds in milliseconds.
+use rla_dsl::recurrence::{Domain, InputKind};
 use rla_runtime::device::cuda::host::Engine;
 use rla_runtime::device::cuda::kernels::{Call, Elem, Key, Kind, RawSequences, RawView};
 use rla_runtime::device::cuda::memory::Buffer;
 use rla_runtime::device::cuda::time;
 use rla_runtime::problem::{Problem, carries_values};
-use rla_dsl::recurrence::{Domain, InputKind};
 use std::sync::Arc;
 
 struct Random(u64);
@@ -120,7 +120,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for pass in &passes {
             if what != "train" {
                 for (kernel, r) in pass.text.kernels.iter().zip(&pass.resources) {
-                    eprintln!("  {} {}: {} registers, {} spilled, {} shared", what, kernel.stage, r.registers, r.spill_stores, kernel.shared);
+                    eprintln!(
+                        "  {} {}: {} registers, {} spilled, {} shared",
+                        what, kernel.stage, r.registers, r.spill_stores, kernel.shared
+                    );
                 }
             }
         }

@@ -3,8 +3,8 @@
 //! Layouts: `key` inputs `[B,T,H,K]`, `value` inputs and outputs `[B,T,HV,V]`, scalars `[B,T,HV]`, parameters without B
 //! and T, states `[N,HV,V,K]` or `[N,HV,K,V]` by [`StateLayout`]. Tensors come in the order of the recurrence's
 //! declarations. Each call exists twice: one that makes its results, one (`_into`) that writes memory of the caller.
-use crate::error::{Error, Result};
 use crate::device::cuda::host;
+use crate::error::{Error, Result};
 use crate::kernel::args::{self, Region, Rules};
 use crate::kernel::dispatch::{self, Kernel};
 use crate::kernel::launch;
@@ -113,7 +113,9 @@ impl Saved {
 
     /// Bytes held for backward.
     pub fn bytes(&self) -> usize {
-        self.kept.bytes() + self.on_device.bytes() + self.initial.iter().flatten().map(|state| 8 * state.len()).sum::<usize>()
+        self.kept.bytes()
+            + self.on_device.bytes()
+            + self.initial.iter().flatten().map(|state| 8 * state.len()).sum::<usize>()
     }
 }
 
@@ -362,17 +364,7 @@ impl Operation {
                     &mut saved.on_device
                 });
                 let initial = options.initial_states;
-                engine.forward(
-                    recurrence,
-                    problem,
-                    inputs,
-                    &constants,
-                    initial,
-                    layout,
-                    outputs,
-                    final_states,
-                    kept,
-                )
+                engine.forward(recurrence, problem, inputs, &constants, initial, layout, outputs, final_states, kept)
             }
             Engine::Interpreter(interpreter) => {
                 let initial = interpret::optional(recurrence.states.len(), options.initial_states, |view| {

@@ -119,7 +119,9 @@ impl Nvrtc {
         }
         // SAFETY: opening NVRTC runs its initialisers, which have no demands.
         match unsafe { Library::new("libnvrtc.so.13") } {
-            Ok(library) => Nvrtc::with(library, None, "the system's loader".into()).ok_or_else(|| "it has no version".into()),
+            Ok(library) => {
+                Nvrtc::with(library, None, "the system's loader".into()).ok_or_else(|| "it has no version".into())
+            }
             Err(error) => Err(error.to_string()),
         }
     }
@@ -133,7 +135,8 @@ impl Nvrtc {
         builtins.retain(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libnvrtc-builtins.so.13.")));
         builtins.sort();
         // SAFETY: opening NVRTC and its builtins runs their initialisers, which have no demands.
-        let (builtins, library) = unsafe { (builtins.first().and_then(|p| Library::new(p).ok()), Library::new(&path).ok()?) };
+        let (builtins, library) =
+            unsafe { (builtins.first().and_then(|p| Library::new(p).ok()), Library::new(&path).ok()?) };
         Nvrtc::with(library, builtins, path.display().to_string())
     }
 
@@ -188,9 +191,8 @@ impl Nvrtc {
         let destroy = self.function::<Destroy>("nvrtcDestroyProgram\0")?;
         let mut program: Program = std::ptr::null_mut();
         // SAFETY: texts end in NUL and outlive the calls; there are no headers.
-        let status = unsafe {
-            create(&mut program, source.as_ptr(), file.as_ptr(), 0, std::ptr::null(), std::ptr::null())
-        };
+        let status =
+            unsafe { create(&mut program, source.as_ptr(), file.as_ptr(), 0, std::ptr::null(), std::ptr::null()) };
         if status != 0 {
             return Err(Error::Compile(format!("NVRTC made no program (status {status})")));
         }
@@ -224,7 +226,13 @@ impl Nvrtc {
 ///
 /// # Errors
 /// No NVRTC; a text that it refuses; files.
-pub fn cubin(cache: &Cache, name: &str, text: &str, architecture: &str, announce: impl FnOnce()) -> Result<Cubin, Error> {
+pub fn cubin(
+    cache: &Cache,
+    name: &str,
+    text: &str,
+    architecture: &str,
+    announce: impl FnOnce(),
+) -> Result<Cubin, Error> {
     let stem = format!("{name}-{architecture}-{:032x}", fingerprint(&[text, architecture]));
     let path = cache.folder().join(format!("{stem}.cubin"));
     let report = cache.folder().join(format!("{stem}.log"));

@@ -115,9 +115,10 @@ impl Device {
             (8, _) => Ok("sm_86"),
             (10, 0) => Ok("sm_100a"),
             (12, _) => Ok("sm_120"),
-            (major, minor) => {
-                Err(Error::unsupported(&self.name, format!("compute capability {major}.{minor}; needed is 8.0 or later")))
-            }
+            (major, minor) => Err(Error::unsupported(
+                &self.name,
+                format!("compute capability {major}.{minor}; needed is 8.0 or later"),
+            )),
         }
     }
 }

@@ -51,6 +51,7 @@ pub fn kind(op: &Op) -> &'static str {
         Op::Scan(ScanKind::Before, _) => "scan_before",
         Op::Scan(ScanKind::After, _) => "scan_after",
         Op::RectSum(_) => "rect_sum",
+        Op::Inverse(_) => "inverse",
         Op::Decay(DecayKind::Prefix, _) => "decay_prefix",
         Op::Decay(DecayKind::Suffix, _) => "decay_suffix",
         Op::Decay(DecayKind::Total, _) => "decay_total",
@@ -65,7 +66,7 @@ pub fn kind(op: &Op) -> &'static str {
     }
 }
 
-/// Every name that [`kind`] gives.
+/// Every name that [`kind`] gives, but `inverse`, which only programs for CUDA have.
 pub const ALL: [&str; 53] = [
     "input",
     "const",

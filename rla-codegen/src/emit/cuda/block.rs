@@ -168,8 +168,7 @@ impl<'a> Block<'a> {
         let used_as_f32 = |node: usize| {
             needed.iter().filter(|n| !self.given.contains_key(n)).any(|n| {
                 let kind = &graph.nodes[*n].kind;
-                kind.operands().iter().any(|r| r.node == node)
-                    && (!matches!(kind, Kind::Product(..)) || self.exact(*n))
+                kind.operands().iter().any(|r| r.node == node) && (!matches!(kind, Kind::Product(..)) || self.exact(*n))
             }) || self.sinks.iter().any(|s| s.value.node == node)
         };
         let mut places = self.given.clone();
@@ -209,7 +208,8 @@ impl<'a> Block<'a> {
                 && places.contains_key(&n)
                 && !self.given.contains_key(&n)
         };
-        let mut state = State { block: self, places, uses: uses.clone(), groups: HashMap::new(), sink_groups: HashMap::new() };
+        let mut state =
+            State { block: self, places, uses: uses.clone(), groups: HashMap::new(), sink_groups: HashMap::new() };
         for &n in &needed {
             let is_map = matches!(graph.nodes[n].kind, Kind::Map(..));
             if is_map && state.places.contains_key(&n) && !self.given.contains_key(&n) && graph.is_matrix(n) {
@@ -227,7 +227,7 @@ impl<'a> Block<'a> {
             if state.places.contains_key(&root.node) && !candidate(root.node, &state.places) {
                 continue;
             }
-            if !graph.is_matrix(root.node) {
+            if !graph.is_matrix(root.node) || uses.get(&root.node) != Some(&1) {
                 continue;
             }
             if let Some(group) = state.find(root, true, &|m, p| candidate(m, p)) {
@@ -291,13 +291,21 @@ impl State<'_, '_> {
         match &self.graph().nodes[r.node].kind {
             Kind::Map(MapFn::Add, args) if top || self.is_inline(r.node) => {
                 for a in args {
-                    if same(a) { self.terms(arg(a), false, minus, candidate, group) } else { group.others.push((minus, arg(a))) }
+                    if same(a) {
+                        self.terms(arg(a), false, minus, candidate, group)
+                    } else {
+                        group.others.push((minus, arg(a)))
+                    }
                 }
             }
             Kind::Map(MapFn::Sub, args) if top || self.is_inline(r.node) => {
                 for (a, flip) in args.iter().zip([false, true]) {
                     let sign = minus != flip;
-                    if same(a) { self.terms(arg(a), false, sign, candidate, group) } else { group.others.push((sign, arg(a))) }
+                    if same(a) {
+                        self.terms(arg(a), false, sign, candidate, group)
+                    } else {
+                        group.others.push((sign, arg(a)))
+                    }
                 }
             }
             Kind::Map(MapFn::Neg, args) if top || self.is_inline(r.node) => {
@@ -338,8 +346,7 @@ impl State<'_, '_> {
                     others: g.others.iter().map(|(minus, x)| (*minus, turn(x))).collect(),
                     products: g.products.clone(),
                 });
-                let args: Vec<String> =
-                    args.iter().map(|a| self.expr(*a, row, col, false, group.as_ref())).collect();
+                let args: Vec<String> = args.iter().map(|a| self.expr(*a, row, col, false, group.as_ref())).collect();
                 expr::map(*f, &args)
             }
             Kind::Lower(x) => format!("({row} > {col} ? {} : 0.f)", self.expr(*x, row, col, false, None)),
@@ -472,7 +479,8 @@ impl State<'_, '_> {
         let mut life: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
         for (i, (_, reads, writes)) in steps.iter().enumerate() {
             for n in reads.iter().chain(writes) {
-                if self.block.given.contains_key(n) || self.block.wanted.contains_key(n) || !self.places.contains_key(n) {
+                if self.block.given.contains_key(n) || self.block.wanted.contains_key(n) || !self.places.contains_key(n)
+                {
                     continue;
                 }
                 life.entry(*n).or_insert((i, i)).1 = i;
@@ -548,12 +556,7 @@ impl State<'_, '_> {
             let elem = if exact { Elem::F32 } else { self.block.product };
             let inner = self.block.sizes.padded(self.graph().shape(a).cols);
             let operand = |x: Ref| self.places[&x.node].matrix(x.flip);
-            out.line(format!(
-                "mac<{}, {inner}, {minus}>(acc, {}, {}, m, n);",
-                elem.c(),
-                operand(a),
-                operand(b)
-            ));
+            out.line(format!("mac<{}, {inner}, {minus}>(acc, {}, {}, m, n);", elem.c(), operand(a), operand(b)));
         }
     }
 
@@ -579,7 +582,11 @@ impl State<'_, '_> {
                 }
                 match self.sink_groups.get(s) {
                     Some(group) => {
-                        out.line(format!("tiles<{}, {}>([&](auto& acc, int m, int n) {{", sizes.padded(shape.rows), sizes.padded(shape.cols)));
+                        out.line(format!(
+                            "tiles<{}, {}>([&](auto& acc, int m, int n) {{",
+                            sizes.padded(shape.rows),
+                            sizes.padded(shape.cols)
+                        ));
                         self.products(group, out);
                         out.line("}, [&](int r, int c, float acc) {");
                         let value = self.expr(sink.value, "r", "c", true, Some(group));
@@ -588,7 +595,10 @@ impl State<'_, '_> {
                     }
                     None => {
                         let value = self.expr(sink.value, "r", "c", false, None);
-                        out.line(format!("each<{rows}, {cols}>([&](int r, int c) {{ {} }});", sink.statement.replace('@', &value)));
+                        out.line(format!(
+                            "each<{rows}, {cols}>([&](int r, int c) {{ {} }});",
+                            sink.statement.replace('@', &value)
+                        ));
                     }
                 }
                 if !sink.condition.is_empty() {
@@ -615,9 +625,13 @@ impl State<'_, '_> {
         let (real_rows, real_cols) = (sizes.real(shape.rows), sizes.real(shape.cols));
         let tokens = sizes.chunk;
         // (r, c) of the node from a function that stores one float
-        let store = format!("[&](int r, int c, float x) {{ {} = {}; }}", if self.places.contains_key(&n) { element(n, "r", "c") } else { String::new() }, if self.places.contains_key(&n) { narrow(n, "x") } else { String::new() });
+        let store = format!(
+            "[&](int r, int c, float x) {{ {} = {}; }}",
+            if self.places.contains_key(&n) { element(n, "r", "c") } else { String::new() },
+            if self.places.contains_key(&n) { narrow(n, "x") } else { String::new() }
+        );
         let pad = |out: &mut Text| {
-            if graph.is_matrix(n) && (rows != real_rows || cols != real_cols) {
+            if rows != real_rows || cols != real_cols {
                 out.line(format!(
                     "each<{rows}, {cols}>([&](int r, int c) {{ if (r >= {real_rows} || c >= {real_cols}) {} = {}; }});",
                     element(n, "r", "c"),
@@ -646,7 +660,11 @@ impl State<'_, '_> {
                 }
             }
             Kind::Product(..) => {
-                let group = Group { root: Ref { node: n, flip: false }, products: vec![(false, Ref { node: n, flip: false })], others: vec![] };
+                let group = Group {
+                    root: Ref { node: n, flip: false },
+                    products: vec![(false, Ref { node: n, flip: false })],
+                    others: vec![],
+                };
                 out.line(format!("tiles<{rows}, {cols}>([&](auto& acc, int m, int n) {{"));
                 self.products(&group, out);
                 out.line("}, [&](int r, int c, float acc) {");
@@ -666,6 +684,7 @@ impl State<'_, '_> {
                 out.line(format!(
                     "sums<{count}, {terms}>([&](int i, int j) {{ return {value}; }}, [&](int i, float x) {{ {result} = x; }});"
                 ));
+                pad(out);
             }
             Kind::Softmax(x) => {
                 out.line(format!(
@@ -697,13 +716,15 @@ impl State<'_, '_> {
                         ));
                         pad(out);
                     }
-                    DecayKind::Total => out.line(format!(
-                        "totals<{tokens}, {real_cols}>([&](int r, int c) {{ return {value}; }}, {store});"
-                    )),
-                    DecayKind::Segment => out.line(format!(
-                        "segments<{tokens}>([&](int r) {{ return {}; }}, {store});",
-                        at(*a, "r", "0")
-                    )),
+                    DecayKind::Total => {
+                        out.line(format!(
+                            "totals<{tokens}, {real_cols}>([&](int r, int c) {{ return {value}; }}, {store});"
+                        ));
+                        pad(out);
+                    }
+                    DecayKind::Segment => {
+                        out.line(format!("segments<{tokens}>([&](int r) {{ return {}; }}, {store});", at(*a, "r", "0")))
+                    }
                 }
             }
             Kind::Inverse(x) => {
@@ -751,7 +772,11 @@ impl State<'_, '_> {
                     out.line(format!("float y{l} = n < {real_cols} ? {start} : 0.f;"));
                 }
                 out.line("float e = 1.f;");
-                out.line(if up { format!("for (int s = t + 1; s < {tokens}; s++) {{") } else { "for (int s = t - 1; s >= 0; s--) {".into() });
+                out.line(if up {
+                    format!("for (int s = t + 1; s < {tokens}; s++) {{")
+                } else {
+                    "for (int s = t - 1; s >= 0; s--) {".into()
+                });
                 for l in 0..y0.len() {
                     for j in 0..b.len() {
                         let (Some(m), Some(u)) = (m[l * b.len() + j], part(y0.len() + j)) else { continue };
@@ -776,7 +801,11 @@ impl State<'_, '_> {
                             value += &format!(" + {} * y{l}", at(c, "t", "n"));
                         }
                     }
-                    out.line(format!("{} = {};", element(p, "t", "n"), narrow(p, &format!("n < {real_cols} ? {value} : 0.f"))));
+                    out.line(format!(
+                        "{} = {};",
+                        element(p, "t", "n"),
+                        narrow(p, &format!("n < {real_cols} ? {value} : 0.f"))
+                    ));
                 }
                 out.line("}");
                 out.line("});");

@@ -49,8 +49,7 @@ impl Chain {
 
     fn is_tile(&self, shape: Shape) -> bool {
         let free = self.free.expect("set");
-        shape == Shape::new(Axis::Token, free)
-            || (shape.rows == free && matches!(shape.cols, Axis::Side(_)))
+        shape == Shape::new(Axis::Token, free) || (shape.rows == free && matches!(shape.cols, Axis::Side(_)))
     }
 
     /// Adds a value with all that it needs, or says what does not fit.
@@ -177,7 +176,6 @@ impl Writer<'_> {
         }
     }
 
-
     /// Number of column tiles of a value: tokens of a value per token, else the contracted side.
     pub fn tiles(&self, node: usize) -> usize {
         let shape = self.graph.nodes[node].shape;
@@ -226,7 +224,9 @@ impl Writer<'_> {
         let inline = |n: usize| {
             absorbed.contains(&n)
                 || (once(n)
-                    && !operands.contains(&n) && !sums.contains_key(&n) && matches!(graph.nodes[n].kind, Kind::Map(..)))
+                    && !operands.contains(&n)
+                    && !sums.contains_key(&n)
+                    && matches!(graph.nodes[n].kind, Kind::Map(..)))
         };
         for n in operands.iter().filter(|n| self.chain.given.contains(n)) {
             let (name, place) = (self.name(*n), &self.places[n]);
@@ -254,19 +254,11 @@ impl Writer<'_> {
         out.finish()
     }
 
-    fn inner_sums(
-        &self,
-        _root: usize,
-        node: usize,
-        once: &impl Fn(usize) -> bool,
-        absorbed: &mut BTreeSet<usize>,
-    ) {
+    fn inner_sums(&self, _root: usize, node: usize, once: &impl Fn(usize) -> bool, absorbed: &mut BTreeSet<usize>) {
         if let Kind::Map(MapFn::Add | MapFn::Sub | MapFn::Neg, args) = &self.graph.nodes[node].kind {
             for a in args {
-                let additive = matches!(
-                    self.graph.nodes[a.node].kind,
-                    Kind::Map(MapFn::Add | MapFn::Sub | MapFn::Neg, _)
-                );
+                let additive =
+                    matches!(self.graph.nodes[a.node].kind, Kind::Map(MapFn::Add | MapFn::Sub | MapFn::Neg, _));
                 if self.chain.tiles.contains(&a.node) && once(a.node) && additive {
                     absorbed.insert(a.node);
                     self.inner_sums(_root, a.node, once, absorbed);
@@ -318,7 +310,8 @@ impl Writer<'_> {
             out.line(format!("take<{}, {}>({name}, {} + 16 * warp);", slab.elem.c(), slab.ld, slab.name));
             return;
         }
-        let element = |value: &str| format!("every({name}, [&](float& x, int n, int e, int r, int c) {{ x = {value}; }});");
+        let element =
+            |value: &str| format!("every({name}, [&](float& x, int n, int e, int r, int c) {{ x = {value}; }});");
         let Some(terms) = terms else {
             out.line(element(&self.value(n, true, inline)));
             return;
@@ -380,9 +373,7 @@ impl Writer<'_> {
             if let Some(place) = self.places.get(&n) {
                 return match (shape.rows, shape.cols) {
                     // a value per token and channel lies [token][channel]
-                    (Axis::Token, axis) if axis != Axis::One => {
-                        place.read(graph, n, "c", "channel + r")
-                    }
+                    (Axis::Token, axis) if axis != Axis::One => place.read(graph, n, "c", "channel + r"),
                     (Axis::One, Axis::One) => format!("{}[0]", place.name),
                     (Axis::Token, _) => format!("{}[c]", place.name),
                     (axis, _) if Some(axis) == self.chain.free => format!("{}[channel + r]", place.name),

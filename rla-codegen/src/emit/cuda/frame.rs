@@ -159,9 +159,11 @@ impl<'a> Frame<'a> {
             }
             let carried = self.stages.leaves.values().any(|l| *l == n);
             if self.stages.depends[n] {
-                let foreign = self.stages.groups.iter().any(|g| {
-                    g.values.contains(&n) && own.is_none_or(|own| own.states != g.states)
-                });
+                let foreign = self
+                    .stages
+                    .groups
+                    .iter()
+                    .any(|g| g.values.contains(&n) && own.is_none_or(|own| own.states != g.states));
                 if foreign || (carried && own.is_none()) {
                     passed.insert(n);
                     continue;
@@ -192,7 +194,9 @@ impl<'a> Frame<'a> {
 
     fn walk_roots(&self, g: usize, group: &Group) -> Vec<usize> {
         let mut roots: Vec<usize> = group.states.iter().map(|s| self.stages.next[s]).collect();
-        roots.extend(self.stages.sequential.iter().filter(|(_, of)| **of == g).map(|(i, _)| self.graph.results[*i].1.node));
+        roots.extend(
+            self.stages.sequential.iter().filter(|(_, of)| **of == g).map(|(i, _)| self.graph.results[*i].1.node),
+        );
         roots
     }
 
@@ -234,7 +238,8 @@ impl<'a> Frame<'a> {
             let users = (0..self.graph.nodes.len())
                 .filter(|u| self.graph.nodes[*u].kind.operands().iter().any(|r| r.node == n));
             let result = self.graph.results.iter().any(|(_, r)| r.node == n);
-            let in_chain = self.stages.groups.iter().any(|g| matches!(&g.carry, Carry::Chain(c) if c.given.contains(&n)));
+            let in_chain =
+                self.stages.groups.iter().any(|g| matches!(&g.carry, Carry::Chain(c) if c.given.contains(&n)));
             let mut users = users.peekable();
             !result && !in_chain && users.peek().is_some() && users.all(plain)
         };
@@ -304,7 +309,9 @@ impl<'a> Frame<'a> {
             let (view, head, elem) = (self.view_of(leaf), self.head_of(leaf), self.elem_of(leaf).c());
             let per_token = self.graph.nodes[*n].shape.rows == Axis::Token;
             if per_token {
-                out.line(format!("const {elem}* const {name}{i}_rows = rows_of<const {elem}>({view}, ch.batch, ch.first, {head});"));
+                out.line(format!(
+                    "const {elem}* const {name}{i}_rows = rows_of<const {elem}>({view}, ch.batch, ch.first, {head});"
+                ));
                 let value = format!("widen({name}{i}_rows[ch.token(t) * {view}.s1 + n])");
                 let value = match leaf {
                     Leaf::OutputGrad(_) => format!("{view}.ptr && t < ch.valid ? {value} : 0.f"),
@@ -496,7 +503,10 @@ impl<'a> Frame<'a> {
 
     fn finish_block(&self, written: &Written, given: Text, number: &str, out: &mut Text) {
         if written.scratch > 0 {
-            out.line(format!("char* const scratch = x.scratch + {number} * {};", written.scratch.next_multiple_of(128)));
+            out.line(format!(
+                "char* const scratch = x.scratch + {number} * {};",
+                written.scratch.next_multiple_of(128)
+            ));
         }
         out.lines(given.finish().lines());
         self.readers(&written.leaves, out);
@@ -521,7 +531,8 @@ impl<'a> Frame<'a> {
             Pass::Backward => "backward",
             Pass::Decode => "decode",
         };
-        let name = format!("{}_{pass}_{stage}{}", self.symbol, if index > 0 { index.to_string() } else { String::new() });
+        let name =
+            format!("{}_{pass}_{stage}{}", self.symbol, if index > 0 { index.to_string() } else { String::new() });
         let text = KernelText {
             title: &format!("{pass}, {stage}"),
             name: &name,
@@ -539,7 +550,10 @@ impl<'a> Frame<'a> {
             body: body.finish().lines().map(str::to_string).collect(),
         };
         let source = render(&text)?;
-        Ok((Kernel { name, source, grid, threads, shared: written.shared, stage }, written.scratch.next_multiple_of(128)))
+        Ok((
+            Kernel { name, source, grid, threads, shared: written.shared, stage },
+            written.scratch.next_multiple_of(128),
+        ))
     }
 
     fn prepare(&self) -> Result<Option<(Kernel, usize)>, Error> {
@@ -640,7 +654,11 @@ impl<'a> Frame<'a> {
             let sizes = self.sizes();
             let ld = sizes.padded(shape.cols) + 4;
             let matrix = shape.rows != Axis::One && shape.cols != Axis::One;
-            let bytes = if matrix { 4 * sizes.padded(shape.rows) * ld } else { 4 * sizes.padded(if shape.rows == Axis::One { shape.cols } else { shape.rows }) };
+            let bytes = if matrix {
+                4 * sizes.padded(shape.rows) * ld
+            } else {
+                4 * sizes.padded(if shape.rows == Axis::One { shape.cols } else { shape.rows })
+            };
             state_offsets.insert(*state, (reserved, bytes, matrix.then_some(ld)));
             reserved += bytes.next_multiple_of(128);
         }
@@ -660,9 +678,11 @@ impl<'a> Frame<'a> {
             if self.stages.leaves.get(state) == Some(next) {
                 continue;
             }
-            let flip = self.graph.results.iter().any(|(role, r)| {
-                matches!(role, Role::State(i) | Role::StateGrad(i) if i == state) && r.flip
-            });
+            let flip = self
+                .graph
+                .results
+                .iter()
+                .any(|(role, r)| matches!(role, Role::State(i) | Role::StateGrad(i) if i == state) && r.flip);
             let index = match ld {
                 Some(ld) => format!("r * {ld} + c"),
                 None if self.state_shape(*state).rows == Axis::One => "c".into(),
@@ -706,7 +726,10 @@ impl<'a> Frame<'a> {
         self.decode_prologue(&mut out);
         let state_scratch: usize = if in_scratch { reserved } else { 0 };
         if in_scratch {
-            out.line(format!("char* const states = x.scratch + (i64)blockIdx.x * {};", (state_scratch + written.scratch).next_multiple_of(128)));
+            out.line(format!(
+                "char* const states = x.scratch + (i64)blockIdx.x * {};",
+                (state_scratch + written.scratch).next_multiple_of(128)
+            ));
         }
         for (state, (offset, ..)) in &state_offsets {
             let base = if in_scratch { "states" } else { "shared" };
@@ -794,7 +817,11 @@ impl<'a> Frame<'a> {
                     continue;
                 }
                 let (rows, cols) = (self.sizes().padded(shape.rows), self.sizes().padded(shape.cols));
-                let own = if place.ld > 0 { format!("r * {} + c", self.sizes().padded(shape.cols) + 4) } else { "r + c".into() };
+                let own = if place.ld > 0 {
+                    format!("r * {} + c", self.sizes().padded(shape.cols) + 4)
+                } else {
+                    "r + c".into()
+                };
                 let index = if place.ld > 0 { format!("r * {} + c", place.ld) } else { "r + c".into() };
                 out.line(format!(
                     "each<{rows}, {cols}>([&](int r, int c) {{ {target}[{index}] = narrow<{elem}>(state{state}[{own}]); }});"
@@ -867,7 +894,9 @@ impl<'a> Frame<'a> {
                     let elem = self.config.output.c();
                     stores.push((
                         r.node,
-                        format!("if (c < ch.valid && row < {real}) out{i}[c * x_outputs{i}_s1 + row] = narrow<{elem}>(@);"),
+                        format!(
+                            "if (c < ch.valid && row < {real}) out{i}[c * x_outputs{i}_s1 + row] = narrow<{elem}>(@);"
+                        ),
                         format!("output {i}"),
                     ));
                 }
@@ -1001,7 +1030,11 @@ impl<'a> Frame<'a> {
         for n in &given {
             match self.kept_leaf(*n) {
                 Some((place, offset)) => {
-                    out.line(format!("const {0}* const {1} = (const {0}*)(kept + {offset});", place.elem.c(), place.name));
+                    out.line(format!(
+                        "const {0}* const {1} = (const {0}*)(kept + {offset});",
+                        place.elem.c(),
+                        place.name
+                    ));
                 }
                 None => Self::pointers(&self.record, "record", [*n].into_iter(), &mut out),
             }
@@ -1028,13 +1061,8 @@ impl<'a> Frame<'a> {
             ));
             out.line("});");
         }
-        let written = Written {
-            pointers: vec![],
-            body: vec![],
-            shared: stage * stages,
-            scratch: 0,
-            leaves: BTreeSet::new(),
-        };
+        let written =
+            Written { pointers: vec![], body: vec![], shared: stage * stages, scratch: 0, leaves: BTreeSet::new() };
         Ok(self.kernel("chain", g, Grid::Sequences(slices), threads, &written, out, true)?.0)
     }
 }

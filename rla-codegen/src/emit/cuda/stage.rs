@@ -130,6 +130,11 @@ pub fn stages(graph: &Graph, backward: bool) -> Stages {
                     group.values.extend(values);
                 }
             }
+            // a system's readouts and writes are made with it
+            let made =
+                |n: &usize| matches!(graph.nodes[*n].kind, Kind::Part(solve, _) if group.values.contains(&solve));
+            let parts: Vec<usize> = (0..graph.nodes.len()).filter(made).collect();
+            group.values.extend(parts);
         }
     }
     Stages { depends, leaves, next, groups, sequential }

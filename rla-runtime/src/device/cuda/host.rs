@@ -213,12 +213,7 @@ impl Engine {
     }
 
     fn call(&self, problem: &Problem, constants: &[f64]) -> Call {
-        Call {
-            constants: constants.to_vec(),
-            heads: problem.value_heads,
-            group: problem.group(),
-            ..Call::default()
-        }
+        Call { constants: constants.to_vec(), heads: problem.value_heads, group: problem.group(), ..Call::default() }
     }
 
     /// Forward; keeps for backward where `kept` is given.
@@ -351,7 +346,11 @@ impl Engine {
 fn one_type(recurrence: &Recurrence, outputs: &[ViewMut]) -> Result<DType> {
     let first = outputs.first().map_or(DType::F32, ViewMut::dtype);
     match outputs.iter().position(|v| v.dtype() != first) {
-        Some(i) => Err(Error::argument(&recurrence.outputs[i], format!("the first output's type, {first}"), outputs[i].dtype().name())),
+        Some(i) => Err(Error::argument(
+            &recurrence.outputs[i],
+            format!("the first output's type, {first}"),
+            outputs[i].dtype().name(),
+        )),
         None => Ok(first),
     }
 }

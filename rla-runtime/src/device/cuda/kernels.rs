@@ -205,7 +205,12 @@ struct Parts {
     bytes: usize,
 }
 
-fn load(device: &Device, name: &str, source: &str, shared: usize) -> Result<(sys::CUfunction, compile_cuda::Resources)> {
+fn load(
+    device: &Device,
+    name: &str,
+    source: &str,
+    shared: usize,
+) -> Result<(sys::CUfunction, compile_cuda::Resources)> {
     let functions = load_all(device, name, source, &[name])?;
     let (function, resources) = functions[0];
     device.enter()?;
@@ -275,7 +280,12 @@ impl Pass {
             .kernels
             .iter()
             .zip(&made)
-            .map(|(k, (f, _))| Loaded { function: *f as sys::CUfunction, grid: k.grid, threads: k.threads, shared: k.shared })
+            .map(|(k, (f, _))| Loaded {
+                function: *f as sys::CUfunction,
+                grid: k.grid,
+                threads: k.threads,
+                shared: k.shared,
+            })
             .collect();
         let recurrence = &source.recurrence;
         let grads = recurrence.inputs.iter().zip(&key.input_grads).map(|(decl, elem)| Grad {
@@ -328,7 +338,8 @@ impl Pass {
         };
         let scratch_blocks = blocks.max(call.sequences.count * call.heads);
         let (record, passed) = (take(blocks * self.text.record), take(blocks * self.text.passed));
-        let (scratch, partial) = (take(scratch_blocks * self.text.scratch), take(blocks * self.text.partial_floats() * 4));
+        let (scratch, partial) =
+            (take(scratch_blocks * self.text.scratch), take(blocks * self.text.partial_floats() * 4));
         let rows = batch * call.sequences.tokens * call.heads;
         let shared = |g: &Grad| call.group > 1 && g.per_key_head && !self.sums.iter().all(Option::is_none);
         let heads = self.grads.iter().map(|g| take(if shared(g) { rows * g.channels * 4 } else { 0 })).collect();
@@ -392,7 +403,9 @@ impl Pass {
                 Grid::Sequences(slices) => q.count * call.heads * slices,
             };
             // SAFETY: the caller vouches for the addresses; the argument block has the layout that the kernel declares.
-            unsafe { queue(kernel.function, blocks, kernel.threads, kernel.shared, words.as_mut_ptr().cast(), stream)? };
+            unsafe {
+                queue(kernel.function, blocks, kernel.threads, kernel.shared, words.as_mut_ptr().cast(), stream)?
+            };
         }
         for (i, grad) in call.input_grads.iter().enumerate() {
             let of = self.grads[i];
@@ -407,7 +420,9 @@ impl Pass {
                 words.extend([self.chunks(q), heads, self.text.partial_floats(), *offset, channels].map(|n| n as u64));
                 let function = self.sums(of.elem).1;
                 // SAFETY: as above.
-                unsafe { queue(function, (heads * channels).div_ceil(128), 128, 0, words.as_mut_ptr().cast(), stream)? };
+                unsafe {
+                    queue(function, (heads * channels).div_ceil(128), 128, 0, words.as_mut_ptr().cast(), stream)?
+                };
             } else if shared(i) {
                 let from = grads[i];
                 let batch = Pass::batch(call);

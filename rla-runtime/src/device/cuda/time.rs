@@ -17,7 +17,10 @@ pub fn graph(device: &Arc<Device>, count: usize, queue: impl Fn(sys::CUstream) -
     let (mut start, mut end) = (std::ptr::null_mut(), std::ptr::null_mut());
     // SAFETY: the stream is this device's; handles are written by the calls that make them.
     unsafe {
-        check("capture", sys::cuStreamBeginCapture_v2(stream, sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL))?;
+        check(
+            "capture",
+            sys::cuStreamBeginCapture_v2(stream, sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+        )?;
         let queued = queue(stream);
         check("capture", sys::cuStreamEndCapture(stream, &mut graph))?;
         queued?;
