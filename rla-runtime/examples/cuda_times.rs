@@ -117,15 +117,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             device.name,
             device.driver
         );
-        for pass in &passes {
-            if what != "train" {
-                for (kernel, r) in pass.text.kernels.iter().zip(&pass.resources) {
-                    eprintln!(
-                        "  {} {}: {} registers, {} spilled, {} shared",
-                        what, kernel.stage, r.registers, r.spill_stores, kernel.shared
-                    );
-                }
-            }
+        let [pass] = passes[..] else { continue };
+        for (i, (kernel, r)) in pass.text.kernels.iter().zip(&pass.resources).enumerate() {
+            let times = time::graph(&device, rounds, |stream| {
+                // SAFETY: as above; what the kernel reads was left by the calls before.
+                unsafe { pass.launch_some(&call, at, stream, i..i + 1) }
+            })?;
+            println!(
+                "# {what} {}: {:.4} ms, {} registers, {} spilled, {} shared, {} scratch, record {} passed {} kept {}",
+                kernel.name,
+                times[times.len() / 2],
+                r.registers,
+                r.spill_stores,
+                kernel.shared,
+                pass.text.scratch,
+                pass.text.record,
+                pass.text.passed,
+                pass.text.kept
+            );
         }
     }
     Ok(())

@@ -190,10 +190,25 @@ fn exact_cases(operation: &Operation, setting: &Setting, seeds: u64) -> Result<O
         let (expected, expected_gradients) = ladder::compute(&oracle, &case, &Setting::of(Backend::Oracle))?;
         row.cases += 1;
         // -0 equals 0
-        let same = outputs == expected && gradients == expected_gradients;
-        if !same && row.passed {
+        let mut pairs = vec![];
+        let named = |prefix: &str, names: &mut dyn Iterator<Item = &String>, a: &[Vec<f64>], b: &[Vec<f64>]| {
+            let each = names.zip(a.iter().zip(b));
+            each.map(|(name, (x, y))| (format!("{prefix}.{name}"), x.clone(), y.clone())).collect::<Vec<_>>()
+        };
+        let states = || recurrence.states.iter().map(|s| &s.name);
+        let inputs = || recurrence.inputs.iter().map(|i| &i.name);
+        let names = || recurrence.outputs.iter();
+        pairs.extend(named("out", &mut names(), &outputs.outputs, &expected.outputs));
+        pairs.extend(named("out", &mut states(), &outputs.states, &expected.states));
+        if let (Some(found), Some(expected)) = (&gradients, &expected_gradients) {
+            pairs.extend(named("grad", &mut inputs(), &found.inputs, &expected.inputs));
+            pairs.extend(named("grad", &mut states(), &found.states, &expected.states));
+        }
+        let differs = pairs.iter().find(|(_, x, y)| x != y);
+        if let (Some((name, x, y)), true) = (differs, row.passed) {
+            let at = x.iter().zip(y).position(|(x, y)| x != y).unwrap_or(0);
             row.passed = false;
-            row.remark = format!("seed {seed}");
+            row.remark = format!("{name}[{at}] is {} and not {}, seed {seed}", x[at], y[at]);
         }
     }
     Ok(Some(row))

@@ -49,11 +49,15 @@ __device__ __forceinline__ void split(float x, u32& hi, u32& lo) {
 struct Parts {
   u32 hi[4], lo[4];
 };
+// The tensor core cuts off what it adds to its accumulator; so the sum over blocks of 8 is an addition of its own, which rounds.
 __device__ __forceinline__ void mma3(float (&d)[4], const Parts& a, float b0, float b1) {
   u32 hi[2], lo[2];
   split(b0, hi[0], lo[0]);
   split(b1, hi[1], lo[1]);
-  mma_tf32(d, a.lo, hi);
-  mma_tf32(d, a.hi, lo);
-  mma_tf32(d, a.hi, hi);
+  float x[4] = {};
+  mma_tf32(x, a.lo, hi);
+  mma_tf32(x, a.hi, lo);
+  mma_tf32(x, a.hi, hi);
+#pragma unroll
+  for (int i = 0; i < 4; i++) d[i] += x[i];
 }

@@ -338,7 +338,7 @@ impl Writer<'_> {
                 self.product.c(),
                 image.ld,
                 m.down,
-                1,
+                self.parts(m.image),
                 self.name(m.tile),
                 image.name
             ));
@@ -347,6 +347,12 @@ impl Writer<'_> {
 
     fn lower(&self, node: usize) -> bool {
         lower(self.graph, node)
+    }
+
+    /// Parts of the operand in registers. What goes through the inverse of a system is a sum that later tokens' terms may
+    /// cancel: it keeps twice the digits.
+    fn parts(&self, image: usize) -> usize {
+        1 + usize::from(solves(self.graph, image))
     }
 
     fn store(&self, n: usize, out: &mut Text) {
@@ -392,6 +398,18 @@ impl Writer<'_> {
             }
             other => unreachable!("{other:?} in a chain"),
         }
+    }
+}
+
+/// Whether a token-by-token matrix is a product with an inverse, or one itself.
+fn solves(graph: &Graph, node: usize) -> bool {
+    match &graph.nodes[node].kind {
+        Kind::Inverse(_) => true,
+        Kind::Product(a, b) => solves(graph, a.node) || solves(graph, b.node),
+        Kind::Map(MapFn::Mul | MapFn::Add | MapFn::Sub | MapFn::Neg, args) => {
+            args.iter().any(|a| graph.is_matrix(a.node) && solves(graph, a.node))
+        }
+        _ => false,
     }
 }
 

@@ -1,20 +1,30 @@
-//! `rla emit VARIANT|FILE --target cpu`: the kernels' source.
+//! `rla emit VARIANT|FILE --target cpu|cuda`: the kernels' source.
+use crate::options::{self, DTypeOption};
 use crate::output::{self, Failure};
 use crate::source;
 use clap::{Args, ValueEnum};
 use rla_build::table::Table;
 use rla_codegen::canon::canonicalize;
 use rla_codegen::kernel::{Form, Level};
+use rla_dsl::Recurrence;
 use rla_runtime::Error;
 use rla_runtime::device::cpu;
+use rla_runtime::device::cuda::host;
+use rla_runtime::device::cuda::kernels::{Elem, Key, Kind, Source};
 use rla_runtime::kernel::dispatch;
+use rla_runtime::problem::carries_values;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-/// Writes the source of a variant's kernels: Rust that stands alone, to stdout or to a file.
+/// Shared memory of a block on an A100, the least of the targets.
+const SHARED: usize = 163 * 1024;
+
+/// Writes the source of a variant's kernels: Rust that stands alone, or CUDA C++, to stdout or to a file.
 ///
 /// The text is what this program compiles for itself: every section names the statement of the recurrence that it comes
-/// from. `rustc --crate-type lib` takes it with `#![no_std]` or without.
+/// from. `rustc --crate-type lib` takes the Rust with `#![no_std]` or without. CUDA kernels are one text each, one after the
+/// other, of every pass; each alone is a whole text for NVRTC.
 #[derive(Args)]
 pub struct Arguments {
     /// A built-in variant, or a `.rla` file
@@ -35,8 +45,14 @@ pub struct Arguments {
     /// Tokens of a chunk, in every pass
     #[arg(long, value_name = "N")]
     chunk: Option<usize>,
+    /// Element type of q, k, v and the like (CUDA)
+    #[arg(long, value_enum, default_value = "bf16")]
+    dtype: DTypeOption,
+    /// Size of a side, 128 unless given (CUDA; may be repeated)
+    #[arg(long, value_name = "NAME=SIZE", value_parser = options::dim)]
+    dim: Vec<(String, usize)>,
     /// Writes a file and not to stdout
-    #[arg(long, value_name = "FILE.rs")]
+    #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
@@ -44,7 +60,7 @@ pub struct Arguments {
 enum Target {
     /// Rust with SIMD
     Cpu,
-    /// CUDA C++ (not in this version)
+    /// CUDA C++
     Cuda,
 }
 
@@ -75,10 +91,10 @@ impl From<LevelOption> for Level {
 
 /// Runs it.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    if arguments.target == Target::Cuda {
-        return Err(Error::unsupported("--target cuda", "this version has kernels for the CPU only").into());
-    }
     let (_, recurrence) = source::recurrence(&arguments.variant, arguments.name.as_deref())?;
+    if arguments.target == Target::Cuda {
+        return write(&arguments, &cuda(&arguments, recurrence)?, "CUDA C++");
+    }
     let class = canonicalize(&recurrence);
     let form = match arguments.form {
         Some(FormOption::Token) => Form::Token,
@@ -102,17 +118,51 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         levels = cpu::LEVELS.into_iter().filter(|&level| cpu::of_this_family(level)).collect();
     }
     let kernel = dispatch::text(&recurrence, form, &schedule, &levels)?;
+    write(&arguments, &kernel.source, &kernel.configuration)
+}
+
+fn write(arguments: &Arguments, source: &str, configuration: &str) -> Result<ExitCode, Failure> {
     match &arguments.out {
-        None => output::write(&kernel.source)?,
+        None => output::write(source)?,
         Some(path) => {
             let whole = path.with_extension(format!("{}.new", std::process::id()));
-            let written = std::fs::write(&whole, &kernel.source).and_then(|()| std::fs::rename(&whole, path));
+            let written = std::fs::write(&whole, source).and_then(|()| std::fs::rename(&whole, path));
             if let Err(error) = written {
                 let _ = std::fs::remove_file(&whole);
                 return Err(Error::file(path, error).into());
             }
-            eprintln!("rla: {} ({})", path.display(), kernel.configuration);
+            eprintln!("rla: {} ({configuration})", path.display());
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The kernels of every pass, one text after the other.
+fn cuda(arguments: &Arguments, recurrence: Recurrence) -> Result<String, Failure> {
+    for (name, found) in [("--form", arguments.form.is_some()), ("--level", !arguments.level.is_empty())] {
+        if found {
+            return Err(Error::argument(name, "none with --target cuda", "one").into());
+        }
+    }
+    let size = |side: &String| arguments.dim.iter().find(|(name, _)| name == side).map_or(128, |(_, size)| *size);
+    let sizes: Vec<usize> = recurrence.sides.iter().map(size).collect();
+    if let Some((name, _)) = arguments.dim.iter().find(|(name, _)| !recurrence.sides.contains(name)) {
+        let expected = format!("a side: {}", recurrence.sides.join(", "));
+        return Err(Error::argument("--dim", expected, name.clone()).into());
+    }
+    let elem = host::elem(arguments.dtype.into())?;
+    let chunk = arguments.chunk.unwrap_or(host::CHUNK);
+    let inputs: Vec<Elem> =
+        recurrence.inputs.iter().map(|i| if carries_values(i) { elem } else { Elem::F32 }).collect();
+    let key =
+        Key { sizes, input_grads: inputs.clone(), inputs, output: elem, chunk, warps: host::WARPS, grouped: false };
+    let source = Source::new(&Arc::new(recurrence))?;
+    let mut text = String::new();
+    for kind in [Kind::Forward, Kind::ForwardSave, Kind::Backward, Kind::Decode] {
+        for kernel in source.text(kind, &key, SHARED)?.kernels {
+            text += &kernel.source;
+            text.push('\n');
+        }
+    }
+    Ok(text)
 }

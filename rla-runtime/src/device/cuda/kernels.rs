@@ -361,6 +361,22 @@ impl Pass {
     /// Every address is of device memory that holds what its strides, the sequences and the sizes that the pass was compiled
     /// for say, until the stream has run the call; `workspace` has [`Pass::workspace`] bytes.
     pub unsafe fn launch(&self, call: &Call, workspace: u64, stream: sys::CUstream) -> Result<()> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.launch_some(call, workspace, stream, 0..self.kernels.len()) }
+    }
+
+    /// Queues some of the call's kernels, by number; those before the first have run on this workspace. For timing them one by
+    /// one.
+    ///
+    /// # Safety
+    /// As [`Pass::launch`].
+    pub unsafe fn launch_some(
+        &self,
+        call: &Call,
+        workspace: u64,
+        stream: sys::CUstream,
+        which: std::ops::Range<usize>,
+    ) -> Result<()> {
         self.device.enter()?;
         let parts = self.parts(call, Pass::batch(call));
         let at = |offset: usize| workspace + offset as u64;
@@ -397,7 +413,7 @@ impl Pass {
         words.extend([q.offsets, u64::from(q.wide), q.count as u64, q.tokens as u64, call.slots]);
         words.extend([at(parts.record), at(parts.passed), call.kept, at(parts.scratch), at(parts.partial)]);
         words.extend([call.heads as u64, call.group as u64]);
-        for kernel in &self.kernels {
+        for kernel in &self.kernels[which.clone()] {
             let blocks = match kernel.grid {
                 Grid::Chunks => self.chunks(q) * call.heads,
                 Grid::Sequences(slices) => q.count * call.heads * slices,
@@ -406,6 +422,9 @@ impl Pass {
             unsafe {
                 queue(kernel.function, blocks, kernel.threads, kernel.shared, words.as_mut_ptr().cast(), stream)?
             };
+        }
+        if which.end < self.kernels.len() {
+            return Ok(());
         }
         for (i, grad) in call.input_grads.iter().enumerate() {
             let of = self.grads[i];

@@ -1,0 +1,153 @@
+//! What is computed together: products in one accumulator, elementwise work where it is used.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Group, State};
+use crate::emit::cuda::expr;
+use crate::emit::cuda::place::{Place, turned};
+use crate::emit::graph::{Graph, Kind, Ref};
+use crate::tile::{Axis, Leaf, MapFn};
+
+pub(super) type Candidate<'c> = &'c dyn Fn(usize, &BTreeMap<usize, Place>) -> bool;
+
+impl State<'_, '_> {
+    pub(super) fn graph(&self) -> &Graph {
+        self.block.graph
+    }
+
+    /// Whether an expression goes through a node without reading memory, and no other does.
+    pub(super) fn is_inline(&self, node: usize) -> bool {
+        !self.places.contains_key(&node) && self.uses.get(&node) == Some(&1)
+    }
+
+    /// The first group of products below a reference that its expression adds up.
+    pub(super) fn find(&self, r: Ref, top: bool, candidate: Candidate) -> Option<Group> {
+        if !top && !self.is_inline(r.node) && !candidate(r.node, &self.places) {
+            return None;
+        }
+        let shape = self.graph().shape(r);
+        if shape.rows == Axis::One || shape.cols == Axis::One {
+            return None;
+        }
+        let mut group = Group { root: r, products: vec![], others: vec![] };
+        self.terms(r, top, false, candidate, &mut group);
+        if !group.products.is_empty() {
+            return Some(group);
+        }
+        let Kind::Map(_, args) = &self.graph().nodes[r.node].kind else { return None };
+        args.iter().find_map(|a| self.find(Ref { node: a.node, flip: a.flip != r.flip }, false, candidate))
+    }
+
+    pub(super) fn terms(&self, r: Ref, top: bool, minus: bool, candidate: Candidate, group: &mut Group) {
+        if candidate(r.node, &self.places) {
+            group.products.push((minus, r));
+            return;
+        }
+        let arg = |a: &Ref| Ref { node: a.node, flip: a.flip != r.flip };
+        let same = |a: &Ref| self.graph().shape(arg(a)) == self.graph().shape(r);
+        match &self.graph().nodes[r.node].kind {
+            Kind::Map(MapFn::Add, args) if top || self.is_inline(r.node) => {
+                for a in args {
+                    if same(a) {
+                        self.terms(arg(a), false, minus, candidate, group)
+                    } else {
+                        group.others.push((minus, arg(a)))
+                    }
+                }
+            }
+            Kind::Map(MapFn::Sub, args) if top || self.is_inline(r.node) => {
+                for (a, flip) in args.iter().zip([false, true]) {
+                    let sign = minus != flip;
+                    if same(a) {
+                        self.terms(arg(a), false, sign, candidate, group)
+                    } else {
+                        group.others.push((sign, arg(a)))
+                    }
+                }
+            }
+            Kind::Map(MapFn::Neg, args) if top || self.is_inline(r.node) => {
+                self.terms(arg(&args[0]), false, !minus, candidate, group)
+            }
+            _ => group.others.push((minus, r)),
+        }
+    }
+
+    /// The value of a reference at (row, col); `acc` stands for a group's products.
+    pub(super) fn expr(&self, r: Ref, row: &str, col: &str, top: bool, group: Option<&Group>) -> String {
+        if let Some(group) = group
+            && group.root == r
+        {
+            let mut text = "acc".to_string();
+            for (minus, other) in &group.others {
+                let sign = if *minus { "-" } else { "+" };
+                text += &format!(" {sign} {}", self.expr(*other, row, col, false, None));
+            }
+            return format!("({text})");
+        }
+        let (row, col) = turned(r, row, col);
+        let node = r.node;
+        if !top && let Some(place) = self.places.get(&node) {
+            return place.read(self.graph(), node, row, col);
+        }
+        match &self.graph().nodes[node].kind {
+            Kind::Leaf(leaf) => {
+                // a number a row is the same in every column
+                let col = if self.graph().nodes[node].shape.cols == Axis::One { "0" } else { col };
+                self.leaf(*leaf, row, col)
+            }
+            Kind::Map(f, args) => {
+                // seen from the operands, which are not flipped with this reference
+                let turn = |x: &Ref| Ref { node: x.node, flip: x.flip != r.flip };
+                let group = group.map(|g| Group {
+                    root: turn(&g.root),
+                    others: g.others.iter().map(|(minus, x)| (*minus, turn(x))).collect(),
+                    products: g.products.clone(),
+                });
+                let args: Vec<String> = args.iter().map(|a| self.expr(*a, row, col, false, group.as_ref())).collect();
+                expr::map(*f, &args)
+            }
+            Kind::Lower(x) => format!("({row} > {col} ? {} : 0.f)", self.expr(*x, row, col, false, None)),
+            other => unreachable!("{other:?} is stored"),
+        }
+    }
+
+    pub(super) fn leaf(&self, leaf: Leaf, row: &str, col: &str) -> String {
+        match leaf {
+            Leaf::Number(x) => expr::number(x),
+            Leaf::Size(s) => format!("{}.f", self.block.sizes.sides[s as usize]),
+            Leaf::Const(i) => format!("const{i}"),
+            Leaf::Valid => format!("({row} < ch.valid ? 1.f : 0.f)"),
+            Leaf::Input(i) => format!("in{i}({row}, {col})"),
+            Leaf::OutputGrad(i) => format!("og{i}({row}, {col})"),
+            Leaf::Identity(_) => format!("({row} == {col} ? 1.f : 0.f)"),
+            other => unreachable!("{other:?} is given"),
+        }
+    }
+
+    /// Stored nodes and leaves that an expression reads.
+    pub(super) fn reads(
+        &self,
+        r: Ref,
+        top: bool,
+        group: Option<&Group>,
+        out: &mut BTreeSet<usize>,
+        leaves: &mut BTreeSet<usize>,
+    ) {
+        if let Some(group) = group
+            && group.products.iter().any(|(_, p)| p.node == r.node)
+        {
+            let Kind::Product(a, b) = self.graph().nodes[r.node].kind else { unreachable!() };
+            out.extend([a.node, b.node]);
+            return;
+        }
+        if !top && self.places.contains_key(&r.node) {
+            out.insert(r.node);
+            return;
+        }
+        let kind = &self.graph().nodes[r.node].kind;
+        if let Kind::Leaf(_) = kind {
+            leaves.insert(r.node);
+        }
+        kind.operands().iter().for_each(|a| self.reads(*a, false, group, out, leaves));
+    }
+}

@@ -1,0 +1,122 @@
+//! Text that addresses the memory of the caller and of records.
+
+use std::collections::BTreeSet;
+
+use super::Frame;
+use crate::emit::cuda::Pass;
+use crate::emit::cuda::place::{Elem, Record};
+use crate::emit::graph::Kind;
+use crate::emit::text::Text;
+use crate::tile::{Axis, Leaf, Shape};
+
+/// A matrix of the caller, or a row of numbers.
+pub(super) fn view_kind(leaf: &Leaf) -> Option<(&'static str, usize)> {
+    match leaf {
+        Leaf::Input(i) => Some(("in", *i)),
+        Leaf::OutputGrad(i) => Some(("og", *i)),
+        _ => None,
+    }
+}
+
+impl Frame<'_> {
+    pub(super) fn elem_of(&self, leaf: &Leaf) -> Elem {
+        match leaf {
+            Leaf::Input(i) => self.config.inputs[*i],
+            _ => self.config.output,
+        }
+    }
+
+    /// Which head of a view a value head reads.
+    pub(super) fn head_of(&self, leaf: &Leaf) -> &'static str {
+        match leaf {
+            Leaf::Input(i) if self.config.per_key_head[*i] => "ch.key_head",
+            _ => "ch.head",
+        }
+    }
+
+    pub(super) fn view_of(&self, leaf: &Leaf) -> String {
+        match leaf {
+            Leaf::Input(i) => format!("x.inputs[{i}]"),
+            Leaf::OutputGrad(i) => format!("x.output_grads[{i}]"),
+            other => unreachable!("{other:?} is no view"),
+        }
+    }
+
+    /// Functions that read the caller's memory.
+    pub(super) fn readers(&self, leaves: &BTreeSet<usize>, out: &mut Text) {
+        for n in leaves {
+            let Kind::Leaf(leaf) = &self.graph.nodes[*n].kind else { continue };
+            if let Leaf::Const(i) = leaf {
+                out.line(format!("const float const{i} = (float)x.constants[{i}];"));
+            }
+            let Some((name, i)) = view_kind(leaf) else { continue };
+            let (view, head, elem) = (self.view_of(leaf), self.head_of(leaf), self.elem_of(leaf).c());
+            let per_token = self.graph.nodes[*n].shape.rows == Axis::Token;
+            if per_token {
+                out.line(format!(
+                    "const {elem}* const {name}{i}_rows = rows_of<const {elem}>({view}, ch.batch, ch.first, {head});"
+                ));
+                let value = format!("widen({name}{i}_rows[ch.token(t) * {view}.s1 + n])");
+                let value = match leaf {
+                    Leaf::OutputGrad(_) => format!("{view}.ptr && t < ch.valid ? {value} : 0.f"),
+                    _ => value,
+                };
+                out.line(format!("auto {name}{i} = [&](int t, int n) {{ return {value}; }};"));
+            } else {
+                out.line(format!("const {elem}* const {name}{i}_rows = rows_of<const {elem}>({view}, 0, 0, {head});"));
+                out.line(format!("auto {name}{i} = [&](int t, int n) {{ return widen({name}{i}_rows[n]); }};"));
+            }
+        }
+    }
+
+    /// Pointers to values of a record.
+    pub(super) fn pointers(record: &Record, base: &str, nodes: impl Iterator<Item = usize>, out: &mut Text) {
+        for n in nodes {
+            if let Some((_, place, offset)) = record.item(n) {
+                let c = place.elem.c();
+                out.line(format!("{c}* const {} = ({c}*)({base} + {offset});", place.name));
+            }
+        }
+    }
+
+    pub(super) fn bases(&self, slot: &str, out: &mut Text) {
+        out.line(format!("const i64 number = {slot} * x.heads + head;"));
+        for (name, bytes) in
+            [("record", self.record.stride()), ("passed", self.passed.stride()), ("kept", self.kept.stride())]
+        {
+            if bytes > 0 {
+                out.line(format!("char* const {name} = x.{name} + number * {bytes};"));
+            }
+        }
+    }
+
+    /// (source or target of a state at the sequence's ends: read, written), names of the argument's fields.
+    pub(super) fn state_fields(&self) -> (&'static str, &'static str) {
+        match self.pass {
+            Pass::Backward => ("state_grads_in", "state_grads_out"),
+            Pass::Decode => ("states_in", "states_in"),
+            _ => ("states_in", "states_out"),
+        }
+    }
+
+    /// Address of element (r, c) of the program's state in the caller's memory.
+    pub(super) fn state_element(&self, state: usize, field: &str, row: &str, col: &str) -> String {
+        let sides = self.program.states[state];
+        let view = format!("x.{field}[{state}]");
+        let entry = if self.pass == Pass::Decode { "pool" } else { "sequence" };
+        let base = format!("rows_of<float>({view}, {entry}, head, 0)");
+        if sides.free == Axis::One {
+            return format!("{base}[({col}) * {view}.s3]");
+        }
+        if sides.contracted == Axis::One {
+            return format!("{base}[({row}) * {view}.s3]");
+        }
+        let (r, c) = if sides.transposed { ("s3", "s2") } else { ("s2", "s3") };
+        format!("{base}[(i64)({row}) * {view}.{r} + (i64)({col}) * {view}.{c}]")
+    }
+
+    pub(super) fn state_shape(&self, state: usize) -> Shape {
+        let sides = self.program.states[state];
+        Shape::new(sides.free, sides.contracted)
+    }
+}

@@ -1,0 +1,218 @@
+//! Kernels whose blocks work on one chunk each: prepare and finish.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{BLOCK_THREADS, Frame};
+use crate::emit::cuda::block::{Block, Sink, Written};
+use crate::emit::cuda::place::{Elem, Place};
+use crate::emit::cuda::{Error, Grid, Kernel, Pass};
+use crate::emit::graph::Ref;
+use crate::emit::text::Text;
+use crate::tile::{Axis, Role};
+
+impl Frame<'_> {
+    pub(super) fn prepare(&self) -> Result<Option<(Kernel, usize)>, Error> {
+        let mut block = self.block(0);
+        let mut given = Text::default();
+        for (n, place, offset) in &self.record.items {
+            let name = format!("w{n}");
+            given.line(format!("{0}* const {name} = ({0}*)(record + {offset});", place.elem.c()));
+            block.wanted.insert(*n, Place { name, ..place.clone() });
+        }
+        for (role, r) in &self.graph.results {
+            if !self.stages.depends[r.node]
+                && let Some(sink) = self.result_sink(*role, *r)
+            {
+                block.sinks.push(sink);
+            }
+        }
+        if block.wanted.is_empty() && block.sinks.is_empty() {
+            return Ok(None);
+        }
+        self.give_kept(&mut block, &mut given);
+        self.per_chunk("prepare", block, given).map(Some)
+    }
+
+    pub(super) fn finish(&self) -> Result<Option<(Kernel, usize)>, Error> {
+        let roots = self.finish_roots();
+        if roots.is_empty() {
+            return Ok(None);
+        }
+        let mut block = self.block(0);
+        let mut given = Text::default();
+        block.sinks = roots.iter().filter_map(|(_, role, r)| self.result_sink(*role, *r)).collect();
+        let nodes: Vec<usize> = roots.iter().map(|(_, _, r)| r.node).collect();
+        let (record, passed) = self.hand_over(&nodes, None);
+        self.give(&mut block, &record, &passed, &mut given);
+        self.give_kept(&mut block, &mut given);
+        self.per_chunk("finish", block, given).map(Some)
+    }
+
+    pub(super) fn per_chunk(&self, name: &'static str, block: Block, given: Text) -> Result<(Kernel, usize), Error> {
+        let written = block.write();
+        let mut out = Text::default();
+        out.line("const int head = blockIdx.x % x.heads;");
+        out.line("const i64 slot = blockIdx.x / x.heads;");
+        out.line("i64 sequence;");
+        out.line("const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);");
+        self.bases("slot", &mut out);
+        let floats = self.partial().last().map_or(0, |(_, o, c)| o + c);
+        if floats > 0 && self.backward() {
+            out.line(format!("float* const partial = (float*)x.partial + number * {floats};"));
+            out.line("if (!ch.valid) {");
+            out.line(format!("for (int i = threadIdx.x; i < {floats}; i += THREADS) partial[i] = 0.f;"));
+            out.line("return;");
+            out.line("}");
+        } else {
+            out.line("if (!ch.valid) return;");
+        }
+        self.finish_block(&written, given, "number", &mut out);
+        self.kernel(name, 0, Grid::Chunks, BLOCK_THREADS, &written, out, false)
+    }
+
+    pub(super) fn finish_block(&self, written: &Written, given: Text, number: &str, out: &mut Text) {
+        if written.scratch > 0 {
+            out.line(format!(
+                "char* const scratch = x.scratch + {number} * {};",
+                written.scratch.next_multiple_of(128)
+            ));
+        }
+        out.lines(given.finish().lines());
+        self.readers(&written.leaves, out);
+        out.lines(&written.pointers);
+        out.lines(&written.body);
+    }
+
+    pub(super) fn block<'b>(&'b self, reserved: usize) -> Block<'b> {
+        Block {
+            graph: self.graph,
+            sizes: self.sizes(),
+            product: if self.pass == Pass::Decode { Elem::F32 } else { self.config.product },
+            interface: self.interface,
+            given: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            sinks: vec![],
+            budget: self.config.shared,
+            reserved,
+        }
+    }
+
+    /// Gives a block what lies in records, and returns the lines that declare the pointers.
+    pub(super) fn give(&self, block: &mut Block, record: &BTreeSet<usize>, passed: &BTreeSet<usize>, out: &mut Text) {
+        Self::pointers(&self.record, "record", record.iter().copied(), out);
+        Self::pointers(&self.passed, "passed", passed.iter().copied(), out);
+        for n in record {
+            block.given.insert(*n, self.record.item(*n).expect("laid out").1.clone());
+        }
+        for n in passed {
+            match self.passed.item(*n) {
+                Some((_, place, _)) => {
+                    block.given.insert(*n, place.clone());
+                }
+                None => {
+                    // the state at the chunk's start, which is kept
+                    let state = self.stages.leaves.iter().find(|(_, l)| *l == n).expect("a state").0;
+                    let (place, offset) = self.kept_place(*state, format!("v{n}")).expect("kept");
+                    out.line(format!("{0}* const v{n} = ({0}*)(kept + {offset});", place.elem.c()));
+                    block.given.insert(*n, place);
+                }
+            }
+        }
+    }
+
+    /// Gives a block the leaves that forward kept.
+    pub(super) fn give_kept(&self, block: &mut Block, out: &mut Text) {
+        for n in 0..self.graph.nodes.len() {
+            if let Some((place, offset)) = self.kept_leaf(n)
+                && !block.given.contains_key(&n)
+            {
+                out.line(format!("{0}* const v{n} = ({0}*)(kept + {offset});", place.elem.c()));
+                block.given.insert(n, place);
+            }
+        }
+    }
+
+    /// The sink of a result, from a block that has the chunk `ch`.
+    pub(super) fn result_sink(&self, role: Role, r: Ref) -> Option<Sink> {
+        let shape = self.graph.shape(r);
+        let last = false;
+        match role {
+            Role::Output(i) => {
+                let elem = self.config.output.c();
+                let per = if shape.cols == Axis::One { "" } else { " + c" };
+                Some(Sink {
+                    value: r,
+                    condition: String::new(),
+                    statement: format!(
+                        "if (r < ch.valid) rows_of<{elem}>(x.outputs[{i}], ch.batch, ch.first + r, ch.head)[0{per}] = narrow<{elem}>(@);"
+                    ),
+                    comment: format!("output {i}"),
+                    padded: false,
+                    last,
+                })
+            }
+            Role::InputGrad(i) if self.interface.inputs[i].rows == Axis::Token => {
+                let elem = self.config.input_grads[i].c();
+                // where value heads share a row, each has its own here; they are summed afterwards
+                let head = if self.config.per_key_head[i] { "x.group > 1 ? ch.head : ch.key_head" } else { "ch.head" };
+                Some(Sink {
+                    value: r,
+                    condition: format!("x.input_grads[{i}].ptr"),
+                    statement: format!(
+                        "if (r < ch.valid) rows_of<{elem}>(x.input_grads[{i}], ch.batch, ch.first + r, {head})[c] = narrow<{elem}>(@);"
+                    ),
+                    comment: format!("gradient of {}", self.interface.input_names[i]),
+                    padded: false,
+                    last,
+                })
+            }
+            Role::InputGrad(i) => {
+                let (_, offset, _) = *self.partial().iter().find(|(of, ..)| *of == i)?;
+                let index = if shape.rows == Axis::One { "c" } else { "r" };
+                Some(Sink {
+                    value: r,
+                    condition: String::new(),
+                    statement: format!("partial[{offset} + {index}] = @;"),
+                    comment: format!("this chunk's part of the gradient of {}", self.interface.input_names[i]),
+                    padded: false,
+                    last,
+                })
+            }
+            Role::Saved(k) => {
+                let (place, offset) = self.kept_place(usize::MAX - k, String::new())?;
+                let target = format!("(({}*)(kept + {offset}))", place.elem.c());
+                let index = match (shape.rows, shape.cols) {
+                    (Axis::One, _) => "c".to_string(),
+                    (_, Axis::One) => "r".to_string(),
+                    _ => format!("r * {} + c", place.ld),
+                };
+                Some(Sink {
+                    value: r,
+                    condition: String::new(),
+                    statement: format!("{target}[{index}] = @;"),
+                    comment: "kept for backward".into(),
+                    padded: true,
+                    last,
+                })
+            }
+            Role::State(_) | Role::StateGrad(_) => None,
+        }
+    }
+
+    /// Parameters' gradients: input, offset and count of floats in the partial sums of a chunk and head.
+    pub(super) fn partial(&self) -> Vec<(usize, usize, usize)> {
+        let mut at = 0;
+        let mut out = vec![];
+        for (role, r) in &self.graph.results {
+            if let Role::InputGrad(i) = role
+                && self.interface.inputs[*i].rows != Axis::Token
+            {
+                let shape = self.graph.shape(*r);
+                let count = self.sizes().real(shape.rows) * self.sizes().real(shape.cols);
+                out.push((*i, at, count));
+                at += count;
+            }
+        }
+        out
+    }
+}

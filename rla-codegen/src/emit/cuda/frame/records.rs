@@ -1,0 +1,189 @@
+//! What passes from kernel to kernel, and from forward to backward.
+
+use std::collections::BTreeSet;
+
+use super::Frame;
+use crate::emit::cuda::Pass;
+use crate::emit::cuda::chain::Chain;
+use crate::emit::cuda::place::{Elem, Place, Record};
+use crate::emit::cuda::stage::{Carry, Group};
+use crate::emit::graph::{Kind, Ref};
+use crate::tile::{Axis, Leaf, Role, Shape};
+
+impl Frame<'_> {
+    /// The place of a value in a record, named so that it does not meet another place of the same value.
+    pub(super) fn placed(&self, node: usize, elem: Elem) -> Place {
+        Place::of(self.graph, self.sizes(), node, elem)
+    }
+
+    /// What forward keeps: the same layout from both programs, so it follows from shapes alone.
+    pub(super) fn lay_out_kept(&mut self) {
+        if !matches!(self.pass, Pass::ForwardSave | Pass::Backward) {
+            return;
+        }
+        let shapes = self.program.states.iter().map(|s| Shape::new(s.free, s.contracted));
+        let states = shapes.enumerate().map(|(i, s)| (i, s, self.config.product));
+        let saved = self.program.saved.iter().enumerate().map(|(k, s)| (usize::MAX - k, *s, Elem::F32));
+        for (key, shape, elem) in states.chain(saved) {
+            let matrix = shape.rows != Axis::One && shape.cols != Axis::One;
+            let sizes = self.sizes();
+            let place = if matrix {
+                let ld = sizes.padded(shape.cols) + 16 / elem.bytes();
+                Place { name: String::new(), elem, ld, bytes: sizes.padded(shape.rows) * ld * elem.bytes() }
+            } else {
+                let axis = if shape.cols == Axis::One { shape.rows } else { shape.cols };
+                let bytes = 4 * sizes.padded(axis).next_multiple_of(4);
+                Place { name: String::new(), elem: Elem::F32, ld: 0, bytes }
+            };
+            self.kept.add(key, place);
+        }
+    }
+
+    pub(super) fn kept_place(&self, key: usize, name: String) -> Option<(Place, usize)> {
+        self.kept.item(key).map(|(_, place, offset)| (Place { name, ..place.clone() }, *offset))
+    }
+
+    /// Leaves of a kernel that lie in what forward kept.
+    pub(super) fn kept_leaf(&self, node: usize) -> Option<(Place, usize)> {
+        if !self.backward() {
+            return None;
+        }
+        match self.graph.nodes[node].kind {
+            Kind::Leaf(Leaf::State(i)) => self.kept_place(i, format!("v{node}")),
+            Kind::Leaf(Leaf::Saved(k)) => self.kept_place(usize::MAX - k, format!("v{node}")),
+            _ => None,
+        }
+    }
+
+    /// Whether a value is made again where it is used rather than handed over: inputs and elementwise work on them.
+    pub(super) fn is_cheap(&self, node: usize) -> bool {
+        matches!(self.graph.nodes[node].kind, Kind::Leaf(_) | Kind::Map(..) | Kind::Lower(_))
+    }
+
+    /// What a block kernel with these roots reads from records: (from prepare, from sequential kernels).
+    pub(super) fn hand_over(&self, roots: &[usize], own: Option<&Group>) -> (BTreeSet<usize>, BTreeSet<usize>) {
+        let (mut record, mut passed) = (BTreeSet::new(), BTreeSet::new());
+        let mut seen = BTreeSet::new();
+        let mut todo = roots.to_vec();
+        while let Some(n) = todo.pop() {
+            if !seen.insert(n) {
+                continue;
+            }
+            let carried = self.stages.leaves.values().any(|l| *l == n);
+            if self.stages.depends[n] {
+                let foreign = self
+                    .stages
+                    .groups
+                    .iter()
+                    .any(|g| g.values.contains(&n) && own.is_none_or(|own| own.states != g.states));
+                if foreign || (carried && own.is_none()) {
+                    passed.insert(n);
+                    continue;
+                }
+            } else if !self.is_cheap(n) {
+                record.insert(n);
+                continue;
+            }
+            if let Kind::Part(solve, _) = self.graph.nodes[n].kind {
+                todo.push(solve);
+            }
+            todo.extend(self.graph.nodes[n].kind.operands().iter().map(|r| r.node));
+        }
+        (record, passed)
+    }
+
+    /// Results that finish writes.
+    pub(super) fn finish_roots(&self) -> Vec<(usize, Role, Ref)> {
+        let results = self.graph.results.iter().enumerate();
+        results
+            .filter(|(index, (role, r))| {
+                let state = matches!(role, Role::State(_) | Role::StateGrad(_));
+                !state && self.stages.depends[r.node] && !self.stages.sequential.contains_key(index)
+            })
+            .map(|(index, (role, r))| (index, *role, *r))
+            .collect()
+    }
+
+    pub(super) fn walk_roots(&self, g: usize, group: &Group) -> Vec<usize> {
+        let mut roots: Vec<usize> = group.states.iter().map(|s| self.stages.next[s]).collect();
+        roots.extend(
+            self.stages.sequential.iter().filter(|(_, of)| **of == g).map(|(i, _)| self.graph.results[*i].1.node),
+        );
+        roots
+    }
+
+    pub(super) fn lay_out_records(&mut self) {
+        let mut passed = BTreeSet::new();
+        let mut later = BTreeSet::new();
+        let roots: Vec<usize> = self.finish_roots().iter().map(|(_, _, r)| r.node).collect();
+        let (record, from) = self.hand_over(&roots, None);
+        later.extend(record);
+        passed.extend(from);
+        for (g, group) in self.stages.groups.iter().enumerate() {
+            if let Carry::Walk(_) = group.carry {
+                let (record, from) = self.hand_over(&self.walk_roots(g, group), Some(group));
+                later.extend(record);
+                passed.extend(from);
+            }
+        }
+        // what a chain fetches lies together
+        let mut record = Record::default();
+        for group in &self.stages.groups {
+            let Carry::Chain(chain) = &group.carry else { continue };
+            for n in self.fetched(chain) {
+                if record.item(n).is_none() {
+                    let vector = !self.graph.is_matrix(n);
+                    record.add(n, self.placed(n, if vector { Elem::F32 } else { self.config.product }));
+                }
+            }
+        }
+        for group in &self.stages.groups {
+            if let Carry::Chain(chain) = &group.carry {
+                later.extend(chain.given.iter().filter(|n| self.kept_leaf(**n).is_none()));
+            }
+        }
+        let only_products = |n: usize| {
+            let plain = |user: usize| {
+                matches!(self.graph.nodes[user].kind, Kind::Product(..))
+                    && self.graph.nodes[user].shape != Shape::new(Axis::Token, Axis::Token)
+            };
+            let users = (0..self.graph.nodes.len())
+                .filter(|u| self.graph.nodes[*u].kind.operands().iter().any(|r| r.node == n));
+            let result = self.graph.results.iter().any(|(_, r)| r.node == n);
+            let in_chain =
+                self.stages.groups.iter().any(|g| matches!(&g.carry, Carry::Chain(c) if c.given.contains(&n)));
+            let mut users = users.peekable();
+            !result && !in_chain && users.peek().is_some() && users.all(plain)
+        };
+        for n in later {
+            if record.item(n).is_none() {
+                let elem = if self.graph.is_matrix(n) && only_products(n) { self.config.product } else { Elem::F32 };
+                record.add(n, self.placed(n, elem));
+            }
+        }
+        self.record = record;
+        for n in passed {
+            // states travel rounded: they are operands of products
+            let state = self.stages.leaves.values().any(|l| *l == n);
+            if state && self.pass == Pass::ForwardSave {
+                continue;
+            }
+            let round = self.graph.is_matrix(n) && (state || only_products(n));
+            let elem = if round { self.config.product } else { Elem::F32 };
+            self.passed.add(n, self.placed(n, elem));
+        }
+    }
+
+    /// Vectors and right operands of a chain that come from prepare.
+    pub(super) fn fetched(&self, chain: &Chain) -> Vec<usize> {
+        let vectors = chain.vectors.iter().copied();
+        let images = chain.images.iter().copied().filter(|n| !self.is_own_image(*n));
+        vectors.chain(images).collect()
+    }
+
+    /// A right operand that is an input as it is.
+    pub(super) fn is_own_image(&self, node: usize) -> bool {
+        matches!(self.graph.nodes[node].kind, Kind::Leaf(Leaf::Input(_) | Leaf::OutputGrad(_)))
+            && self.graph.nodes[node].shape.rows == Axis::Token
+    }
+}
