@@ -496,20 +496,34 @@ mod avx512 {
             left: usize,
             step: usize,
             next: *const (*const f32, usize),
+            /// Lines a request.
+            rate: usize,
         }
 
         impl Ahead {
             /// Nothing to fetch: one line of `base`, again and again.
             #[inline(always)]
             pub unsafe fn nothing(base: *const f32) -> Ahead {
-                Ahead { at: base, left: usize::MAX, step: 0, next: core::ptr::null() }
+                Ahead { at: base, left: usize::MAX, step: 0, next: core::ptr::null(), rate: 1 }
             }
-            /// The rows of a list of (start, lines), which gets one more entry as its end.
+            /// The rows of a list of (start, lines), which gets one more entry as its end; to be fetched within `requests` requests.
             #[inline(always)]
-            pub unsafe fn list(list: *mut (*const f32, usize), rows: usize) -> Ahead {
+            pub unsafe fn list(list: *mut (*const f32, usize), rows: usize, requests: usize) -> Ahead {
+                let mut lines = 0;
+                for i in 0..rows {
+                    lines += (*list.add(i)).1;
+                }
                 *list.add(rows) = (list as *const f32, usize::MAX);
                 let (at, left) = *list;
-                Ahead { at, left, step: if left == usize::MAX { 0 } else { 16 }, next: list.add(1) }
+                let step = if left == usize::MAX { 0 } else { 16 };
+                Ahead { at, left, step, next: list.add(1), rate: lines.div_ceil(requests + 1) }
+            }
+            /// Fetches the next lines.
+            #[inline(always)]
+            unsafe fn lines(&mut self) {
+                for _ in 0..self.rate {
+                    self.line();
+                }
             }
             /// Fetches one line.
             #[inline(always)]
@@ -600,7 +614,7 @@ mod avx512 {
             }
         }
 
-        /// [`product`] that fetches one line ahead every four steps.
+        /// [`product`] that fetches lines ahead every four steps.
         #[inline(always)]
         pub unsafe fn product_ahead<const M: usize, const N: usize, const SUB: bool>(
             acc: &mut [[V; N]; M],
@@ -616,7 +630,7 @@ mod avx512 {
             // in registers for the loop
             let mut lines = *ahead;
             for _ in 0..n / 4 {
-                lines.line();
+                lines.lines();
                 step::<M, N, SUB>(acc, a, row, b);
                 step::<M, N, SUB>(acc, a.add(inner), row, b.add(ldb));
                 step::<M, N, SUB>(acc, a.add(2 * inner), row, b.add(2 * ldb));
@@ -1247,7 +1261,8 @@ mod avx512 {
 
         /// `A_i[t,s] = sum over c of P_i[t,c] W[s,c] E[t,s,c]` for several P at once, lanes along s.
         ///
-        /// `run[c]` holds `W[s,c] E[t,s,c]` for all s: one multiplication a channel takes it from token to token.
+        /// `run[c]` holds `W[s,c] E[t,s,c]` for all s: one multiplication a channel takes it from token to token. Tokens are taken
+        /// in pairs, since a pass over `run` is bound by its loads and stores.
         #[inline(always)]
         pub unsafe fn dot<const P: usize>(
             p: [*const f32; P],
@@ -1265,49 +1280,98 @@ mod avx512 {
                 for c in 0..n {
                     store(run.add(c * L), zero());
                 }
-                for t in 0..tokens {
-                    let mut even = [zero(); P];
-                    let mut odd = [zero(); P];
-                    if t > s0 {
-                        let fresh = t - 1 >= s0 && t - 1 < s0 + L;
-                        let mut c0 = 0;
-                        while c0 < n {
-                            let m = if n - c0 < width { n - c0 } else { width };
-                            let base = c0 / width * panel;
-                            let before = base + (t - 1) * width;
-                            let mut c = 0;
-                            while c < m {
-                                let at = run.add((c0 + c) * L);
-                                let mut x = mul(load(at), splat(*a.add(before + c)));
-                                if fresh {
-                                    x = insert(x, t - 1 - s0, splat(*w.add(before + c)));
-                                }
-                                store(at, x);
-                                for i in 0..P {
-                                    even[i] = fma(splat(*p[i].add(base + t * width + c)), x, even[i]);
-                                }
-                                c += 1;
-                                if c < m {
-                                    let at = run.add((c0 + c) * L);
-                                    let mut x = mul(load(at), splat(*a.add(before + c)));
-                                    if fresh {
-                                        x = insert(x, t - 1 - s0, splat(*w.add(before + c)));
-                                    }
-                                    store(at, x);
-                                    for i in 0..P {
-                                        odd[i] = fma(splat(*p[i].add(base + t * width + c)), x, odd[i]);
-                                    }
-                                    c += 1;
-                                }
-                            }
-                            c0 += width;
-                        }
-                    }
+                for t in 0..(s0 + 1).min(tokens) {
                     for i in 0..P {
-                        store(y[i].add(cell(t, s0, tokens, lanes)), add(even[i], odd[i]));
+                        store(y[i].add(cell(t, s0, tokens, lanes)), zero());
                     }
                 }
+                let mut t = s0 + 1;
+                while t < tokens {
+                    // s0 and L are even, so that both tokens of a pair or neither have a lane of this block before them
+                    let fresh = t - 1 < s0 + L;
+                    let step = if t + 1 < tokens { 2 } else { 1 };
+                    let sums = match (step, fresh) {
+                        (2, true) => dot_rows::<P, 2, true>(p, w, a, run, t, s0, n, width, panel),
+                        (2, false) => dot_rows::<P, 2, false>(p, w, a, run, t, s0, n, width, panel),
+                        (_, true) => dot_rows::<P, 1, true>(p, w, a, run, t, s0, n, width, panel),
+                        (_, false) => dot_rows::<P, 1, false>(p, w, a, run, t, s0, n, width, panel),
+                    };
+                    for r in 0..step {
+                        for i in 0..P {
+                            store(y[i].add(cell(t + r, s0, tokens, lanes)), sums[r][i]);
+                        }
+                    }
+                    t += step;
+                }
             }
+        }
+
+        /// Rows t.. of [`dot`], R of them; with FRESH, token `t + r - 1` enters lane `t + r - 1 - s0`.
+        #[inline(always)]
+        unsafe fn dot_rows<const P: usize, const R: usize, const FRESH: bool>(
+            p: [*const f32; P],
+            w: *const f32,
+            a: *const f32,
+            run: *mut f32,
+            t: usize,
+            s0: usize,
+            n: usize,
+            width: usize,
+            panel: usize,
+        ) -> [[V; P]; 2] {
+            // several sums, since each waits for its own last addition
+            let mut sums = [[[zero(); 2]; P]; 2];
+            let mut c0 = 0;
+            while c0 < n {
+                let m = if n - c0 < width { n - c0 } else { width };
+                let before = c0 / width * panel + (t - 1) * width;
+                let (a, w, run) = (a.add(before), w.add(before), run.add(c0 * L));
+                let mut c = 0;
+                while c + 2 <= m {
+                    dot_channel::<P, R, FRESH>(p, w, a, run, t, s0, width, before, c, 0, &mut sums);
+                    dot_channel::<P, R, FRESH>(p, w, a, run, t, s0, width, before, c + 1, 1, &mut sums);
+                    c += 2;
+                }
+                if c < m {
+                    dot_channel::<P, R, FRESH>(p, w, a, run, t, s0, width, before, c, 0, &mut sums);
+                }
+                c0 += width;
+            }
+            let mut out = [[zero(); P]; 2];
+            for r in 0..R {
+                for i in 0..P {
+                    out[r][i] = add(sums[r][i][0], sums[r][i][1]);
+                }
+            }
+            out
+        }
+
+        #[inline(always)]
+        unsafe fn dot_channel<const P: usize, const R: usize, const FRESH: bool>(
+            p: [*const f32; P],
+            w: *const f32,
+            a: *const f32,
+            run: *mut f32,
+            t: usize,
+            s0: usize,
+            width: usize,
+            before: usize,
+            c: usize,
+            half: usize,
+            sums: &mut [[[V; 2]; P]; 2],
+        ) {
+            let at = run.add(c * L);
+            let mut x = load(at);
+            for r in 0..R {
+                x = mul(x, splat(*a.add(r * width + c)));
+                if FRESH {
+                    x = insert(x, t + r - 1 - s0, splat(*w.add(r * width + c)));
+                }
+                for i in 0..P {
+                    sums[r][i][half] = fma(splat(*p[i].add(before + (r + 1) * width + c)), x, sums[r][i][half]);
+                }
+            }
+            store(at, x);
         }
 
         /// `Y[t,c] = sum over s < t of A[t,s] W[s,c] E[t,s,c]` for one panel of channels; `run` holds `tokens` vectors.
@@ -1963,7 +2027,6 @@ mod avx512 {
                 w.x10 = take(base, &mut used, 1 * 16);
                 w.x11 = take(base, &mut used, 1 * 256);
                 w.x12 = take(base, &mut used, 1 * 256);
-                w.x13 = take(base, &mut used, 1 * 16);
                 w.x14 = take(base, &mut used, w.panels0 * 512);
                 w.x16 = take(base, &mut used, 1 * 16);
                 w.x19 = take(base, &mut used, 1 * 16);
@@ -1980,13 +2043,15 @@ mod avx512 {
                 w.x43 = take(base, &mut used, 1 * 256);
                 w.x46 = take(base, &mut used, w.panels0 * 512);
                 w.x48 = take(base, &mut used, 1 * 256);
-                w.x52 = take(base, &mut used, 1 * 16);
                 w.x54 = take(base, &mut used, 16 * 32);
                 w.x56_own = take(base, &mut used, w.panels1 * 512);
-                w.x57 = take(base, &mut used, 1 * 16);
-                w.x59 = take(base, &mut used, 1 * 16);
                 w.x60 = take(base, &mut used, w.panels0 * 512);
                 w.list = take(base, &mut used, 264);
+                // values that are never alive together share a place
+                w.x13 = w.beta;
+                w.x52 = w.x2;
+                w.x57 = w.beta;
+                w.x59 = w.g;
                 w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 (w, used)
@@ -2437,7 +2502,9 @@ mod avx512 {
             fetch_rows(list, &mut count, &*x.inputs.add(2), t0, rows, w.n1);
             fetch_rows(list, &mut count, &*x.inputs.add(0), t0, rows, w.n0);
             fetch_rows(list, &mut count, &*x.outputs.add(0), t0, rows, w.n1);
-            Ahead::list(list, count)
+            // requests that this chunk's products make
+            let requests = 2 * 1 * 2 * (w.n0 / 4) + 4 * w.panels1 * 2 * (w.n0 / 4);
+            Ahead::list(list, count, requests)
         }
 
         /// The whole pass over one sequence and head.
@@ -2861,7 +2928,6 @@ mod avx512 {
                 w.x10 = take(base, &mut used, 1 * 32);
                 w.x11 = take(base, &mut used, 1 * 1024);
                 w.x12 = take(base, &mut used, 1 * 1024);
-                w.x13 = take(base, &mut used, 1 * 32);
                 w.x14 = take(base, &mut used, w.panels0 * 1024);
                 w.x16 = take(base, &mut used, 1 * 32);
                 w.x19 = take(base, &mut used, 1 * 32);
@@ -2878,13 +2944,15 @@ mod avx512 {
                 w.x43 = take(base, &mut used, 1 * 1024);
                 w.x46 = take(base, &mut used, w.panels0 * 1024);
                 w.x48 = take(base, &mut used, 1 * 1024);
-                w.x52 = take(base, &mut used, 1 * 32);
                 w.x54 = take(base, &mut used, 32 * 32);
                 w.x56_own = take(base, &mut used, w.panels1 * 1024);
                 w.x57 = take(base, &mut used, 1 * 16);
-                w.x59 = take(base, &mut used, 1 * 32);
                 w.x60 = take(base, &mut used, w.panels0 * 1024);
                 w.list = take(base, &mut used, 520);
+                // values that are never alive together share a place
+                w.x13 = w.beta;
+                w.x52 = w.x2;
+                w.x59 = w.beta;
                 w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 w.sink0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
@@ -3378,7 +3446,9 @@ mod avx512 {
             fetch_rows(list, &mut count, &*x.inputs.add(2), t0, rows, w.n1);
             fetch_rows(list, &mut count, &*x.inputs.add(0), t0, rows, w.n0);
             fetch_rows(list, &mut count, &*x.outputs.add(0), t0, rows, w.n1);
-            Ahead::list(list, count)
+            // requests that this chunk's products make
+            let requests = 2 * 1 * 4 * (w.n0 / 4) + 4 * w.panels1 * 4 * (w.n0 / 4);
+            Ahead::list(list, count, requests)
         }
 
         /// The whole pass over one sequence and head.
@@ -3754,7 +3824,6 @@ mod avx512 {
                 w.x10 = take(base, &mut used, 1 * 32);
                 w.x11 = take(base, &mut used, 1 * 1024);
                 w.x12 = take(base, &mut used, 1 * 1024);
-                w.x13 = take(base, &mut used, 1 * 32);
                 w.x14 = take(base, &mut used, w.panels0 * 1024);
                 w.x15 = take(base, &mut used, 1 * 32);
                 w.x17 = take(base, &mut used, 1 * 32);
@@ -3770,7 +3839,6 @@ mod avx512 {
                 w.x33 = take(base, &mut used, 1 * 32);
                 w.x35 = take(base, &mut used, w.panels1 * 1024);
                 w.x36 = take(base, &mut used, 32 * 32);
-                w.x38 = take(base, &mut used, w.panels1 * 1024);
                 w.x38_t = take(base, &mut used, 1 * w.rows1 * 32);
                 w.q = take(base, &mut used, w.panels0 * 1024);
                 w.q_t = take(base, &mut used, 1 * w.rows0 * 32);
@@ -3783,7 +3851,6 @@ mod avx512 {
                 w.x46 = take(base, &mut used, 1 * 1024);
                 w.x48 = take(base, &mut used, 1 * 32);
                 w.x50 = take(base, &mut used, 1 * 16);
-                w.x51 = take(base, &mut used, 1 * 32);
                 w.x52 = take(base, &mut used, w.panels0 * 1024);
                 w.x53 = take(base, &mut used, w.panels1 * 1024);
                 w.x53_t = take(base, &mut used, 1 * w.rows1 * 32);
@@ -3791,19 +3858,11 @@ mod avx512 {
                 w.x61 = take(base, &mut used, 1 * 16);
                 w.x67 = take(base, &mut used, 1 * 32);
                 w.x68 = take(base, &mut used, 1 * 32);
-                w.x69 = take(base, &mut used, 1 * 32);
                 w.x72 = take(base, &mut used, w.panels1 * 32);
                 w.x73 = take(base, &mut used, 1 * 16);
                 w.x74 = take(base, &mut used, 1 * 16);
-                w.x75 = take(base, &mut used, 1 * 16);
-                w.x76 = take(base, &mut used, 1 * 32);
-                w.x77 = take(base, &mut used, 1 * 32);
-                w.x80 = take(base, &mut used, 1 * 32);
-                w.x83 = take(base, &mut used, 1 * 32);
                 w.x87 = take(base, &mut used, 1 * w.rows0 * 32);
                 w.x90 = take(base, &mut used, 1 * w.rows0 * 32);
-                w.x96 = take(base, &mut used, 32 * 32);
-                w.x97 = take(base, &mut used, 1 * 32);
                 w.x102 = take(base, &mut used, w.rows0 * 32);
                 w.x103 = take(base, &mut used, 1 * 32);
                 w.x104 = take(base, &mut used, 1 * 32);
@@ -3817,43 +3876,10 @@ mod avx512 {
                 w.x129 = take(base, &mut used, 1 * 32);
                 w.x130 = take(base, &mut used, 1 * w.rows0 * 32);
                 w.x130_t = take(base, &mut used, w.panels0 * 1024);
-                w.x133 = take(base, &mut used, w.panels1 * 1024);
-                w.x133_t = take(base, &mut used, 1 * w.rows1 * 32);
-                w.x135 = take(base, &mut used, 32 * 32);
-                w.x137 = take(base, &mut used, 1 * 32);
-                w.x138 = take(base, &mut used, 1 * 32);
-                w.x140 = take(base, &mut used, 1 * 32);
-                w.x141 = take(base, &mut used, 1 * 32);
-                w.x142 = take(base, &mut used, 1 * 32);
-                w.x143 = take(base, &mut used, 1 * 32);
-                w.x149 = take(base, &mut used, 1 * 32);
-                w.x150 = take(base, &mut used, 1 * 32);
-                w.x151 = take(base, &mut used, 1 * 32);
-                w.x152 = take(base, &mut used, 32 * 32);
                 w.x153 = take(base, &mut used, 32 * 32);
                 w.x156 = take(base, &mut used, w.panels1 * 1024);
                 w.x156_t = take(base, &mut used, 1 * w.rows1 * 32);
-                w.x161 = take(base, &mut used, 1 * 32);
-                w.x163 = take(base, &mut used, 1 * 32);
-                w.x164 = take(base, &mut used, 1 * 32);
-                w.x166 = take(base, &mut used, 1 * 32);
-                w.x172 = take(base, &mut used, 1 * w.rows0 * 32);
-                w.x173 = take(base, &mut used, 1 * 32);
-                w.x176 = take(base, &mut used, 1 * 32);
-                w.x177 = take(base, &mut used, 1 * 32);
-                w.x178 = take(base, &mut used, 1 * 32);
-                w.x179 = take(base, &mut used, 1 * 1024);
-                w.x179_t = take(base, &mut used, 1 * 1024);
-                w.x182 = take(base, &mut used, 1 * 1024);
-                w.x183 = take(base, &mut used, 1 * 32);
-                w.x188 = take(base, &mut used, 1 * w.rows0 * 32);
-                w.x188_t = take(base, &mut used, w.panels0 * 1024);
-                w.x191 = take(base, &mut used, 1 * 32);
                 w.x192_own = take(base, &mut used, w.panels1 * 1024);
-                w.x193 = take(base, &mut used, 1 * 32);
-                w.x194 = take(base, &mut used, 1 * 32);
-                w.x195 = take(base, &mut used, 1 * 32);
-                w.x196 = take(base, &mut used, 1 * 32);
                 w.list = take(base, &mut used, 904);
                 w.x80_part = take(base, &mut used, 32 * 16);
                 w.x83_part = take(base, &mut used, 32 * 16);
@@ -3864,6 +3890,51 @@ mod avx512 {
                 w.x161_part = take(base, &mut used, 32 * 16);
                 w.x183_tmp = take(base, &mut used, 512);
                 w.x191_part = take(base, &mut used, 32 * 16);
+                // values that are never alive together share a place
+                w.x13 = w.g;
+                w.x38 = w.x21;
+                w.x51 = w.x17;
+                w.x69 = w.x118;
+                w.x75 = w.x73;
+                w.x76 = w.x48;
+                w.x77 = w.x18;
+                w.x80 = w.x32;
+                w.x83 = w.x10;
+                w.x96 = w.x36;
+                w.x97 = w.x32;
+                w.x133 = w.x21;
+                w.x133_t = w.x53_t;
+                w.x135 = w.x153;
+                w.x137 = w.x129;
+                w.x138 = w.x118;
+                w.x140 = w.x48;
+                w.x141 = w.x33;
+                w.x142 = w.g;
+                w.x143 = w.x7;
+                w.x149 = w.x119;
+                w.x150 = w.x104;
+                w.x151 = w.x129;
+                w.x152 = w.x36;
+                w.x161 = w.x119;
+                w.x163 = w.x118;
+                w.x164 = w.x104;
+                w.x166 = w.g;
+                w.x172 = w.x45;
+                w.x173 = w.x33;
+                w.x176 = w.x28;
+                w.x177 = w.x119;
+                w.x178 = w.x28;
+                w.x179 = w.x46;
+                w.x179_t = w.x44;
+                w.x182 = w.x12;
+                w.x183 = w.x119;
+                w.x188 = w.k_t;
+                w.x188_t = w.x52;
+                w.x191 = w.x119;
+                w.x193 = w.x28;
+                w.x194 = w.x18;
+                w.x195 = w.x18;
+                w.x196 = w.x104;
                 w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 (w, used)
@@ -5463,7 +5534,9 @@ mod avx512 {
             fetch_rows(list, &mut count, &*x.input_grads.add(2), t0, rows, w.n1);
             let kept = kept(w);
             fetch_block(list, &mut count, x.saved.add(t0 / 32 * kept), kept);
-            Ahead::list(list, count)
+            // requests that this chunk's products make
+            let requests = 2 * 1 * 4 * (w.n0 / 4) + 4 * 1 * 4 * (w.n1 / 4) + 6 * 1 * w.n0.div_ceil(8) * (w.n1 / 4) + 2 * w.panels1 * 4 * (w.n0 / 4);
+            Ahead::list(list, count, requests)
         }
 
         /// The whole pass over one sequence and head.

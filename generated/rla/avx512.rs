@@ -496,20 +496,34 @@ mod avx512 {
             left: usize,
             step: usize,
             next: *const (*const f32, usize),
+            /// Lines a request.
+            rate: usize,
         }
 
         impl Ahead {
             /// Nothing to fetch: one line of `base`, again and again.
             #[inline(always)]
             pub unsafe fn nothing(base: *const f32) -> Ahead {
-                Ahead { at: base, left: usize::MAX, step: 0, next: core::ptr::null() }
+                Ahead { at: base, left: usize::MAX, step: 0, next: core::ptr::null(), rate: 1 }
             }
-            /// The rows of a list of (start, lines), which gets one more entry as its end.
+            /// The rows of a list of (start, lines), which gets one more entry as its end; to be fetched within `requests` requests.
             #[inline(always)]
-            pub unsafe fn list(list: *mut (*const f32, usize), rows: usize) -> Ahead {
+            pub unsafe fn list(list: *mut (*const f32, usize), rows: usize, requests: usize) -> Ahead {
+                let mut lines = 0;
+                for i in 0..rows {
+                    lines += (*list.add(i)).1;
+                }
                 *list.add(rows) = (list as *const f32, usize::MAX);
                 let (at, left) = *list;
-                Ahead { at, left, step: if left == usize::MAX { 0 } else { 16 }, next: list.add(1) }
+                let step = if left == usize::MAX { 0 } else { 16 };
+                Ahead { at, left, step, next: list.add(1), rate: lines.div_ceil(requests + 1) }
+            }
+            /// Fetches the next lines.
+            #[inline(always)]
+            unsafe fn lines(&mut self) {
+                for _ in 0..self.rate {
+                    self.line();
+                }
             }
             /// Fetches one line.
             #[inline(always)]
@@ -600,7 +614,7 @@ mod avx512 {
             }
         }
 
-        /// [`product`] that fetches one line ahead every four steps.
+        /// [`product`] that fetches lines ahead every four steps.
         #[inline(always)]
         pub unsafe fn product_ahead<const M: usize, const N: usize, const SUB: bool>(
             acc: &mut [[V; N]; M],
@@ -616,7 +630,7 @@ mod avx512 {
             // in registers for the loop
             let mut lines = *ahead;
             for _ in 0..n / 4 {
-                lines.line();
+                lines.lines();
                 step::<M, N, SUB>(acc, a, row, b);
                 step::<M, N, SUB>(acc, a.add(inner), row, b.add(ldb));
                 step::<M, N, SUB>(acc, a.add(2 * inner), row, b.add(2 * ldb));
@@ -1247,7 +1261,8 @@ mod avx512 {
 
         /// `A_i[t,s] = sum over c of P_i[t,c] W[s,c] E[t,s,c]` for several P at once, lanes along s.
         ///
-        /// `run[c]` holds `W[s,c] E[t,s,c]` for all s: one multiplication a channel takes it from token to token.
+        /// `run[c]` holds `W[s,c] E[t,s,c]` for all s: one multiplication a channel takes it from token to token. Tokens are taken
+        /// in pairs, since a pass over `run` is bound by its loads and stores.
         #[inline(always)]
         pub unsafe fn dot<const P: usize>(
             p: [*const f32; P],
@@ -1265,49 +1280,98 @@ mod avx512 {
                 for c in 0..n {
                     store(run.add(c * L), zero());
                 }
-                for t in 0..tokens {
-                    let mut even = [zero(); P];
-                    let mut odd = [zero(); P];
-                    if t > s0 {
-                        let fresh = t - 1 >= s0 && t - 1 < s0 + L;
-                        let mut c0 = 0;
-                        while c0 < n {
-                            let m = if n - c0 < width { n - c0 } else { width };
-                            let base = c0 / width * panel;
-                            let before = base + (t - 1) * width;
-                            let mut c = 0;
-                            while c < m {
-                                let at = run.add((c0 + c) * L);
-                                let mut x = mul(load(at), splat(*a.add(before + c)));
-                                if fresh {
-                                    x = insert(x, t - 1 - s0, splat(*w.add(before + c)));
-                                }
-                                store(at, x);
-                                for i in 0..P {
-                                    even[i] = fma(splat(*p[i].add(base + t * width + c)), x, even[i]);
-                                }
-                                c += 1;
-                                if c < m {
-                                    let at = run.add((c0 + c) * L);
-                                    let mut x = mul(load(at), splat(*a.add(before + c)));
-                                    if fresh {
-                                        x = insert(x, t - 1 - s0, splat(*w.add(before + c)));
-                                    }
-                                    store(at, x);
-                                    for i in 0..P {
-                                        odd[i] = fma(splat(*p[i].add(base + t * width + c)), x, odd[i]);
-                                    }
-                                    c += 1;
-                                }
-                            }
-                            c0 += width;
-                        }
-                    }
+                for t in 0..(s0 + 1).min(tokens) {
                     for i in 0..P {
-                        store(y[i].add(cell(t, s0, tokens, lanes)), add(even[i], odd[i]));
+                        store(y[i].add(cell(t, s0, tokens, lanes)), zero());
                     }
                 }
+                let mut t = s0 + 1;
+                while t < tokens {
+                    // s0 and L are even, so that both tokens of a pair or neither have a lane of this block before them
+                    let fresh = t - 1 < s0 + L;
+                    let step = if t + 1 < tokens { 2 } else { 1 };
+                    let sums = match (step, fresh) {
+                        (2, true) => dot_rows::<P, 2, true>(p, w, a, run, t, s0, n, width, panel),
+                        (2, false) => dot_rows::<P, 2, false>(p, w, a, run, t, s0, n, width, panel),
+                        (_, true) => dot_rows::<P, 1, true>(p, w, a, run, t, s0, n, width, panel),
+                        (_, false) => dot_rows::<P, 1, false>(p, w, a, run, t, s0, n, width, panel),
+                    };
+                    for r in 0..step {
+                        for i in 0..P {
+                            store(y[i].add(cell(t + r, s0, tokens, lanes)), sums[r][i]);
+                        }
+                    }
+                    t += step;
+                }
             }
+        }
+
+        /// Rows t.. of [`dot`], R of them; with FRESH, token `t + r - 1` enters lane `t + r - 1 - s0`.
+        #[inline(always)]
+        unsafe fn dot_rows<const P: usize, const R: usize, const FRESH: bool>(
+            p: [*const f32; P],
+            w: *const f32,
+            a: *const f32,
+            run: *mut f32,
+            t: usize,
+            s0: usize,
+            n: usize,
+            width: usize,
+            panel: usize,
+        ) -> [[V; P]; 2] {
+            // several sums, since each waits for its own last addition
+            let mut sums = [[[zero(); 2]; P]; 2];
+            let mut c0 = 0;
+            while c0 < n {
+                let m = if n - c0 < width { n - c0 } else { width };
+                let before = c0 / width * panel + (t - 1) * width;
+                let (a, w, run) = (a.add(before), w.add(before), run.add(c0 * L));
+                let mut c = 0;
+                while c + 2 <= m {
+                    dot_channel::<P, R, FRESH>(p, w, a, run, t, s0, width, before, c, 0, &mut sums);
+                    dot_channel::<P, R, FRESH>(p, w, a, run, t, s0, width, before, c + 1, 1, &mut sums);
+                    c += 2;
+                }
+                if c < m {
+                    dot_channel::<P, R, FRESH>(p, w, a, run, t, s0, width, before, c, 0, &mut sums);
+                }
+                c0 += width;
+            }
+            let mut out = [[zero(); P]; 2];
+            for r in 0..R {
+                for i in 0..P {
+                    out[r][i] = add(sums[r][i][0], sums[r][i][1]);
+                }
+            }
+            out
+        }
+
+        #[inline(always)]
+        unsafe fn dot_channel<const P: usize, const R: usize, const FRESH: bool>(
+            p: [*const f32; P],
+            w: *const f32,
+            a: *const f32,
+            run: *mut f32,
+            t: usize,
+            s0: usize,
+            width: usize,
+            before: usize,
+            c: usize,
+            half: usize,
+            sums: &mut [[[V; 2]; P]; 2],
+        ) {
+            let at = run.add(c * L);
+            let mut x = load(at);
+            for r in 0..R {
+                x = mul(x, splat(*a.add(r * width + c)));
+                if FRESH {
+                    x = insert(x, t + r - 1 - s0, splat(*w.add(r * width + c)));
+                }
+                for i in 0..P {
+                    sums[r][i][half] = fma(splat(*p[i].add(before + (r + 1) * width + c)), x, sums[r][i][half]);
+                }
+            }
+            store(at, x);
         }
 
         /// `Y[t,c] = sum over s < t of A[t,s] W[s,c] E[t,s,c]` for one panel of channels; `run` holds `tokens` vectors.
@@ -1957,7 +2021,6 @@ mod avx512 {
                 w.x8 = take(base, &mut used, w.panels1 * 512);
                 w.gamma = take(base, &mut used, 1 * 16);
                 w.x11 = take(base, &mut used, 1 * 16);
-                w.x12 = take(base, &mut used, 1 * 16);
                 w.x13 = take(base, &mut used, w.panels0 * 512);
                 w.x16 = take(base, &mut used, 1 * 256);
                 w.x17 = take(base, &mut used, 1 * 256);
@@ -1971,13 +2034,15 @@ mod avx512 {
                 w.x36 = take(base, &mut used, 1 * 16);
                 w.x37 = take(base, &mut used, w.panels0 * 512);
                 w.x39 = take(base, &mut used, 1 * 256);
-                w.x43 = take(base, &mut used, 1 * 16);
                 w.x45 = take(base, &mut used, 16 * 32);
                 w.x47_own = take(base, &mut used, w.panels1 * 512);
-                w.x48 = take(base, &mut used, 1 * 16);
-                w.x50 = take(base, &mut used, 1 * 16);
                 w.x51 = take(base, &mut used, w.panels0 * 512);
                 w.list = take(base, &mut used, 264);
+                // values that are never alive together share a place
+                w.x12 = w.x7;
+                w.x43 = w.beta;
+                w.x48 = w.x7;
+                w.x50 = w.x2;
                 w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 (w, used)
@@ -2388,7 +2453,9 @@ mod avx512 {
             fetch_rows(list, &mut count, &*x.inputs.add(2), t0, rows, w.n1);
             fetch_rows(list, &mut count, &*x.inputs.add(0), t0, rows, w.n0);
             fetch_rows(list, &mut count, &*x.outputs.add(0), t0, rows, w.n1);
-            Ahead::list(list, count)
+            // requests that this chunk's products make
+            let requests = 2 * 1 * 2 * (w.n0 / 4) + 3 * w.panels1 * 2 * (w.n0 / 4);
+            Ahead::list(list, count, requests)
         }
 
         /// The whole pass over one sequence and head.
@@ -2783,7 +2850,6 @@ mod avx512 {
                 w.x8 = take(base, &mut used, w.panels1 * 1024);
                 w.gamma = take(base, &mut used, 1 * 32);
                 w.x11 = take(base, &mut used, 1 * 32);
-                w.x12 = take(base, &mut used, 1 * 32);
                 w.x13 = take(base, &mut used, w.panels0 * 1024);
                 w.x16 = take(base, &mut used, 1 * 1024);
                 w.x17 = take(base, &mut used, 1 * 1024);
@@ -2797,13 +2863,15 @@ mod avx512 {
                 w.x36 = take(base, &mut used, 1 * 32);
                 w.x37 = take(base, &mut used, w.panels0 * 1024);
                 w.x39 = take(base, &mut used, 1 * 1024);
-                w.x43 = take(base, &mut used, 1 * 32);
                 w.x45 = take(base, &mut used, 32 * 32);
                 w.x47_own = take(base, &mut used, w.panels1 * 1024);
                 w.x48 = take(base, &mut used, 1 * 16);
-                w.x50 = take(base, &mut used, 1 * 32);
                 w.x51 = take(base, &mut used, w.panels0 * 1024);
                 w.list = take(base, &mut used, 520);
+                // values that are never alive together share a place
+                w.x12 = w.x7;
+                w.x43 = w.beta;
+                w.x50 = w.x7;
                 w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 w.sink0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
@@ -3231,7 +3299,9 @@ mod avx512 {
             fetch_rows(list, &mut count, &*x.inputs.add(2), t0, rows, w.n1);
             fetch_rows(list, &mut count, &*x.inputs.add(0), t0, rows, w.n0);
             fetch_rows(list, &mut count, &*x.outputs.add(0), t0, rows, w.n1);
-            Ahead::list(list, count)
+            // requests that this chunk's products make
+            let requests = 2 * 1 * 4 * (w.n0 / 4) + 3 * w.panels1 * 4 * (w.n0 / 4);
+            Ahead::list(list, count, requests)
         }
 
         /// The whole pass over one sequence and head.
@@ -3557,14 +3627,12 @@ mod avx512 {
                 w.x8_t = take(base, &mut used, 1 * w.rows1 * 32);
                 w.gamma = take(base, &mut used, 1 * 32);
                 w.x11 = take(base, &mut used, 1 * 32);
-                w.x12 = take(base, &mut used, 1 * 32);
                 w.x13 = take(base, &mut used, w.panels0 * 1024);
                 w.x14 = take(base, &mut used, 1 * 1024);
                 w.x15 = take(base, &mut used, 1 * 1024);
                 w.x16 = take(base, &mut used, 1 * 1024);
                 w.x19 = take(base, &mut used, 1 * 16);
                 w.x21 = take(base, &mut used, 1 * 32);
-                w.x22 = take(base, &mut used, w.panels1 * 1024);
                 w.x22_t = take(base, &mut used, 1 * w.rows1 * 32);
                 w.x23 = take(base, &mut used, 1 * 32);
                 w.q = take(base, &mut used, w.panels0 * 1024);
@@ -3577,7 +3645,6 @@ mod avx512 {
                 w.x30 = take(base, &mut used, 1 * 32);
                 w.x31 = take(base, &mut used, 1 * w.rows0 * 32);
                 w.x32 = take(base, &mut used, 1 * 1024);
-                w.x34 = take(base, &mut used, 1 * 32);
                 w.x36 = take(base, &mut used, 1 * 16);
                 w.x37 = take(base, &mut used, 1 * 32);
                 w.x38 = take(base, &mut used, w.panels0 * 1024);
@@ -3587,19 +3654,13 @@ mod avx512 {
                 w.x47 = take(base, &mut used, 1 * 16);
                 w.x53 = take(base, &mut used, 1 * 32);
                 w.x54 = take(base, &mut used, 1 * 32);
-                w.x55 = take(base, &mut used, 1 * 32);
                 w.x58 = take(base, &mut used, w.panels1 * 32);
                 w.x59 = take(base, &mut used, 1 * 16);
                 w.x60 = take(base, &mut used, 1 * 16);
-                w.x61 = take(base, &mut used, 1 * 16);
-                w.x62 = take(base, &mut used, 1 * 32);
-                w.x63 = take(base, &mut used, 1 * 32);
                 w.x66 = take(base, &mut used, 1 * 32);
-                w.x69 = take(base, &mut used, 1 * 32);
                 w.x73 = take(base, &mut used, 1 * w.rows0 * 32);
                 w.x76 = take(base, &mut used, 1 * w.rows0 * 32);
                 w.x82 = take(base, &mut used, 32 * 32);
-                w.x83 = take(base, &mut used, 1 * 32);
                 w.x88 = take(base, &mut used, w.rows0 * 32);
                 w.x89 = take(base, &mut used, 1 * 32);
                 w.x91 = take(base, &mut used, 1 * 32);
@@ -3616,34 +3677,44 @@ mod avx512 {
                 w.x120 = take(base, &mut used, 1 * w.rows0 * 32);
                 w.x120_t = take(base, &mut used, w.panels0 * 1024);
                 w.x121 = take(base, &mut used, 1 * 32);
-                w.x124 = take(base, &mut used, 1 * 32);
-                w.x125 = take(base, &mut used, 1 * 32);
-                w.x126 = take(base, &mut used, 1 * 32);
-                w.x127 = take(base, &mut used, 32 * 32);
-                w.x128 = take(base, &mut used, w.panels1 * 1024);
-                w.x128_t = take(base, &mut used, 1 * w.rows1 * 32);
-                w.x133 = take(base, &mut used, 1 * 1024);
-                w.x133_t = take(base, &mut used, 1 * 1024);
-                w.x136 = take(base, &mut used, 1 * 1024);
-                w.x137 = take(base, &mut used, 1 * 32);
-                w.x138 = take(base, &mut used, 1 * 32);
-                w.x147 = take(base, &mut used, 1 * w.rows0 * 32);
-                w.x148 = take(base, &mut used, 1 * 32);
-                w.x150 = take(base, &mut used, 1 * w.rows0 * 32);
-                w.x150_t = take(base, &mut used, w.panels0 * 1024);
-                w.x151 = take(base, &mut used, 1 * 32);
-                w.x152 = take(base, &mut used, 1 * 32);
-                w.x156 = take(base, &mut used, 1 * 32);
                 w.x157_own = take(base, &mut used, w.panels1 * 1024);
-                w.x158 = take(base, &mut used, 1 * 32);
-                w.x159 = take(base, &mut used, 1 * 32);
-                w.x160 = take(base, &mut used, 1 * 32);
                 w.list = take(base, &mut used, 904);
                 w.x83_part = take(base, &mut used, 32 * 16);
                 w.x100_part = take(base, &mut used, 32 * 16);
                 w.x124_part = take(base, &mut used, 32 * 16);
                 w.x137_tmp = take(base, &mut used, 512);
                 w.x156_part = take(base, &mut used, 32 * 16);
+                // values that are never alive together share a place
+                w.x12 = w.beta;
+                w.x22 = w.x8;
+                w.x34 = w.g;
+                w.x55 = w.x108;
+                w.x61 = w.x59;
+                w.x62 = w.x21;
+                w.x63 = w.gamma;
+                w.x69 = w.x66;
+                w.x83 = w.x11;
+                w.x124 = w.x119;
+                w.x125 = w.x108;
+                w.x126 = w.x21;
+                w.x127 = w.x82;
+                w.x128 = w.x8;
+                w.x128_t = w.x22_t;
+                w.x133 = w.x32;
+                w.x133_t = w.x29;
+                w.x136 = w.x16;
+                w.x137 = w.x93;
+                w.x138 = w.x119;
+                w.x147 = w.x31;
+                w.x148 = w.x7;
+                w.x150 = w.k_t;
+                w.x150_t = w.x38;
+                w.x151 = w.g;
+                w.x152 = w.x93;
+                w.x156 = w.x121;
+                w.x158 = w.x93;
+                w.x159 = w.g;
+                w.x160 = w.gamma;
                 w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
                 (w, used)
@@ -4962,7 +5033,9 @@ mod avx512 {
             fetch_rows(list, &mut count, &*x.input_grads.add(2), t0, rows, w.n1);
             let kept = kept(w);
             fetch_block(list, &mut count, x.saved.add(t0 / 32 * kept), kept);
-            Ahead::list(list, count)
+            // requests that this chunk's products make
+            let requests = 2 * 1 * 4 * (w.n0 / 4) + 3 * 1 * 4 * (w.n1 / 4) + 5 * 1 * w.n0.div_ceil(8) * (w.n1 / 4) + 2 * w.panels1 * 4 * (w.n0 / 4);
+            Ahead::list(list, count, requests)
         }
 
         /// The whole pass over one sequence and head.

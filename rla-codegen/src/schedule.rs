@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::Level;
+use crate::tile::{Op, Program};
 
 /// Shape of a register tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,23 +36,45 @@ pub struct Schedule {
     pub chunk_forward: usize,
     /// Tokens a chunk where forward keeps for backward, and backward.
     pub chunk_backward: usize,
+    /// The same where a decay acts per channel: work between two tokens then goes over channels, not through a product,
+    /// and grows with the chunk.
+    pub chunk_backward_channel: usize,
     /// Fetch the next chunk's rows from inside the products.
     pub prefetch: bool,
 }
 
 impl Default for Schedule {
     fn default() -> Schedule {
-        Schedule { chunk_forward: 16, chunk_backward: 32, prefetch: true }
+        Schedule { chunk_forward: 16, chunk_backward: 32, chunk_backward_channel: 16, prefetch: true }
     }
 }
 
 impl Schedule {
     /// Token by token.
-    pub const TOKEN: Schedule = Schedule { chunk_forward: 1, chunk_backward: 1, prefetch: false };
+    pub const TOKEN: Schedule = Schedule::uniform(1, false);
+
+    /// Chunks of one size everywhere.
+    pub const fn uniform(chunk: usize, prefetch: bool) -> Schedule {
+        Schedule { chunk_forward: chunk, chunk_backward: chunk, chunk_backward_channel: chunk, prefetch }
+    }
+
+    /// Tokens a chunk of a program that keeps for backward.
+    pub fn chunk_of_training(&self, program: &Program) -> usize {
+        let by_channel = program
+            .nodes
+            .iter()
+            .any(|n| matches!(n.op, Op::DecayDot { .. } | Op::DecayApply { .. } | Op::DecayRect { .. }));
+        if by_channel { self.chunk_backward_channel } else { self.chunk_backward }
+    }
 
     /// Why a schedule is not legal, if it is not.
     pub fn refusal(&self) -> Option<String> {
-        for (name, chunk) in [("chunk_forward", self.chunk_forward), ("chunk_backward", self.chunk_backward)] {
+        let chunks = [
+            ("chunk_forward", self.chunk_forward),
+            ("chunk_backward", self.chunk_backward),
+            ("chunk_backward_channel", self.chunk_backward_channel),
+        ];
+        for (name, chunk) in chunks {
             if chunk != 1 && !(chunk.is_power_of_two() && (8..=128).contains(&chunk)) {
                 return Some(format!("{name} is {chunk}; legal are 1, 8, 16, 32, 64 and 128"));
             }

@@ -151,7 +151,8 @@ pub unsafe fn rectangle_sum(x: *const f32, y: *mut f32, rows: *mut f32, tokens: 
 
 /// `A_i[t,s] = sum over c of P_i[t,c] W[s,c] E[t,s,c]` for several P at once, lanes along s.
 ///
-/// `run[c]` holds `W[s,c] E[t,s,c]` for all s: one multiplication a channel takes it from token to token.
+/// `run[c]` holds `W[s,c] E[t,s,c]` for all s: one multiplication a channel takes it from token to token. Tokens are taken
+/// in pairs, since a pass over `run` is bound by its loads and stores.
 #[inline(always)]
 pub unsafe fn dot<const P: usize>(
     p: [*const f32; P],
@@ -169,49 +170,98 @@ pub unsafe fn dot<const P: usize>(
         for c in 0..n {
             store(run.add(c * L), zero());
         }
-        for t in 0..tokens {
-            let mut even = [zero(); P];
-            let mut odd = [zero(); P];
-            if t > s0 {
-                let fresh = t - 1 >= s0 && t - 1 < s0 + L;
-                let mut c0 = 0;
-                while c0 < n {
-                    let m = if n - c0 < width { n - c0 } else { width };
-                    let base = c0 / width * panel;
-                    let before = base + (t - 1) * width;
-                    let mut c = 0;
-                    while c < m {
-                        let at = run.add((c0 + c) * L);
-                        let mut x = mul(load(at), splat(*a.add(before + c)));
-                        if fresh {
-                            x = insert(x, t - 1 - s0, splat(*w.add(before + c)));
-                        }
-                        store(at, x);
-                        for i in 0..P {
-                            even[i] = fma(splat(*p[i].add(base + t * width + c)), x, even[i]);
-                        }
-                        c += 1;
-                        if c < m {
-                            let at = run.add((c0 + c) * L);
-                            let mut x = mul(load(at), splat(*a.add(before + c)));
-                            if fresh {
-                                x = insert(x, t - 1 - s0, splat(*w.add(before + c)));
-                            }
-                            store(at, x);
-                            for i in 0..P {
-                                odd[i] = fma(splat(*p[i].add(base + t * width + c)), x, odd[i]);
-                            }
-                            c += 1;
-                        }
-                    }
-                    c0 += width;
-                }
-            }
+        for t in 0..(s0 + 1).min(tokens) {
             for i in 0..P {
-                store(y[i].add(cell(t, s0, tokens, lanes)), add(even[i], odd[i]));
+                store(y[i].add(cell(t, s0, tokens, lanes)), zero());
             }
         }
+        let mut t = s0 + 1;
+        while t < tokens {
+            // s0 and L are even, so that both tokens of a pair or neither have a lane of this block before them
+            let fresh = t - 1 < s0 + L;
+            let step = if t + 1 < tokens { 2 } else { 1 };
+            let sums = match (step, fresh) {
+                (2, true) => dot_rows::<P, 2, true>(p, w, a, run, t, s0, n, width, panel),
+                (2, false) => dot_rows::<P, 2, false>(p, w, a, run, t, s0, n, width, panel),
+                (_, true) => dot_rows::<P, 1, true>(p, w, a, run, t, s0, n, width, panel),
+                (_, false) => dot_rows::<P, 1, false>(p, w, a, run, t, s0, n, width, panel),
+            };
+            for r in 0..step {
+                for i in 0..P {
+                    store(y[i].add(cell(t + r, s0, tokens, lanes)), sums[r][i]);
+                }
+            }
+            t += step;
+        }
     }
+}
+
+/// Rows t.. of [`dot`], R of them; with FRESH, token `t + r - 1` enters lane `t + r - 1 - s0`.
+#[inline(always)]
+unsafe fn dot_rows<const P: usize, const R: usize, const FRESH: bool>(
+    p: [*const f32; P],
+    w: *const f32,
+    a: *const f32,
+    run: *mut f32,
+    t: usize,
+    s0: usize,
+    n: usize,
+    width: usize,
+    panel: usize,
+) -> [[V; P]; 2] {
+    // several sums, since each waits for its own last addition
+    let mut sums = [[[zero(); 2]; P]; 2];
+    let mut c0 = 0;
+    while c0 < n {
+        let m = if n - c0 < width { n - c0 } else { width };
+        let before = c0 / width * panel + (t - 1) * width;
+        let (a, w, run) = (a.add(before), w.add(before), run.add(c0 * L));
+        let mut c = 0;
+        while c + 2 <= m {
+            dot_channel::<P, R, FRESH>(p, w, a, run, t, s0, width, before, c, 0, &mut sums);
+            dot_channel::<P, R, FRESH>(p, w, a, run, t, s0, width, before, c + 1, 1, &mut sums);
+            c += 2;
+        }
+        if c < m {
+            dot_channel::<P, R, FRESH>(p, w, a, run, t, s0, width, before, c, 0, &mut sums);
+        }
+        c0 += width;
+    }
+    let mut out = [[zero(); P]; 2];
+    for r in 0..R {
+        for i in 0..P {
+            out[r][i] = add(sums[r][i][0], sums[r][i][1]);
+        }
+    }
+    out
+}
+
+#[inline(always)]
+unsafe fn dot_channel<const P: usize, const R: usize, const FRESH: bool>(
+    p: [*const f32; P],
+    w: *const f32,
+    a: *const f32,
+    run: *mut f32,
+    t: usize,
+    s0: usize,
+    width: usize,
+    before: usize,
+    c: usize,
+    half: usize,
+    sums: &mut [[[V; 2]; P]; 2],
+) {
+    let at = run.add(c * L);
+    let mut x = load(at);
+    for r in 0..R {
+        x = mul(x, splat(*a.add(r * width + c)));
+        if FRESH {
+            x = insert(x, t + r - 1 - s0, splat(*w.add(r * width + c)));
+        }
+        for i in 0..P {
+            sums[r][i][half] = fma(splat(*p[i].add(before + (r + 1) * width + c)), x, sums[r][i][half]);
+        }
+    }
+    store(at, x);
 }
 
 /// `Y[t,c] = sum over s < t of A[t,s] W[s,c] E[t,s,c]` for one panel of channels; `run` holds `tokens` vectors.

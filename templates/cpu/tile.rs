@@ -14,20 +14,34 @@ pub struct Ahead {
     left: usize,
     step: usize,
     next: *const (*const f32, usize),
+    /// Lines a request.
+    rate: usize,
 }
 
 impl Ahead {
     /// Nothing to fetch: one line of `base`, again and again.
     #[inline(always)]
     pub unsafe fn nothing(base: *const f32) -> Ahead {
-        Ahead { at: base, left: usize::MAX, step: 0, next: core::ptr::null() }
+        Ahead { at: base, left: usize::MAX, step: 0, next: core::ptr::null(), rate: 1 }
     }
-    /// The rows of a list of (start, lines), which gets one more entry as its end.
+    /// The rows of a list of (start, lines), which gets one more entry as its end; to be fetched within `requests` requests.
     #[inline(always)]
-    pub unsafe fn list(list: *mut (*const f32, usize), rows: usize) -> Ahead {
+    pub unsafe fn list(list: *mut (*const f32, usize), rows: usize, requests: usize) -> Ahead {
+        let mut lines = 0;
+        for i in 0..rows {
+            lines += (*list.add(i)).1;
+        }
         *list.add(rows) = (list as *const f32, usize::MAX);
         let (at, left) = *list;
-        Ahead { at, left, step: if left == usize::MAX { 0 } else { 16 }, next: list.add(1) }
+        let step = if left == usize::MAX { 0 } else { 16 };
+        Ahead { at, left, step, next: list.add(1), rate: lines.div_ceil(requests + 1) }
+    }
+    /// Fetches the next lines.
+    #[inline(always)]
+    unsafe fn lines(&mut self) {
+        for _ in 0..self.rate {
+            self.line();
+        }
     }
     /// Fetches one line.
     #[inline(always)]
@@ -118,7 +132,7 @@ pub unsafe fn product<const M: usize, const N: usize, const SUB: bool>(
     }
 }
 
-/// [`product`] that fetches one line ahead every four steps.
+/// [`product`] that fetches lines ahead every four steps.
 #[inline(always)]
 pub unsafe fn product_ahead<const M: usize, const N: usize, const SUB: bool>(
     acc: &mut [[V; N]; M],
@@ -134,7 +148,7 @@ pub unsafe fn product_ahead<const M: usize, const N: usize, const SUB: bool>(
     // in registers for the loop
     let mut lines = *ahead;
     for _ in 0..n / 4 {
-        lines.line();
+        lines.lines();
         step::<M, N, SUB>(acc, a, row, b);
         step::<M, N, SUB>(acc, a.add(inner), row, b.add(ldb));
         step::<M, N, SUB>(acc, a.add(2 * inner), row, b.add(2 * ldb));

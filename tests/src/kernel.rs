@@ -1,8 +1,6 @@
 //! Calls generated kernels directly, one sequence and head after another, and compares them with the definition.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-
+use rla_build::compile::Cache;
 use rla_codegen::abi::{Args, DTYPE_F32, Entry, StateView, View};
 use rla_codegen::abi::{PASS_BACKWARD, PASS_DECODE, PASS_FORWARD, PASS_FORWARD_SAVE};
 use rla_codegen::data::{Cotangents, Inputs};
@@ -17,10 +15,6 @@ pub struct Kernels {
     symbol: String,
     recurrence: Recurrence,
 }
-
-/// Flags as the program compiles with, so that what is tested is what runs.
-const FLAGS: [&str; 5] =
-    ["--edition=2024", "-Copt-level=3", "-Cpanic=abort", "--crate-type=cdylib", "--cap-lints=allow"];
 
 /// Levels that this machine runs.
 pub fn levels() -> Vec<Level> {
@@ -43,29 +37,15 @@ pub fn levels() -> Vec<Level> {
 impl Kernels {
     /// Compiles a text.
     pub fn compile(recurrence: &Recurrence, text: &CpuKernel) -> Kernels {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let folder = std::env::temp_dir().join(format!("rla-kernel-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a temporary folder");
-        let stem = format!("{}-{}", recurrence.name, COUNT.fetch_add(1, Ordering::Relaxed));
-        let (source, output): (PathBuf, PathBuf) =
-            (folder.join(format!("{stem}.rs")), folder.join(format!("{stem}.so")));
-        let prologue = "#![no_std]\n#[panic_handler]\nfn panic(_: &core::panic::PanicInfo) -> ! { loop {} }\n";
-        std::fs::write(&source, format!("{prologue}{}", text.source)).expect("the source");
-        let rustc = std::env::var("RUSTC").unwrap_or("rustc".into());
-        let run = std::process::Command::new(rustc)
-            .args(FLAGS)
-            .arg("--crate-name=k")
-            .arg("-o")
-            .arg(&output)
-            .arg(&source)
-            .output();
-        let run = run.expect("rustc runs");
-        assert!(run.status.success(), "{}: {}", source.display(), String::from_utf8_lossy(&run.stderr));
+        // as the program compiles, so that what is tested is what runs
+        let compiled = Cache::at(&folder).library(&recurrence.name, &text.source, || {});
+        let compiled = compiled.unwrap_or_else(|e| panic!("{}: {e}", recurrence.name));
         // SAFETY: the library holds generated kernels only, without initialisers.
-        let library = unsafe { libloading::Library::new(&output) }.expect("the library loads");
+        let library = unsafe { libloading::Library::new(&compiled.path) }.expect("the library loads");
         if std::env::var_os("RLA_KEEP").is_none() {
-            let _ = std::fs::remove_file(&source);
-            let _ = std::fs::remove_file(&output);
+            let _ = std::fs::remove_file(&compiled.source);
+            let _ = std::fs::remove_file(&compiled.path);
         }
         Kernels { library, symbol: text.symbol.clone(), recurrence: recurrence.clone() }
     }

@@ -1,15 +1,17 @@
 //! Tile programs to CPU kernels: `no_std` Rust with SIMD, one module an instruction set.
 //!
 //! Reading order: `graph` (what is emitted), `layout` (lanes), `fuse` and `order` (stages), `space` (memory),
-//! `elementwise`, `product`, `solve`, `stage` (one function a stage), `frame` (a pass around its chunks), `memory` and
-//! `borders` (its working memory; what it reads and writes).
+//! `elementwise`, `product`, `solve`, `stage` (one function a stage), `frame` (a pass around its chunks), `memory`,
+//! `lifetime`, `borders` and `ahead` (its working memory; what it reads and writes; what it fetches ahead).
 
+mod ahead;
 mod borders;
 mod decode;
 mod elementwise;
 mod frame;
 mod fuse;
 mod layout;
+mod lifetime;
 mod memory;
 mod order;
 mod product;
@@ -213,15 +215,15 @@ pub fn emit(
     context.insert("training", &programs.training.is_some());
     let source = tera.render("kernel", &context).map_err(fault)?;
     let chunk = schedule.chunk_forward;
-    let configuration =
-        format!("chunk {chunk}, {} with backward; prefetch {}", schedule.chunk_backward, schedule.prefetch);
+    let training = programs.training.map(|(save, _)| format!(", {} with backward", schedule.chunk_of_training(save)));
+    let configuration = format!("chunk {chunk}{}; prefetch {}", training.unwrap_or_default(), schedule.prefetch);
     Ok(CpuKernel { symbol: symbol.into(), levels: levels.to_vec(), source, chunk, configuration })
 }
 
 fn level_text(programs: &Programs, interface: &Interface, schedule: &Schedule, level: Level) -> LevelText {
     let tile = Tile::of(level);
     let forward = Widths { tile, chunk: schedule.chunk_forward };
-    let training = Widths { tile, chunk: schedule.chunk_backward };
+    let training = |save| Widths { tile, chunk: schedule.chunk_of_training(save) };
     let mut attributes = vec!["#[inline(never)]".to_string()];
     if !features(level).is_empty() {
         attributes.push(format!("#[target_feature(enable = \"{}\")]", features(level)));
@@ -230,8 +232,8 @@ fn level_text(programs: &Programs, interface: &Interface, schedule: &Schedule, l
     let mut parts =
         vec![("forward", Pass::Forward, programs.forward, forward), ("decode", Pass::Decode, programs.decode, token)];
     if let Some((save, backward)) = programs.training {
-        parts.push(("forward_save", Pass::ForwardSave, save, training));
-        parts.push(("backward", Pass::Backward, backward, training));
+        parts.push(("forward_save", Pass::ForwardSave, save, training(save)));
+        parts.push(("backward", Pass::Backward, backward, training(save)));
     }
     let passes = parts
         .into_iter()

@@ -97,7 +97,7 @@ pub fn with_chunk(recurrence: &Recurrence, chunk: usize) -> Result<Kernel> {
         let found = format!("{chunk}, and `{}` is outside the class: {}", recurrence.name, outside.reason);
         return Err(Error::argument("chunk", "none: it runs token by token", found));
     }
-    let schedule = Schedule { chunk_forward: chunk, chunk_backward: chunk, ..shipped(recurrence)? };
+    let schedule = Schedule::uniform(chunk, shipped(recurrence)?.prefetch);
     if let Some(reason) = schedule.refusal() {
         return Err(Error::argument("chunk", "a chunk that the schedule holds", format!("{chunk} ({reason})")));
     }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::Pass;
 use super::frame::Frame;
 use super::fuse::{Form, Place};
 use super::graph::{Graph, Kind, Pos};
 use super::layout::{Layout, wanted};
 use super::order::{Ordered, only_elementwise};
 use super::text::Text;
-use crate::tile::{Axis, Leaf, Role, Shape};
+use crate::tile::{Axis, Leaf, Role};
 
 /// Inputs and results that may lie where the caller has them: matrices that elementwise work alone touches.
 pub fn views(graph: &Graph, layout: &Layout, ordered: &Ordered) -> BTreeSet<usize> {
@@ -156,61 +155,6 @@ impl Frame<'_> {
             out.line(format!("*w.sum{i}.add(i) += *w.{}.add(i);", self.field(node, turned)));
             out.line("}");
         }
-        out.line("}");
-        out.line("");
-    }
-
-    /// Arrays whose rows the pass reads and writes, chunk by chunk: (pointer to the view, size).
-    pub(super) fn fetched(&self) -> Vec<(String, String)> {
-        let sides = |shape: Shape| matches!(shape.cols, Axis::Side(_)) && shape.rows == Axis::Token;
-        let mut out = vec![];
-        for node in &self.graph().nodes {
-            let array = match node.kind {
-                Kind::Leaf(Leaf::Input(i)) => format!("x.inputs.add({i})"),
-                Kind::Leaf(Leaf::OutputGrad(i)) => format!("x.output_grads.add({i})"),
-                _ => continue,
-            };
-            if sides(node.shape) {
-                out.push((array, self.widths().size(node.shape.cols)));
-            }
-        }
-        for (role, r) in &self.graph().results {
-            let array = match role {
-                Role::Output(i) => format!("x.outputs.add({i})"),
-                Role::InputGrad(i) => format!("x.input_grads.add({i})"),
-                _ => continue,
-            };
-            let shape = self.graph().shape(*r);
-            if sides(shape) {
-                out.push((array, self.widths().size(shape.cols)));
-            }
-        }
-        out
-    }
-
-    pub(super) fn fetches(&self) -> bool {
-        self.context.prefetch && matches!(self.pass, Pass::Forward | Pass::ForwardSave | Pass::Backward)
-    }
-
-    pub(super) fn fetch(&self, attributes: &[String], out: &mut Text) {
-        if !self.fetches() {
-            return;
-        }
-        let chunk = self.widths().chunk;
-        out.line("/// Lists the rows of the chunk at token `t0`, to be fetched during the chunk before it.");
-        out.lines(attributes);
-        out.line("unsafe fn fetch(w: &Work, x: &Args, t0: usize) -> Ahead {");
-        out.line(format!("let rows = (x.tokens - t0).min({chunk});"));
-        out.line("let list = w.list as *mut (*const f32, usize);");
-        out.line("let mut count = 0;");
-        for (array, size) in self.fetched() {
-            out.line(format!("fetch_rows(list, &mut count, &*{array}, t0, rows, {size});"));
-        }
-        if self.pass == Pass::Backward {
-            out.line("let kept = kept(w);");
-            out.line(format!("fetch_block(list, &mut count, x.saved.add(t0 / {chunk} * kept), kept);"));
-        }
-        out.line("Ahead::list(list, count)");
         out.line("}");
         out.line("");
     }

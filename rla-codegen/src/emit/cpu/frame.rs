@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ahead::Requests;
 use super::fuse::{Form, Place, fuse};
 use super::graph::{Graph, Kind, Pos};
 use super::layout::{layout, wanted};
@@ -38,18 +39,22 @@ pub fn write(
     let ordered = order(&graph, &lanes, fused, true);
     let mut space = Space::new(&graph, &lanes, widths, &|leaf| interface.field(leaf));
     space.single = ordered.single.clone();
-    if pass != Pass::Decode {
+    // a block of rows that ends past the chunk would read and write rows that are not the caller's
+    if pass != Pass::Decode && widths.chunk.is_multiple_of(widths.tile.rows) {
         space.views = borders::views(&graph, &lanes, &ordered);
     }
     let context = Context {
         space: &space,
         ordered: &ordered,
-        prefetch: schedule.prefetch && widths.chunk > 1,
+        requests: Requests::None,
         streamed: BTreeSet::new(),
         kept: BTreeMap::new(),
         statements: &interface.statements,
     };
     let mut frame = Frame { pass, program, interface, context, bound: BTreeMap::new() };
+    if schedule.prefetch && widths.chunk > 1 {
+        frame.context.requests = frame.requests();
+    }
     let mut out = Text::default();
     frame.text(attributes, &mut out);
     out.finish()
@@ -320,7 +325,7 @@ impl Frame<'_> {
         }
         self.views(out);
         out.line("read_chunk(&w, x, t0, valid);");
-        if self.fetches() {
+        if self.context.requests != Requests::None {
             if backward {
                 out.line(format!(
                     "ahead = if c > 0 {{ fetch(&w, x, t0 - {chunk}) }} else {{ Ahead::nothing(x.scratch) }};"

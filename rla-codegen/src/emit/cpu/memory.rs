@@ -1,18 +1,33 @@
 //! The working memory of a pass: its fields, and how much is needed.
 
 use super::Pass;
+use super::ahead::Requests;
 use super::frame::{Carried, Frame};
 use super::fuse::{Form, Place};
 use super::graph::{Kind, Pos};
+use super::lifetime::{Life, share};
 use super::text::Text;
 use crate::tile::Leaf;
 
+/// A value with memory of its own.
+pub(super) struct Owned {
+    field: String,
+    floats: String,
+    life: Option<Life>,
+}
+
+impl Owned {
+    fn new(field: String, floats: String, life: Option<Life>) -> Owned {
+        Owned { field, floats, life }
+    }
+}
+
 impl Frame<'_> {
-    /// Nodes with memory of their own, and its floats: (field, floats).
-    pub(super) fn owned(&self) -> Vec<(String, String)> {
+    /// Values with memory of their own.
+    pub(super) fn owned(&self) -> Vec<Owned> {
+        let lives = self.lives();
         let (space, graph) = (self.context.space, self.graph());
         let mut out = vec![];
-        let backward = self.pass == Pass::Backward;
         for (n, node) in graph.nodes.iter().enumerate() {
             let mut native = self.ordered().stored.contains(&n);
             match node.kind {
@@ -24,22 +39,23 @@ impl Frame<'_> {
                     native &= !self.is_bound(n, false) && matches!(self.ordered().fused.places[n], Place::Stage { .. })
                 }
             }
-            let _ = backward;
+            let life = |turned: bool| lives.get(&(n, turned)).copied();
             if graph.is_matrix(n) {
                 if native {
                     let own = if space.views.contains(&n) { "_own" } else { "" };
-                    out.push((self.field(n, false) + own, space.floats(n, space.layout[n])));
+                    out.push(Owned::new(self.field(n, false) + own, space.floats(n, space.layout[n]), life(false)));
                 }
                 if self.ordered().turned.contains(&n) && !self.is_bound(n, true) {
-                    out.push((self.field(n, true), space.floats(n, space.layout[n].flip(true))));
+                    out.push(Owned::new(self.field(n, true), space.floats(n, space.layout[n].flip(true)), life(true)));
                 }
             } else if native {
-                out.push((self.field(n, false), space.vector_floats(n)));
+                out.push(Owned::new(self.field(n, false), space.vector_floats(n), life(false)));
             }
         }
-        if self.fetches() {
+        if self.context.requests != Requests::None {
             // one pointer and one count a row
-            out.push(("list".into(), format!("{}", 4 * (self.fetched().len() * self.widths().chunk + 2))));
+            let floats = 4 * (self.fetched().len() * self.widths().chunk + 2);
+            out.push(Owned::new("list".into(), floats.to_string(), None));
         }
         for stage in &self.ordered().fused.stages {
             match &stage.form {
@@ -47,7 +63,7 @@ impl Frame<'_> {
                     let rows = self.ordered().fused.stages[*tile].rows;
                     let field = format!("{}_part", space.name(stage.nodes[0]));
                     let stored = self.widths().stored(rows);
-                    out.push((field, format!("{stored} * {}", self.widths().tile.lanes)));
+                    out.push(Owned::new(field, format!("{stored} * {}", self.widths().tile.lanes), None));
                 }
                 Form::Helper => {
                     let name = format!("{}_tmp", space.name(stage.nodes[0]));
@@ -55,10 +71,10 @@ impl Frame<'_> {
                     match &graph.nodes[stage.nodes[0]].kind {
                         Kind::DecayDot { w, .. } => {
                             let side = graph.shape(*w).cols;
-                            out.push((name, format!("{} * {lanes}", self.widths().stored(side))));
+                            out.push(Owned::new(name, format!("{} * {lanes}", self.widths().stored(side)), None));
                         }
                         Kind::RectSum(_) | Kind::DecayApply { .. } | Kind::DecayRect { .. } => {
-                            out.push((name, format!("{}", self.widths().stored_tokens() * lanes)));
+                            out.push(Owned::new(name, (self.widths().stored_tokens() * lanes).to_string(), None));
                         }
                         _ => {}
                     }
@@ -87,7 +103,7 @@ impl Frame<'_> {
             out.line(format!("rows{s}: usize,"));
         }
         out.line("ahead: *mut Ahead,");
-        let mut pointers: Vec<String> = owned.iter().map(|(f, _)| f.clone()).collect();
+        let mut pointers: Vec<String> = owned.iter().map(|o| o.field.clone()).collect();
         for key in self.bound.keys() {
             pointers.push(self.field(key / 2, key % 2 == 1));
         }
@@ -144,8 +160,17 @@ impl Frame<'_> {
             out.line(format!("sum{i}: none,"));
         }
         out.line("};");
-        for (field, floats) in &owned {
-            out.line(format!("w.{field} = take(base, &mut used, {floats});"));
+        let values: Vec<_> = owned.iter().map(|o| (o.floats.clone(), o.life)).collect();
+        for (Owned { field, floats, .. }, shared) in owned.iter().zip(share(&values)) {
+            if shared.is_none() {
+                out.line(format!("w.{field} = take(base, &mut used, {floats});"));
+            }
+        }
+        out.line("// values that are never alive together share a place");
+        for (Owned { field, .. }, shared) in owned.iter().zip(share(&values)) {
+            if let Some(place) = shared {
+                out.line(format!("w.{field} = w.{};", owned[place].field));
+            }
         }
         for state in carried {
             out.line(format!(

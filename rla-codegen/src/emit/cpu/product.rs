@@ -43,7 +43,7 @@ pub fn call(context: &Context, acc: &str, (rows, vectors): (usize, usize), a: Re
         (Axis::Token, Some(false)) => (Some("r".to_string()), format!("{} - r", widths.chunk)),
         _ => (None, widths.size(inner)),
     };
-    range(context, acc, (rows, vectors), a, b, minus, start, count)
+    range(context, acc, (rows, vectors), a, b, minus, context.requests.from(context.space, a), start, count)
 }
 
 /// The same over `count` inner steps from `start` on.
@@ -55,6 +55,7 @@ pub fn range(
     a: Ref,
     b: Ref,
     minus: bool,
+    ahead: bool,
     start: Option<String>,
     count: String,
 ) -> String {
@@ -63,7 +64,6 @@ pub fn range(
     let left = left(context, a);
     let right = space.matrix(b.node, Pos::Cols.flip(b.flip));
     let inner = space.graph.shape(a).cols;
-    let ahead = context.prefetch && inner != Axis::Token;
     let (suffix, extra) = if ahead { ("_ahead", ", &mut *w.ahead") } else { ("", "") };
     let turbofish = format!("::<{rows}, {vectors}, {minus}>");
     match left.inner {

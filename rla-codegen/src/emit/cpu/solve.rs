@@ -111,7 +111,7 @@ pub fn tile(context: &Context, index: usize, chains: &[Vec<Term>], solve: usize,
                 (None, "r".to_string())
             };
             out.line(if up { format!("if r + {rows} < {chunk} {{") } else { "if r > 0 {".into() });
-            out.line(product::range(context, &acc, (rows, vectors), m, u, false, start, count));
+            out.line(product::range(context, &acc, (rows, vectors), m, u, false, false, start, count));
             out.line("}");
             out.line(format!("let m{l}_{j} = {};", corner(context, m)));
         }

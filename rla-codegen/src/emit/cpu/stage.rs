@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ahead::Requests;
 use super::elementwise::Row;
 use super::fuse::{Form, Stage, Term};
 use super::graph::{Kind, Pos, Ref};
@@ -18,8 +19,8 @@ pub struct Context<'a> {
     pub space: &'a Space<'a>,
     /// Stages in order.
     pub ordered: &'a Ordered,
-    /// Products fetch rows ahead.
-    pub prefetch: bool,
+    /// Which products fetch rows ahead.
+    pub requests: Requests,
     /// Nodes whose every store passes the caches by: kept for backward, read by nobody here.
     pub streamed: BTreeSet<usize>,
     /// Nodes that are stored once more, for backward, and the field that says where.
