@@ -146,7 +146,9 @@ fn eval_passes_fails_and_refuses() {
     expect(&eval(&["oracle", "--products", "input"]), 2, &["--products"]);
     expect(&eval(&["oracle", "--const", "clop=1"]), 2, &["clop"]);
     expect(&eval(&["oracle", "--const", "clip"]), 2, &["NAME=VALUE"]);
-    expect(&eval(&["cpu", "--dtype", "bf16", "--products", "input"]), 3, &["--products input"]);
+    expect(&eval(&["cpu", "--dtype", "bf16", "--products", "input"]), 0, &["pass", "products"]);
+    expect(&eval(&["cpu", "--dtype", "f16", "--products", "input"]), 0, &["pass", "products in f32"]);
+    expect(&eval(&["cpu", "--products", "input"]), 2, &["--products"]);
     expect(&eval(&["cuda"]), 3, &["cuda"]);
 }
 

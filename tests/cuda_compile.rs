@@ -4,7 +4,6 @@ use rla_build::compile_cuda::Nvrtc;
 use rla_codegen::pipeline::chunk_programs;
 use rla_dsl::recurrence::Recurrence;
 use rla_runtime::device::cuda::kernels::{Elem, Key, Kind, Source};
-use rla_runtime::problem::carries_values;
 use rla_tests::{golden, random_variant};
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ const SHARED: usize = 163 * 1024;
 
 fn key(recurrence: &Recurrence, size: usize, elem: Elem, grouped: bool) -> Key {
     let inputs: Vec<Elem> =
-        recurrence.inputs.iter().map(|i| if carries_values(i) { elem } else { Elem::F32 }).collect();
+        recurrence.inputs.iter().map(|i| if i.carries_values() { elem } else { Elem::F32 }).collect();
     Key {
         sizes: vec![size; recurrence.sides.len()],
         input_grads: inputs.clone(),

@@ -16,6 +16,7 @@ fn hand_written() -> Operation {
         levels: vec![Level::Portable],
         source: format!("#[allow(dead_code)]\nmod abi {{\n{abi}\n}}\n{}", include_str!("kernels/linear_attention.rs")),
         chunk: 1,
+        chunk_bf16: 0,
         configuration: "by hand".into(),
     };
     Operation::from_text(built_in("linear_attention"), Form::Token, &text).expect("the text compiles")

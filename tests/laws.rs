@@ -522,7 +522,7 @@ fn exact_cases() {
             if broken {
                 // every value input moved by one
                 let values = recurrence.inputs.iter().zip(&mut case.inputs.tensors);
-                let values = values.filter(|(decl, _)| rla_runtime::problem::carries_values(decl));
+                let values = values.filter(|(decl, _)| decl.carries_values());
                 values.flat_map(|(_, tensor)| tensor).for_each(|x| *x += 1.0);
             }
             for dtype in [DType::F32, DType::Bf16, DType::F16] {

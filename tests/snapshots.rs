@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
+use rla_build::table::Table;
 use rla_codegen::kernel::{Form, Level};
 use rla_codegen::pipeline;
-use rla_codegen::schedule::Schedule;
 use rla_tests::golden;
 
 /// What is kept: one variant a folder, one level a file.
@@ -13,7 +13,8 @@ const KEPT: [(&str, Level); 2] = [("rla", Level::Avx512), ("rdn", Level::Avx512)
 
 fn written(variant: &str, level: Level) -> String {
     let recurrence = golden::built_in(variant);
-    let kernel = pipeline::cpu_kernel(&recurrence, Form::Chunk, &Schedule::default(), &[level]);
+    let schedule = Table::shipped().and_then(|table| table.schedule(variant)).unwrap_or_else(|e| panic!("{e}"));
+    let kernel = pipeline::cpu_kernel(&recurrence, Form::Chunk, &schedule, &[level]);
     kernel.unwrap_or_else(|e| panic!("{variant}: {e:?}")).source
 }
 

@@ -52,6 +52,8 @@ pub struct CpuKernel {
     pub source: String,
     /// The chunk length, 1 for token kernels.
     pub chunk: usize,
+    /// The chunk length of the forward with bf16 products; 0: there is none.
+    pub chunk_bf16: usize,
     /// One line that says which configuration this is.
     pub configuration: String,
 }
@@ -65,6 +67,8 @@ pub struct Compiled {
     pub form: Form,
     /// The chunk length, 1 for token kernels.
     pub chunk: usize,
+    /// The chunk length of the forward with bf16 products; 0: there is none.
+    pub chunk_bf16: usize,
     /// One line that says which configuration this is.
     pub configuration: &'static str,
     /// The entries by level, best first. Each fills in a table and does nothing else.

@@ -170,6 +170,7 @@ pub fn interface(recurrence: &Recurrence) -> emit::cpu::Interface {
         sides: recurrence.sides.len(),
         input_names: recurrence.inputs.iter().map(|i| i.name.clone()).collect(),
         inputs: (0..recurrence.inputs.len()).map(|i| pass::chunk::input_shape(recurrence, i)).collect(),
+        in_16_bits: recurrence.inputs.iter().map(|i| i.carries_values()).collect(),
         states: recurrence.states.iter().map(|s| s.name.clone()).collect(),
         constants: recurrence.consts.iter().map(|c| c.name.clone()).collect(),
         statements: recurrence.statements.iter().map(statement).collect(),

@@ -39,13 +39,15 @@ pub struct Schedule {
     /// The same where a decay acts per channel: work between two tokens then goes over channels, not through a product,
     /// and grows with the chunk.
     pub chunk_backward_channel: usize,
+    /// Tokens a chunk of the forward whose products take bf16 operands; 0: there is none.
+    pub chunk_bf16: usize,
     /// Fetch the next chunk's rows from inside the products.
     pub prefetch: bool,
 }
 
 impl Default for Schedule {
     fn default() -> Schedule {
-        Schedule { chunk_forward: 16, chunk_backward: 32, chunk_backward_channel: 16, prefetch: true }
+        Schedule { chunk_forward: 16, chunk_backward: 32, chunk_backward_channel: 16, chunk_bf16: 0, prefetch: true }
     }
 }
 
@@ -53,9 +55,9 @@ impl Schedule {
     /// Token by token.
     pub const TOKEN: Schedule = Schedule::uniform(1, false);
 
-    /// Chunks of one size everywhere.
+    /// Chunks of one size everywhere, and no products in bf16.
     pub const fn uniform(chunk: usize, prefetch: bool) -> Schedule {
-        Schedule { chunk_forward: chunk, chunk_backward: chunk, chunk_backward_channel: chunk, prefetch }
+        Schedule { chunk_forward: chunk, chunk_backward: chunk, chunk_backward_channel: chunk, chunk_bf16: 0, prefetch }
     }
 
     /// Tokens a chunk of a program that keeps for backward.
@@ -78,6 +80,10 @@ impl Schedule {
             if chunk != 1 && !(chunk.is_power_of_two() && (8..=128).contains(&chunk)) {
                 return Some(format!("{name} is {chunk}; legal are 1, 8, 16, 32, 64 and 128"));
             }
+        }
+        // a panel of tokens must be two vectors wide, so that a vector of pairs is whole
+        if ![0, 32, 64, 128].contains(&self.chunk_bf16) {
+            return Some(format!("chunk_bf16 is {}; legal are 0 (none), 32, 64 and 128", self.chunk_bf16));
         }
         None
     }

@@ -114,6 +114,12 @@ impl Input {
     pub fn per_key_head(&self) -> bool {
         self.side == Some(Side::KEY) && !self.gate && self.kind == InputKind::Input
     }
+
+    /// Whether it is one of q, k, v and the like, which have 16 bits in 16-bit models, and not a gate or parameter.
+    pub fn carries_values(&self) -> bool {
+        let bounded = matches!(self.domain, Domain::Range(..));
+        self.kind == InputKind::Input && self.side.is_some() && !self.gate && !bounded
+    }
 }
 
 /// A constant: a launch argument with a default.

@@ -6,7 +6,7 @@ use rla_runtime::device::cuda::host::Engine;
 use rla_runtime::device::cuda::kernels::{Call, Elem, Key, Kind, RawSequences, RawView};
 use rla_runtime::device::cuda::memory::Buffer;
 use rla_runtime::device::cuda::time;
-use rla_runtime::problem::{Problem, carries_values};
+use rla_runtime::problem::Problem;
 use std::sync::Arc;
 
 struct Random(u64);
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let problem = Problem { sizes: vec![size; sides], ..Problem::new(batch, tokens, heads, heads, size, size) };
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut buffers = vec![];
-    let elem = |i: usize| if carries_values(&recurrence.inputs[i]) { Elem::Bf16 } else { Elem::F32 };
+    let elem = |i: usize| if recurrence.inputs[i].carries_values() { Elem::Bf16 } else { Elem::F32 };
     let strides = |shape: &[usize]| {
         let channels = if shape.len() > 3 { shape[3] } else { 1 } as i64;
         [(shape[1] * shape[2]) as i64 * channels, shape[2] as i64 * channels, channels, 1]

@@ -4,7 +4,7 @@ use crate::device::cpu::clock::Clock;
 use crate::draw::{self, Gates, Keys, Plan, Rng};
 use crate::error::{Error, Result};
 use crate::op::{BackwardOptions, ForwardOptions, Operation, Saved};
-use crate::problem::{Problem, StateLayout, carries_values};
+use crate::problem::{Problem, Products, StateLayout};
 use crate::tensor::{DType, Tensor, View, ViewMut};
 use rla_codegen::explain::cost;
 use rla_codegen::pipeline;
@@ -79,6 +79,7 @@ impl Row {
 pub struct Bench {
     operation: Operation,
     problem: Problem,
+    products: Products,
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
     output_grads: Vec<Tensor>,
@@ -97,8 +98,8 @@ fn drawn(operation: &Operation, problem: &Problem, dtype: DType, rng: &mut Rng) 
     let (gates, keys) = (Gates::Weak, Keys::Independent);
     let plan = Plan { dims: problem.dims(), cu_seqlens: None, gates, keys, initial_states: false };
     let recurrence = operation.recurrence();
-    let make = |(i, decl)| {
-        let dtype = if carries_values(decl) { dtype } else { DType::F32 };
+    let make = |(i, decl): (usize, &rla_dsl::recurrence::Input)| {
+        let dtype = if decl.carries_values() { dtype } else { DType::F32 };
         Tensor::from_f64(dtype, &draw::tensor(decl, &plan, rng), &problem.input_shape(recurrence, i))
     };
     recurrence.inputs.iter().enumerate().map(make).collect()
@@ -158,6 +159,7 @@ impl Bench {
         Ok(Bench {
             operation,
             problem: whole,
+            products: Products::F32,
             inputs,
             outputs,
             output_grads,
@@ -170,6 +172,11 @@ impl Bench {
             slots,
             layer: 0,
         })
+    }
+
+    /// Permits products in another type than f32.
+    pub fn permit(&mut self, products: Products) {
+        self.products = products;
     }
 
     /// One run of a pass. Backward needs an earlier run of train, or [`Bench::prepare`].
@@ -198,7 +205,7 @@ impl Bench {
     fn forward(&mut self, keep: bool) -> Result<()> {
         let (inputs, mut outputs) = (views(&self.inputs), views_mut(&mut self.outputs));
         let keep = keep.then_some(&mut self.saved);
-        let options = ForwardOptions::default();
+        let options = ForwardOptions { products: self.products, ..ForwardOptions::default() };
         self.operation.forward_into(&self.problem, &inputs, &options, &mut outputs, &mut [], keep)
     }
 
@@ -241,8 +248,11 @@ impl Bench {
         };
         let terms = cost::floor(recurrence, &canonical, &problem.sizes, problem.group());
         let report = self.operation.report();
-        let chunk = report.map_or(cost::CHUNK, |report| report.chunk.max(1));
-        let executed = |program| cost::executed(program, chunk, &problem.sizes);
+        let dtype = self.inputs.iter().zip(&recurrence.inputs).find(|(_, decl)| decl.carries_values());
+        let dtype = dtype.map_or(DType::F32, |(tensor, _)| tensor.dtype());
+        let in_bf16 = pass == Pass::Forward && self.operation.products(self.products, dtype) == Products::Input;
+        let chunk = report.map_or(cost::CHUNK, |report| if in_bf16 { report.chunk_bf16 } else { report.chunk });
+        let executed = |program| cost::executed(program, chunk.max(1), &problem.sizes);
         let forward = cost::total(&terms);
         let (executed, least) = match pass {
             Pass::Forward => (executed(&programs.forward), forward),

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::judge::{self, Bounds, Layout, Slice};
 use crate::kernel::launch::Poison;
 use crate::op::{Backend, BackwardOptions, ForwardOptions, Operation, Saved};
-use crate::problem::{Problem, StateLayout, carries_values};
+use crate::problem::{Problem, Products, StateLayout};
 use crate::tensor::{DType, Tensor, View, ViewMut};
 use rla_codegen::data::{Cotangents, Gradients, Inputs, Outputs};
 use rla_codegen::oracle;
@@ -16,16 +16,6 @@ use rla_dsl::recurrence::{InputKind, Recurrence, Type};
 mod decode;
 mod kinks;
 mod movement;
-
-/// Type that products are computed in where inputs have 16 bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Products {
-    /// f32.
-    #[default]
-    F32,
-    /// The inputs' own type.
-    Input,
-}
 
 /// How a case is run.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +119,7 @@ fn wide(dtype: DType) -> DType {
 }
 
 fn input_dtype(decl: &rla_dsl::recurrence::Input, setting: &Setting) -> DType {
-    if carries_values(decl) { setting.dtype } else { wide(setting.dtype) }
+    if decl.carries_values() { setting.dtype } else { wide(setting.dtype) }
 }
 
 /// Sizes of a case as a problem.
@@ -199,6 +189,7 @@ pub fn compute(operation: &Operation, case: &Case, setting: &Setting) -> Result<
         constants: Some(&case.inputs.consts),
         initial_states: &initial_views,
         layout,
+        products: setting.products,
         ..ForwardOptions::default()
     };
     let mut outputs = (0..recurrence.outputs.len())
@@ -212,6 +203,11 @@ pub fn compute(operation: &Operation, case: &Case, setting: &Setting) -> Result<
         let mut final_views = some_views_mut(&mut finals);
         let keep = backward.then_some(&mut saved);
         operation.forward_into(&problem, &views, &options, &mut output_views, &mut final_views, keep)?;
+        let on_cpu = operation.backend() == Backend::Cpu;
+        if backward && on_cpu && operation.products(setting.products, setting.dtype) == Products::Input {
+            // the forward that keeps computes products in f32: what is judged is the one that does not
+            operation.forward_into(&problem, &views, &options, &mut output_views, &mut final_views, None)?;
+        }
     }
     let computed = Outputs { outputs: outputs.iter().map(Tensor::to_f64).collect(), states: read_states(&finals) };
     if !backward {

@@ -30,6 +30,6 @@ pub mod verify;
 
 pub use error::{Error, Result};
 pub use op::{Backend, Operation};
-pub use problem::{Problem, StateLayout};
+pub use problem::{Problem, Products, StateLayout};
 pub use rla_dsl_macro::rla_variant;
 pub use tensor::{DType, Tensor, View, ViewMut};

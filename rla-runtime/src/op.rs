@@ -21,8 +21,7 @@ pub mod interpret;
 pub mod pool;
 
 pub use crate::kernel::dispatch::Report;
-use crate::problem::carries_values;
-pub use crate::problem::{Problem, StateLayout};
+pub use crate::problem::{Problem, Products, StateLayout};
 use interpret::Interpreter;
 
 /// What computes.
@@ -77,6 +76,8 @@ pub struct ForwardOptions<'a> {
     pub initial_states: &'a [Option<View<'a>>],
     /// Layout of initial and final states.
     pub layout: StateLayout,
+    /// What products may be computed in. A forward that keeps computes them in f32, as backward does.
+    pub products: Products,
     /// Keep what backward needs ([`Operation::forward`] only).
     pub save: bool,
     /// Return the final states ([`Operation::forward`] only).
@@ -225,6 +226,21 @@ impl Operation {
         }
     }
 
+    /// What a forward that keeps nothing computes products in, for inputs of type `dtype`, where `permitted` is permitted.
+    pub fn products(&self, permitted: Products, dtype: DType) -> Products {
+        match &self.engine {
+            Engine::Interpreter(_) => Products::F32,
+            Engine::Cuda(_) => {
+                if dtype.is_half() {
+                    Products::Input
+                } else {
+                    Products::F32
+                }
+            }
+            Engine::Kernel(kernel) => kernel.products(permitted, [dtype]),
+        }
+    }
+
     /// Values of the constants for these sizes: the variant's own, `overrides` by name in their place. A constant that
     /// is built from an overridden one follows it.
     pub fn constants(&self, sizes: &[usize], overrides: &[(&str, f64)]) -> Result<Vec<f64>> {
@@ -352,6 +368,7 @@ impl Operation {
                     &constants,
                     initial,
                     layout,
+                    options.products,
                     outputs,
                     final_states,
                     kept,
@@ -402,7 +419,7 @@ impl Operation {
         let wide = self.state_dtype(inputs);
         let mut grads = Vec::with_capacity(inputs.len());
         for (index, (decl, view)) in self.recurrence.inputs.iter().zip(inputs).enumerate() {
-            let dtype = if carries_values(decl) { view.dtype() } else { wide };
+            let dtype = if decl.carries_values() { view.dtype() } else { wide };
             grads.push(Tensor::zeros(dtype, &problem.input_shape(&self.recurrence, index))?);
         }
         let mut states = self.new_states(problem, wide, options.layout)?;

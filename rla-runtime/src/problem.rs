@@ -3,7 +3,7 @@ use crate::error::{Error, Result};
 use crate::tensor::View;
 use rla_codegen::data::Dims;
 use rla_codegen::oracle::shape;
-use rla_dsl::recurrence::{Domain, ExprKind, Input, InputKind, Recurrence, Side};
+use rla_dsl::recurrence::{ExprKind, InputKind, Recurrence, Side};
 
 /// How a matrix state lies in memory. The layout is a type, never guessed from a square shape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,6 +13,16 @@ pub enum StateLayout {
     ValueMajor,
     /// Columns by rows, `[N,HV,K,V]` for `value x key`. A vector state has one layout only.
     KeyMajor,
+}
+
+/// The type that products' operands are rounded to where inputs have 16 bits; sums are f32 always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Products {
+    /// f32: nothing is rounded.
+    #[default]
+    F32,
+    /// The inputs' own type: permission, not an order. Where no kernel does so, products are in f32.
+    Input,
 }
 
 /// Sizes of a call: `q` is `[B,T,H,K]`, `v` is `[B,T,HV,V]`.
@@ -150,10 +160,4 @@ impl Problem {
         }
         shape
     }
-}
-
-/// Whether an input is one of q, k, v and the like, which come in 16 bits in 16-bit models, and not a gate or parameter.
-pub fn carries_values(decl: &Input) -> bool {
-    let bounded = matches!(decl.domain, Domain::Range(..));
-    decl.kind == InputKind::Input && decl.side.is_some() && !decl.gate && !bounded
 }

@@ -76,7 +76,7 @@ pub fn forward<V>(
         layout: call.layout,
         save,
         final_states: true,
-        output_dtype: None,
+        ..ForwardOptions::default()
     };
     let done = operation.forward(&problem, inputs, &options)?;
     let saved = Saved { kept: done.saved.unwrap_or_default(), layout: call.layout, variant: PhantomData };

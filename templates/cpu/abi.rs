@@ -76,6 +76,8 @@ pub const PASS_FORWARD_SAVE: u32 = 1;
 pub const PASS_BACKWARD: u32 = 2;
 /// A few tokens, states in place.
 pub const PASS_DECODE: u32 = 3;
+/// Forward with products in bf16.
+pub const PASS_FORWARD_BF16: u32 = 4;
 
 /// The kernels of one variant for one instruction set.
 #[repr(C)]
@@ -83,6 +85,8 @@ pub const PASS_DECODE: u32 = 3;
 pub struct Entry {
     /// Forward; keeps for backward when `saved` is not null.
     pub forward: Option<unsafe extern "C" fn(*const Args)>,
+    /// Forward with bf16 operands of products, summed in f32; keeps nothing. For machines that have avx512bf16.
+    pub forward_bf16: Option<unsafe extern "C" fn(*const Args)>,
     /// Backward.
     pub backward: Option<unsafe extern "C" fn(*const Args)>,
     /// Decode.

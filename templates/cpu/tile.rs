@@ -38,7 +38,7 @@ impl Ahead {
     }
     /// Fetches the next lines.
     #[inline(always)]
-    unsafe fn lines(&mut self) {
+    pub unsafe fn lines(&mut self) {
         for _ in 0..self.rate {
             self.line();
         }

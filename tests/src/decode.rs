@@ -4,7 +4,6 @@ use rla_codegen::oracle::shape;
 use rla_runtime::case::Case;
 use rla_runtime::ladder::{self, Setting};
 use rla_runtime::op::Problem;
-use rla_runtime::problem::carries_values;
 use rla_runtime::{DType, Operation, StateLayout, Tensor, View, ViewMut};
 
 /// Tokens `start..start + count` of every sequence of a batch, as tensors of the setting's types.
@@ -19,7 +18,7 @@ pub fn tokens(
     let problem = Problem { tokens: count, ..ladder::problem(inputs) };
     let tensor = |(index, data): (usize, &Vec<f64>)| {
         let decl = &recurrence.inputs[index];
-        let dtype = if carries_values(decl) { setting.dtype } else { DType::F32 };
+        let dtype = if decl.carries_values() { setting.dtype } else { DType::F32 };
         let values = match decl.kind {
             rla_dsl::recurrence::InputKind::Param => data.clone(),
             rla_dsl::recurrence::InputKind::Input => {

@@ -14,7 +14,9 @@ mod layout;
 mod lifetime;
 mod memory;
 mod order;
+mod pairs;
 mod product;
+mod scales;
 mod solve;
 mod space;
 mod stage;
@@ -61,6 +63,8 @@ pub struct Interface {
     pub input_names: Vec<String>,
     /// Shape of each input's leaf.
     pub inputs: Vec<Shape>,
+    /// Whether each input has 16 bits where a call's inputs have: q, k, v and the like, not gates and parameters.
+    pub in_16_bits: Vec<bool>,
     /// Names of states.
     pub states: Vec<String>,
     /// Names of constants.
@@ -131,6 +135,7 @@ const MATH: &str = include_str!("../../../templates/cpu/math.rs");
 const TILE: &str = include_str!("../../../templates/cpu/tile.rs");
 const PACK: &str = include_str!("../../../templates/cpu/pack.rs");
 const DECAY: &str = include_str!("../../../templates/cpu/decay.rs");
+const BF16: &str = include_str!("../../../templates/cpu/bf16.rs");
 const ROWS: &str = include_str!("../../../templates/cpu/rows.rs");
 
 fn simd(level: Level) -> &'static str {
@@ -152,6 +157,11 @@ fn features(level: Level) -> &'static str {
     }
 }
 
+/// Features that the functions of a level's bf16 products enable beside; `None`: the level has no such products.
+fn bf16_features(level: Level) -> Option<&'static str> {
+    (level == Level::Avx512).then_some("avx512bf16")
+}
+
 fn architecture(level: Level) -> &'static str {
     match level {
         Level::Avx512 | Level::Avx2 => "x86_64",
@@ -166,6 +176,7 @@ struct LevelText {
     architecture: &'static str,
     features: &'static str,
     simd: String,
+    bf16: bool,
     passes: Vec<PassText>,
 }
 
@@ -211,23 +222,28 @@ pub fn emit(
     context.insert("pack", &indented2(PACK));
     context.insert("decay", &indented2(DECAY));
     context.insert("rows", &indented2(ROWS));
+    context.insert("bf16", &indented2(BF16));
     context.insert("levels", &texts);
     context.insert("training", &programs.training.is_some());
     let source = tera.render("kernel", &context).map_err(fault)?;
-    let chunk = schedule.chunk_forward;
-    let training = programs.training.map(|(save, _)| format!(", {} with backward", schedule.chunk_of_training(save)));
-    let configuration = format!("chunk {chunk}{}; prefetch {}", training.unwrap_or_default(), schedule.prefetch);
-    Ok(CpuKernel { symbol: symbol.into(), levels: levels.to_vec(), source, chunk, configuration })
+    let Schedule { chunk_forward: chunk, chunk_bf16, prefetch, .. } = *schedule;
+    let mut configuration = format!("chunk {chunk}");
+    if let Some((save, _)) = programs.training {
+        configuration += &format!(", {} with backward", schedule.chunk_of_training(save));
+    }
+    if chunk_bf16 > 0 {
+        configuration += &format!(", {chunk_bf16} with bf16 products");
+    }
+    configuration += &format!("; prefetch {prefetch}");
+    Ok(CpuKernel { symbol: symbol.into(), levels: levels.to_vec(), source, chunk, chunk_bf16, configuration })
 }
 
 fn level_text(programs: &Programs, interface: &Interface, schedule: &Schedule, level: Level) -> LevelText {
     let tile = Tile::of(level);
     let forward = Widths { tile, chunk: schedule.chunk_forward };
     let training = |save| Widths { tile, chunk: schedule.chunk_of_training(save) };
-    let mut attributes = vec!["#[inline(never)]".to_string()];
-    if !features(level).is_empty() {
-        attributes.push(format!("#[target_feature(enable = \"{}\")]", features(level)));
-    }
+    let bf16 = bf16_features(level).filter(|_| schedule.chunk_bf16 > 0);
+    let attributes = attributes(features(level));
     let token = Widths { tile, chunk: 1 };
     let mut parts =
         vec![("forward", Pass::Forward, programs.forward, forward), ("decode", Pass::Decode, programs.decode, token)];
@@ -235,21 +251,37 @@ fn level_text(programs: &Programs, interface: &Interface, schedule: &Schedule, l
         parts.push(("forward_save", Pass::ForwardSave, save, training(save)));
         parts.push(("backward", Pass::Backward, backward, training(save)));
     }
-    let passes = parts
+    let mut passes: Vec<PassText> = parts
         .into_iter()
         .map(|(name, pass, program, widths)| {
             let own = if pass == Pass::Decode { decode::write(program, interface, level, &attributes) } else { None };
-            let general = || frame::write(pass, program, interface, widths, schedule, &attributes);
+            let general = || frame::write(pass, false, program, interface, widths, schedule, &attributes);
             PassText { name, text: indented2(&own.unwrap_or_else(general)) }
         })
         .collect();
+    if let Some(further) = bf16 {
+        let widths = Widths { tile, chunk: schedule.chunk_bf16 };
+        let attributes = self::attributes(&format!("{},{further}", features(level)));
+        let text = frame::write(Pass::Forward, true, programs.forward, interface, widths, schedule, &attributes);
+        passes.push(PassText { name: "forward_bf16", text: indented2(&text) });
+    }
     LevelText {
         name: level.name(),
         architecture: architecture(level),
         features: features(level),
         simd: indented2(simd(level)),
+        bf16: bf16.is_some(),
         passes,
     }
+}
+
+/// What stands before every function of a level's passes.
+fn attributes(features: &str) -> Vec<String> {
+    let mut attributes = vec!["#[inline(never)]".to_string()];
+    if !features.is_empty() {
+        attributes.push(format!("#[target_feature(enable = \"{features}\")]"));
+    }
+    attributes
 }
 
 /// Text without its leading `//` page, which is not an inner document of a module.

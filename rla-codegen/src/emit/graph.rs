@@ -103,6 +103,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// Results.
     pub results: Vec<(Role, Ref)>,
+    /// Where products take bf16 operands (see [`Graph::in_bf16`]): whether each input comes in bf16.
+    pub given: Option<Vec<bool>>,
 }
 
 impl Kind {
@@ -149,6 +151,24 @@ impl Graph {
         if shape.cols == Axis::One { shape.rows } else { shape.cols }
     }
 
+    /// Whether a node is an input of rows that the caller gives in bf16.
+    pub fn is_given(&self, node: usize) -> bool {
+        match (&self.nodes[node].kind, &self.given) {
+            (Kind::Leaf(Leaf::Input(i)), Some(given)) => {
+                given.get(*i) == Some(&true) && self.is_matrix(node) && self.nodes[node].shape.rows == Axis::Token
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a product takes bf16 operands (and sums in f32): sums over a side, and updates of states. Sums over tokens
+    /// that give tokens stay in f32: they are a fraction of the work and most of what rounding would cost.
+    pub fn in_bf16(&self, a: Ref, b: Ref) -> bool {
+        let is_side = |axis: Axis| matches!(axis, Axis::Side(_));
+        let (a, b) = (self.shape(a), self.shape(b));
+        self.given.is_some() && (is_side(a.cols) || is_side(a.rows) && is_side(b.cols))
+    }
+
     /// Whether a reference is zero on and above the diagonal (`Some(true)`), on and below it (`Some(false)`), or neither.
     pub fn triangle(&self, r: Ref) -> Option<bool> {
         self.lower(r.node).map(|lower| lower != r.flip)
@@ -170,7 +190,7 @@ impl Graph {
 
     /// Builds the graph of a program.
     pub fn new(program: &Program) -> Graph {
-        let mut build = Build { graph: Graph { nodes: vec![], results: vec![] }, seen: HashMap::new() };
+        let mut build = Build::new(None);
         let mut at: Vec<Option<Ref>> = Vec::with_capacity(program.nodes.len());
         for node in &program.nodes {
             let made = build.node(&node.op, node.shape, node.origin, &|v: Value| {
@@ -183,7 +203,7 @@ impl Graph {
         graph.without_dead()
     }
 
-    fn without_dead(self) -> Graph {
+    pub(super) fn without_dead(self) -> Graph {
         let mut live = vec![false; self.nodes.len()];
         let mut todo: Vec<usize> = self.results.iter().map(|(_, r)| r.node).collect();
         while let Some(node) = todo.pop() {
@@ -211,7 +231,7 @@ impl Graph {
         }
         let results =
             self.results.into_iter().map(|(role, r)| (role, Ref { node: new[r.node], flip: r.flip })).collect();
-        Graph { nodes, results }
+        Graph { nodes, results, given: self.given }
     }
 
     /// How often each node is used, results included.
@@ -231,7 +251,12 @@ impl Graph {
 
 impl Kind {
     fn renumber(&mut self, new: &impl Fn(usize) -> usize) {
-        let at = |r: &mut Ref| r.node = new(r.node);
+        self.refer(&|r: Ref| Ref { node: new(r.node), flip: r.flip });
+    }
+
+    /// Replaces every operand.
+    pub(super) fn refer(&mut self, new: &impl Fn(Ref) -> Ref) {
+        let at = |r: &mut Ref| *r = new(*r);
         match self {
             Kind::Leaf(_) => {}
             Kind::Map(_, args) => args.iter_mut().for_each(at),
@@ -249,18 +274,28 @@ impl Kind {
             Kind::Solve { m, c, y0, b, a, .. } => {
                 m.iter_mut().chain(c).chain(y0).chain(b).chain([a]).flatten().for_each(at)
             }
-            Kind::Part(solve, _) => *solve = new(*solve),
+            Kind::Part(solve, _) => *solve = new(Ref { node: *solve, flip: false }).node,
         }
     }
 }
 
-struct Build {
-    graph: Graph,
+/// A graph under construction: equal nodes are one.
+pub(super) struct Build {
+    pub(super) graph: Graph,
     seen: HashMap<String, usize>,
 }
 
 impl Build {
-    fn push(&mut self, kind: Kind, shape: Shape, origin: Option<u32>) -> Ref {
+    pub(super) fn new(given: Option<Vec<bool>>) -> Build {
+        Build { graph: Graph { nodes: vec![], results: vec![], given }, seen: HashMap::new() }
+    }
+
+    /// The graph that was built, with these results.
+    pub(super) fn graph(self, results: impl Iterator<Item = (Role, Ref)>) -> Graph {
+        Graph { results: results.collect(), ..self.graph }
+    }
+
+    pub(super) fn push(&mut self, kind: Kind, shape: Shape, origin: Option<u32>) -> Ref {
         let key = format!("{kind:?}");
         let nodes = &mut self.graph.nodes;
         let node = *self.seen.entry(key).or_insert_with(|| {
@@ -280,7 +315,7 @@ impl Build {
         }
     }
 
-    fn mul(&mut self, a: Ref, b: Ref, origin: Option<u32>) -> Ref {
+    pub(super) fn mul(&mut self, a: Ref, b: Ref, origin: Option<u32>) -> Ref {
         let (x, y) = (self.graph.shape(a), self.graph.shape(b));
         let join = |x: Axis, y: Axis| if x == Axis::One { y } else { x };
         let shape = Shape::new(join(x.rows, y.rows), join(x.cols, y.cols));

@@ -156,7 +156,7 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 
 /// A kernel in Rust: the declarations of its entries, and the value that describes it.
 fn described(kernel: &CpuKernel, form: Form, archive: &str) -> (String, String) {
-    let CpuKernel { symbol, levels, chunk, configuration, .. } = kernel;
+    let CpuKernel { symbol, levels, chunk, chunk_bf16, configuration, .. } = kernel;
     let mut declarations =
         format!("#[allow(unsafe_code)]\n#[link(name = {archive:?}, kind = \"static\")]\nunsafe extern \"C\" {{\n");
     let mut entries = String::new();
@@ -167,8 +167,8 @@ fn described(kernel: &CpuKernel, form: Form, archive: &str) -> (String, String) 
     }
     declarations += "}\n";
     let row = format!(
-        "Compiled {{ symbol: {symbol:?}, form: Form::{form:?}, chunk: {chunk}, configuration: {configuration:?}, \
-         entries: &[{entries}] }}"
+        "Compiled {{ symbol: {symbol:?}, form: Form::{form:?}, chunk: {chunk}, chunk_bf16: {chunk_bf16}, \
+         configuration: {configuration:?}, entries: &[{entries}] }}"
     );
     (declarations, row)
 }

@@ -32,6 +32,20 @@ pub fn has(level: Level) -> bool {
     }
 }
 
+/// Whether a level has products in bf16.
+pub fn of_bf16(level: Level) -> bool {
+    level == Level::Avx512
+}
+
+/// Whether this machine runs a level's products in bf16.
+pub fn has_bf16(level: Level) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if of_bf16(level) {
+        return has(level) && std::is_x86_feature_detected!("avx512bf16");
+    }
+    of_bf16(level) && has(level)
+}
+
 /// Whether a level belongs to this processor family, had by this machine or not.
 pub fn of_this_family(level: Level) -> bool {
     match level {

@@ -2,6 +2,8 @@
 use crate::device::cpu;
 use crate::device::cpu::library::Library;
 use crate::error::{Error, Result};
+use crate::problem::Products;
+use crate::tensor::DType;
 use rla_build::compile::Cache;
 use rla_build::table::Table;
 use rla_codegen::canon::canonicalize;
@@ -29,12 +31,30 @@ pub struct Report {
     pub form: Form,
     /// Tokens of a chunk; 1 for token by token.
     pub chunk: usize,
+    /// Tokens of a chunk where products are in bf16; 0 where there are none such, or this machine cannot.
+    pub chunk_bf16: usize,
     /// One line: the configuration that was compiled.
     pub configuration: String,
     /// Compiled into this program, or the library that rustc made.
     pub origin: String,
     /// What would have come first, and why it was passed over.
     pub passed_over: Vec<String>,
+}
+
+impl Report {
+    /// What products are computed in where the caller permits the type of the inputs, `dtype`, and if f32, why.
+    pub fn products(&self, dtype: DType) -> String {
+        let reason = match dtype {
+            DType::Bf16 if self.chunk_bf16 > 0 => {
+                return format!("products of forward in bf16, chunk {}; other passes f32", self.chunk_bf16);
+            }
+            DType::Bf16 if !cpu::of_bf16(self.level) => format!("{} has none in bf16", self.level.name()),
+            DType::Bf16 if !cpu::has_bf16(self.level) => "this machine lacks avx512bf16".to_string(),
+            DType::Bf16 => "none in bf16 were compiled".to_string(),
+            other => format!("there are none in {other}"),
+        };
+        format!("products in f32: {reason}")
+    }
 }
 
 impl fmt::Display for Report {
@@ -97,7 +117,9 @@ pub fn with_chunk(recurrence: &Recurrence, chunk: usize) -> Result<Kernel> {
         let found = format!("{chunk}, and `{}` is outside the class: {}", recurrence.name, outside.reason);
         return Err(Error::argument("chunk", "none: it runs token by token", found));
     }
-    let schedule = Schedule::uniform(chunk, shipped(recurrence)?.prefetch);
+    let alike = Schedule::uniform(chunk, shipped(recurrence)?.prefetch);
+    let with_bf16 = Schedule { chunk_bf16: chunk, ..alike };
+    let schedule = if with_bf16.refusal().is_none() { with_bf16 } else { alike };
     if let Some(reason) = schedule.refusal() {
         return Err(Error::argument("chunk", "a chunk that the schedule holds", format!("{chunk} ({reason})")));
     }
@@ -128,6 +150,11 @@ impl Kernel {
                     level: *level,
                     form: kernel.form,
                     chunk: kernel.chunk,
+                    chunk_bf16: if entry.forward_bf16.is_some() && cpu::has_bf16(*level) {
+                        kernel.chunk_bf16
+                    } else {
+                        0
+                    },
                     configuration: kernel.configuration.to_string(),
                     origin: "compiled into this program".to_string(),
                     passed_over,
@@ -157,6 +184,7 @@ impl Kernel {
                     level,
                     form,
                     chunk: text.chunk,
+                    chunk_bf16: if entry.forward_bf16.is_some() && cpu::has_bf16(level) { text.chunk_bf16 } else { 0 },
                     configuration: text.configuration.clone(),
                     origin: format!("compiled by rustc into {}", compiled.path.display()),
                     passed_over,
@@ -166,6 +194,14 @@ impl Kernel {
             passed_over.push(format!("{}: the text has no kernel for it", level.name()));
         }
         Err(Error::unsupported(format!("a kernel of `{name}`"), passed_over.join("; ")))
+    }
+
+    /// What products of a forward that keeps nothing are computed in where the caller permits `products` and inputs that
+    /// carry values have the types `dtypes`.
+    pub(crate) fn products(&self, products: Products, dtypes: impl IntoIterator<Item = DType>) -> Products {
+        let mut dtypes = dtypes.into_iter().peekable();
+        let in_bf16 = self.report.chunk_bf16 > 0 && dtypes.peek().is_some() && dtypes.all(|d| d == DType::Bf16);
+        if in_bf16 { products } else { Products::F32 }
     }
 
     /// Floats of working memory.

@@ -6,7 +6,7 @@ use super::dispatch::Kernel;
 use super::place::{ABSENT, Place, Spot, StatePlace};
 use crate::device::cpu::memory::Floats;
 use crate::error::{Error, Result};
-use crate::problem::{Problem, StateLayout};
+use crate::problem::{Problem, Products, StateLayout};
 use crate::tensor::{DType, View, ViewMut};
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
@@ -160,12 +160,19 @@ pub fn forward(
     constant_values: &[f64],
     initial: &[Option<View>],
     layout: StateLayout,
+    products: Products,
     outputs: &mut [ViewMut],
     finals: &mut [Option<ViewMut>],
     mut kept: Option<&mut Kept>,
 ) -> Result<()> {
-    let pass = if kept.is_some() { abi::PASS_FORWARD_SAVE } else { abi::PASS_FORWARD };
-    let entry = kernel.entry.forward.ok_or_else(|| missing("forward"))?;
+    let values = recurrence.inputs.iter().zip(input_views).filter(|(decl, _)| decl.carries_values());
+    let products = kernel.products(products, values.map(|(_, view)| view.dtype()));
+    let (pass, entry) = match (kept.is_some(), products) {
+        (true, _) => (abi::PASS_FORWARD_SAVE, kernel.entry.forward),
+        (false, Products::F32) => (abi::PASS_FORWARD, kernel.entry.forward),
+        (false, Products::Input) => (abi::PASS_FORWARD_BF16, kernel.entry.forward_bf16),
+    };
+    let entry = entry.ok_or_else(|| missing("forward"))?;
     let scratch = kernel.scratch(pass, &problem.sizes)?;
     if let Some(kept) = kept.as_deref_mut() {
         kept.prepare(kernel, problem)?;

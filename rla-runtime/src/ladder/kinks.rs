@@ -3,10 +3,11 @@
 //! Kernels do not report branches. The elements that may differ are those within one unit of the input type times the
 //! size of what their argument was summed from; of these, the ones whose other branch explains the results better are
 //! taken to be on it.
-use super::{Judged, Products, Reference, Setting, by_oracle};
+use super::{Judged, Reference, Setting, by_oracle};
 use crate::case::Case;
 use crate::error::Result;
 use crate::judge;
+use crate::problem::Products;
 use crate::tensor::DType;
 use rla_codegen::oracle::kink::{Branch, Forced, Kink, Kinks, OwnBranches, Site};
 use rla_dsl::recurrence::{ExprKind, Func, Recurrence};

@@ -1,7 +1,8 @@
 //! Rows fetched ahead: which, and from inside which products.
 //!
 //! Rows of one head lie far apart, further than the hardware follows, so the next chunk's are requested while this one is
-//! computed: every four inner steps of a product, as many lines as it takes to be through within the chunk.
+//! computed: every four inner steps of a product (in bf16 a step is two elements), as many lines as it takes to be through
+//! within the chunk.
 
 use super::Pass;
 use super::frame::Frame;
@@ -93,7 +94,7 @@ impl Frame<'_> {
                 let panel = self.widths().panel(p.lanes);
                 typical(p.lanes, chunk).div_ceil(panel)
                     * typical(p.rows, chunk).div_ceil(p.block)
-                    * (typical(p.inner, chunk) / 4)
+                    * (typical(p.inner, chunk) / p.every)
             })
             .sum();
         if requests * 16 >= floats { Requests::Sides } else { Requests::All }
@@ -105,12 +106,13 @@ impl Frame<'_> {
         for stage in &self.ordered().fused.stages {
             let Form::Tile { chains, .. } = &stage.form else { continue };
             for term in chains.iter().flatten() {
-                if let Term::Product { a, .. } = term
+                if let Term::Product { a, b, .. } = term
                     && requests.from(space, *a)
                 {
                     let inner = space.graph.shape(*a).cols;
                     let block = block(&self.context, stage);
-                    out.push(Fetching { rows: stage.rows, lanes: stage.lanes, inner, block });
+                    let every = if self.graph().in_bf16(*a, *b) { 8 } else { 4 };
+                    out.push(Fetching { rows: stage.rows, lanes: stage.lanes, inner, block, every });
                 }
             }
         }
@@ -144,7 +146,7 @@ impl Frame<'_> {
                 rows => format!("{}.div_ceil({})", widths.size(rows), p.block),
             };
             let inner = widths.size(p.inner);
-            *requests.entry(format!("{} * {blocks} * ({inner} / 4)", widths.panels(p.lanes))).or_default() += 1;
+            *requests.entry(format!("{} * {blocks} * ({inner} / {})", widths.panels(p.lanes), p.every)).or_default() += 1;
         }
         let requests: Vec<String> = requests.iter().map(|(text, n)| format!("{n} * {text}")).collect();
         let requests = if requests.is_empty() { "0".into() } else { requests.join(" + ") };
@@ -162,4 +164,6 @@ struct Fetching {
     lanes: Axis,
     inner: Axis,
     block: usize,
+    /// Inner elements from one request to the next.
+    every: usize,
 }

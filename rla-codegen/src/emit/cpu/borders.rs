@@ -17,7 +17,8 @@ pub fn views(graph: &Graph, layout: &Layout, ordered: &Ordered) -> BTreeSet<usiz
         let rows = node.shape.rows == Axis::Token && matches!(node.shape.cols, Axis::Side(_));
         let input = matches!(node.kind, Kind::Leaf(Leaf::Input(_)));
         let is_result = graph.results.iter().any(|(_, r)| r.node == n);
-        if rows && input && !is_result && only_elementwise(graph, layout, ordered, n) {
+        let copied = ordered.copies.iter().any(|c| c.node == n);
+        if rows && input && !is_result && !copied && only_elementwise(graph, layout, ordered, n) {
             out.insert(n);
         }
     }
@@ -99,6 +100,9 @@ impl Frame<'_> {
                 continue;
             }
             let field = self.field(n, false);
+            if !self.read_words(n, &array, out) {
+                continue;
+            }
             if node.shape.cols == Axis::One {
                 out.line(format!("pack_scalars{zero}(&*{array}, t0, valid, {chunk}, w.{field});"));
             } else {
@@ -136,7 +140,8 @@ impl Frame<'_> {
             } else {
                 let m = self.context.space.matrix(r.node, wanted(*role, *r));
                 let call = format!(
-                    "unpack(&*{array}, t0, valid, {}, w.{}, {}, {});",
+                    "{}(&*{array}, t0, valid, {}, w.{}, {}, {});",
+                    if self.graph().given.is_some() { "write_rows" } else { "unpack" },
                     self.widths().size(shape.cols),
                     m.field,
                     m.row,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::fuse::{Fused, Place};
 use super::graph::{Kind, Pos, Ref};
+use super::pairs::{Copy, Pairs};
 use super::space::Space;
 use super::text::float;
 use crate::tile::{Axis, Leaf, MapFn};
@@ -92,10 +93,15 @@ impl<'a> Row<'a> {
         if self.fused.places[r.node] == Place::Inline {
             return self.compute(r.node, lane);
         }
-        let at = self.space.matrix(r.node, lane).at(&self.panel, &self.row);
         let suffix = if lane == self.space.layout[r.node] { "" } else { "t" };
         let var = format!("{}{suffix}", self.rank(r.node));
-        self.body.push(format!("let {var} = load({at}.add(j * L));"));
+        let load = if self.space.words.contains(&r.node) {
+            let words = self.space.paired(Copy { node: r.node, turned: false, pairs: Some(Pairs::Lanes) });
+            format!("load_bf16({}.add(j * L / 2))", words.at(&self.panel, &self.row))
+        } else {
+            format!("load({}.add(j * L))", self.space.matrix(r.node, lane).at(&self.panel, &self.row))
+        };
+        self.body.push(format!("let {var} = {load};"));
         self.known.insert((r.node, Some(lane)), var.clone());
         var
     }

@@ -7,10 +7,11 @@ use super::fuse::{Form, Place, fuse};
 use super::graph::{Graph, Kind, Pos};
 use super::layout::{layout, wanted};
 use super::order::{Ordered, Step, order};
+use super::pairs;
 use super::space::{Space, Widths};
 use super::stage::{self, Context, backwards, block};
 use super::text::Text;
-use super::{Interface, Pass, borders};
+use super::{Interface, Pass, borders, scales};
 use crate::schedule::Schedule;
 use crate::tile::{Axis, Leaf, Program, Role, Shape};
 
@@ -24,21 +25,28 @@ pub struct Frame<'a> {
     pub(super) bound: BTreeMap<usize, String>,
 }
 
-/// Writes a pass as the items of a module.
+/// Writes a pass as the items of a module; `bf16`: its products take bf16 operands where they may.
 pub fn write(
     pass: Pass,
+    bf16: bool,
     program: &Program,
     interface: &Interface,
     widths: Widths,
     schedule: &Schedule,
     attributes: &[String],
 ) -> String {
-    let graph = Graph::new(program);
+    let mut graph = Graph::new(program);
+    if bf16 {
+        graph.given = Some(interface.in_16_bits.clone());
+        graph = scales::move_scales(&graph);
+    }
     let lanes = layout(&graph, widths.chunk);
     let fused = fuse(&graph, &lanes);
-    let ordered = order(&graph, &lanes, fused, true);
+    let mut ordered = order(&graph, &lanes, fused, true);
+    let words = pairs::without_floats(&graph, &lanes, &mut ordered);
     let mut space = Space::new(&graph, &lanes, widths, &|leaf| interface.field(leaf));
     space.single = ordered.single.clone();
+    (space.words, space.word_views) = words;
     // a block of rows that ends past the chunk would read and write rows that are not the caller's
     if pass != Pass::Decode && widths.chunk.is_multiple_of(widths.tile.rows) {
         space.views = borders::views(&graph, &lanes, &ordered);
@@ -283,6 +291,7 @@ impl Frame<'_> {
             out.line(format!("{};", self.move_state("load", source, state)));
             let _ = index;
         }
+        self.copy_states(carried, true, out);
         for (i, shape) in self.parameter_grads() {
             out.line(format!("clear(w.sum{i}, {});", self.floats(shape, Pos::Cols)));
         }
@@ -324,6 +333,7 @@ impl Frame<'_> {
             }
         }
         self.views(out);
+        self.place_words(out);
         out.line("read_chunk(&w, x, t0, valid);");
         if self.context.requests != Requests::None {
             if backward {
@@ -338,6 +348,7 @@ impl Frame<'_> {
         }
         out.line("chunk(&w);");
         self.copies(carried, out);
+        self.copy_states(carried, false, out);
         out.line("write_chunk(&w, x, t0, valid);");
         out.line("}");
         if save {

@@ -5,6 +5,7 @@
 
 use super::graph::{Graph, Kind, Pos, Ref};
 use super::layout::Layout;
+use super::pairs::Pairs;
 use crate::tile::{Axis, DecayKind, Leaf, MapFn};
 
 /// One term of a sum that a tile accumulates.
@@ -12,8 +13,8 @@ use crate::tile::{Axis, DecayKind, Leaf, MapFn};
 pub enum Term {
     /// An elementwise value, where the tile starts.
     Value { x: Ref, minus: bool },
-    /// A product, the lanes of whose result lie along columns.
-    Product { a: Ref, b: Ref, minus: bool },
+    /// A product, the lanes of whose result lie along columns; `scale`: a vector that its rows or lanes are scaled by.
+    Product { a: Ref, b: Ref, minus: bool, scale: Option<Ref> },
 }
 
 /// How a stage computes.
@@ -29,6 +30,10 @@ pub enum Form {
     Helper,
     /// The other orientation of a value.
     Turn,
+    /// A bf16 copy of a value, paired along its rows or lanes.
+    Pack(Pairs),
+    /// The bf16 copy of the other orientation, paired along its rows, from the copy paired along lanes.
+    TurnPairs,
     /// Sums over lanes from the partial sums of a tile stage.
     Finish { tile: usize },
 }
@@ -138,12 +143,14 @@ impl Fuse<'_> {
                 Place::Stage { stage, live: true }
             }
             Kind::Product(..) => {
-                if self.deferred(node) {
+                let user = self.users[node].first();
+                if self.deferred(node) || user.is_some_and(|user| self.scale_of(*user) == Some(node)) {
                     Place::Absorbed
                 } else {
                     self.tile(node)
                 }
             }
+            Kind::Map(MapFn::Mul, _) if self.scale_of(node).is_some() => Place::Absorbed,
             Kind::Map(MapFn::Add | MapFn::Sub, args)
                 if graph.is_matrix(node) && args.iter().any(|r| self.absorbs(node, *r)) =>
             {
@@ -277,6 +284,21 @@ impl Fuse<'_> {
         }
     }
 
+    /// The product that a node scales within its only user's chain. (Scalings of products that sum in bf16 stand outside
+    /// them; others were moved into an operand.)
+    fn scale_of(&self, node: usize) -> Option<usize> {
+        let Kind::Map(MapFn::Mul, args) = &self.graph.nodes[node].kind else { return None };
+        let is_product = |r: &&Ref| match &self.graph.nodes[r.node].kind {
+            Kind::Product(a, b) => self.graph.in_bf16(*a, *b),
+            _ => false,
+        };
+        let product = args.iter().find(is_product)?;
+        let other = if args[0] == *product { args[1] } else { args[0] };
+        let alone = self.users[product.node].len() == 1 && !self.is_result[product.node];
+        let aligned = self.layout[product.node] == self.layout[node].flip(product.flip);
+        (alone && aligned && !self.graph.is_matrix(other.node) && self.deferred(node)).then_some(product.node)
+    }
+
     fn absorbs(&self, node: usize, r: Ref) -> bool {
         self.out.places[r.node] == Place::Absorbed && self.users[r.node] == [node]
     }
@@ -287,7 +309,19 @@ impl Fuse<'_> {
         match &self.graph.nodes[r.node].kind {
             Kind::Product(a, b) if absorbed => {
                 let (a, b) = if r.flip { (b.t(), a.t()) } else { (*a, *b) };
-                out.push(Term::Product { a, b, minus });
+                out.push(Term::Product { a, b, minus, scale: None });
+            }
+            Kind::Map(MapFn::Mul, args) if self.out.places[r.node] == Place::Absorbed => {
+                let product = self.scale_of(r.node).expect("what is absorbed is a sum or a scaling");
+                for arg in args {
+                    if arg.node == product {
+                        self.terms(Ref { node: product, flip: arg.flip ^ r.flip }, minus, false, out);
+                    }
+                }
+                let factor = args.iter().find(|arg| arg.node != product).expect("a product is not its own factor");
+                if let Some(Term::Product { scale, .. }) = out.last_mut() {
+                    *scale = Some(Ref { node: factor.node, flip: factor.flip ^ r.flip });
+                }
             }
             Kind::Map(f @ (MapFn::Add | MapFn::Sub), args) if absorbed => {
                 for (i, arg) in args.iter().enumerate() {
@@ -302,10 +336,11 @@ impl Fuse<'_> {
     fn chain(&self, r: Ref, root: bool) -> Vec<Term> {
         let mut terms = vec![];
         self.terms(r, false, root, &mut terms);
-        // elementwise terms first, positive ones before: the tile starts from them
+        // elementwise terms first, positive ones before: the tile starts from them, or from a scaled product and them
         terms.sort_by_key(|t| match t {
             Term::Value { minus, .. } => u8::from(*minus),
-            Term::Product { .. } => 2,
+            Term::Product { scale: Some(_), .. } => 2,
+            Term::Product { .. } => 3,
         });
         terms
     }

@@ -34,7 +34,7 @@ impl Frame<'_> {
                 Kind::Leaf(Leaf::Number(_) | Leaf::Size(_) | Leaf::Const(_)) => continue,
                 Kind::Leaf(Leaf::Saved(_) | Leaf::StateGrad(_)) => native = false,
                 Kind::Leaf(Leaf::State(_)) => native = false,
-                Kind::Leaf(_) => native = true,
+                Kind::Leaf(_) => native = !space.words.contains(&n),
                 _ => {
                     native &= !self.is_bound(n, false) && matches!(self.ordered().fused.places[n], Place::Stage { .. })
                 }
@@ -52,6 +52,8 @@ impl Frame<'_> {
                 out.push(Owned::new(self.field(n, false), space.vector_floats(n), life(false)));
             }
         }
+        let copies = self.copied_in_bf16().into_iter();
+        out.extend(copies.map(|(field, words)| Owned::new(field, words, None)));
         if self.context.requests != Requests::None {
             // one pointer and one count a row
             let floats = 4 * (self.fetched().len() * self.widths().chunk + 2);
@@ -107,12 +109,14 @@ impl Frame<'_> {
         for key in self.bound.keys() {
             pointers.push(self.field(key / 2, key % 2 == 1));
         }
+        pointers.extend(self.copies_of_states().into_iter().map(|(field, _)| field));
         for (n, node) in graph.nodes.iter().enumerate() {
             if let Kind::Leaf(Leaf::Saved(_) | Leaf::State(_) | Leaf::StateGrad(_) | Leaf::Const(_)) = node.kind {
                 pointers.push(self.field(n, false));
             }
         }
         let views: Vec<String> = self.context.space.views.iter().map(|n| self.field(*n, false)).collect();
+        let views: Vec<String> = views.into_iter().chain(self.word_views()).collect();
         pointers.extend(views.iter().cloned());
         if self.pass == Pass::ForwardSave {
             for state in carried {
@@ -171,6 +175,9 @@ impl Frame<'_> {
             if let Some(place) = shared {
                 out.line(format!("w.{field} = w.{};", owned[place].field));
             }
+        }
+        for (field, state) in self.copies_of_states() {
+            out.line(format!("w.{field} = w.{state};"));
         }
         for state in carried {
             out.line(format!(

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fuse::{Form, Fused, Place, Stage, Term, products};
 use super::graph::{Graph, Kind, Pos, Ref};
 use super::layout::{Layout, wanted};
+use super::pairs::{self, Copy, Pairs};
 use crate::tile::{Axis, Leaf, Role};
 
 /// A stored value that a stage reads.
@@ -16,6 +17,8 @@ pub struct Read {
     pub lane: Option<Pos>,
     /// Only the panel that the reader works on is read.
     pub aligned: bool,
+    /// The bf16 copy is read, not the value itself.
+    pub pairs: Option<Pairs>,
 }
 
 /// One step of the chunk.
@@ -44,6 +47,8 @@ pub struct Ordered {
     pub turned: BTreeSet<usize>,
     /// Matrices of which one panel is enough.
     pub single: BTreeSet<usize>,
+    /// The copies of values in bf16: those that products read, and those of the states' next values.
+    pub copies: BTreeSet<Copy>,
     /// States (by the leaf's node) whose next value may take the place of the old one, and the node of that value.
     pub in_place: BTreeMap<usize, usize>,
 }
@@ -53,7 +58,11 @@ pub fn reads(graph: &Graph, layout: &Layout, fused: &Fused, stage: usize) -> Vec
     let mut walk = Walk { graph, layout, fused, stage, out: vec![] };
     let it = &fused.stages[stage];
     match &it.form {
-        Form::Turn => return vec![Read { node: it.nodes[0], lane: Some(layout[it.nodes[0]]), aligned: true }],
+        Form::Turn | Form::Pack(_) | Form::TurnPairs => {
+            let of_words = it.form == Form::TurnPairs || it.form != Form::Turn && graph.is_given(it.nodes[0]);
+            let pairs = of_words.then_some(Pairs::Lanes);
+            return vec![Read { node: it.nodes[0], lane: Some(layout[it.nodes[0]]), aligned: true, pairs }];
+        }
         Form::Finish { .. } => return vec![],
         Form::Helper => {
             for node in &it.nodes {
@@ -65,14 +74,21 @@ pub fn reads(graph: &Graph, layout: &Layout, fused: &Fused, stage: usize) -> Vec
     }
     if let Form::Tile { chains, .. } = &it.form {
         for term in chains.iter().flatten() {
-            if let Term::Value { x, .. } = term {
+            if let Term::Value { x, .. } | Term::Product { scale: Some(x), .. } = term {
                 walk.operand(*x, Pos::Cols);
             }
         }
     }
     for (a, b) in products(it) {
-        walk.whole(a);
-        walk.push(b.node, Some(Pos::Cols.flip(b.flip)), true);
+        let right = Read { node: b.node, lane: Some(Pos::Cols.flip(b.flip)), aligned: true, pairs: None };
+        if graph.in_bf16(a, b) {
+            let pairs = Some(pairs::left(layout, a));
+            walk.read(Read { node: a.node, lane: None, aligned: false, pairs });
+            walk.read(Read { pairs: Some(Pairs::Rows), ..right });
+        } else {
+            walk.whole(a);
+            walk.read(right);
+        }
     }
     if let Form::Tile { solve: Some(solve), .. } | Form::Serial { solve } = &it.form
         && let Kind::Solve { m, c, y0, b, a, .. } = &graph.nodes[*solve].kind
@@ -124,10 +140,13 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn push(&mut self, node: usize, lane: Option<Pos>, aligned: bool) {
-        if matches!(self.graph.nodes[node].kind, Kind::Leaf(Leaf::Number(_) | Leaf::Size(_) | Leaf::Const(_))) {
+        self.read(Read { node, lane, aligned, pairs: None });
+    }
+
+    fn read(&mut self, read: Read) {
+        if matches!(self.graph.nodes[read.node].kind, Kind::Leaf(Leaf::Number(_) | Leaf::Size(_) | Leaf::Const(_))) {
             return;
         }
-        let read = Read { node, lane, aligned };
         if !self.out.contains(&read) {
             self.out.push(read);
         }
@@ -182,12 +201,13 @@ impl Walk<'_> {
     }
 }
 
-/// Whether elementwise work alone reads a leaf, its lanes as they lie.
+/// Whether elementwise work alone reads a leaf, its lanes as they lie; products that read its bf16 copy aside.
 pub fn only_elementwise(graph: &Graph, layout: &Layout, ordered: &Ordered, node: usize) -> bool {
     let stages = &ordered.fused.stages;
     !ordered.turned.contains(&node)
         && (0..stages.len()).all(|s| {
-            let in_product = products(&stages[s]).iter().any(|(a, b)| a.node == node || b.node == node);
+            let in_f32 = products(&stages[s]).into_iter().filter(|(a, b)| !graph.in_bf16(*a, *b));
+            let in_product = in_f32.into_iter().any(|(a, b)| a.node == node || b.node == node);
             let helped = matches!(stages[s].form, Form::Helper | Form::Serial { .. })
                 && reads(graph, layout, &ordered.fused, s).iter().any(|r| r.node == node);
             let in_system = match stages[s].form {
@@ -219,7 +239,7 @@ pub fn order(graph: &Graph, layout: &Layout, mut fused: Fused, in_place: bool) -
     let mut all: Vec<Vec<Read>> = (0..fused.stages.len()).map(|s| reads(graph, layout, &fused, s)).collect();
     let mut turned: BTreeSet<usize> = BTreeSet::new();
     for read in all.iter().flatten() {
-        if read.lane.is_some_and(|l| l != layout[read.node]) {
+        if read.pairs.is_none() && read.lane.is_some_and(|l| l != layout[read.node]) {
             turned.insert(read.node);
         }
     }
@@ -235,14 +255,18 @@ pub fn order(graph: &Graph, layout: &Layout, mut fused: Fused, in_place: bool) -
             _ => 1,
         },
     };
-    let mut turns = BTreeMap::new();
-    for node in &turned {
-        let shape = graph.nodes[*node].shape;
-        let (rows, lanes) =
-            if layout[*node] == Pos::Cols { (shape.rows, shape.cols) } else { (shape.cols, shape.rows) };
-        let class = class(&fused, *node);
-        turns.insert(*node, fused.stages.len());
-        fused.stages.push(Stage { form: Form::Turn, nodes: vec![*node], rows, lanes, class });
+    let mut copies = pairs::copies(graph, layout, all.iter().flatten());
+    // what the other orientation and bf16 copies are made by, where the stage of the value itself does not make them
+    let mut makers = BTreeMap::new();
+    let turns = turned.iter().map(|node| (Copy { node: *node, turned: true, pairs: None }, Form::Turn));
+    let made = copies.iter().filter(|c| !pairs::written_with(graph, layout, &fused, **c)).map(|c| (*c, c.form()));
+    for (copy, form) in turns.chain(made).collect::<Vec<_>>() {
+        let node = copy.node;
+        let shape = graph.nodes[node].shape;
+        let (rows, lanes) = if layout[node] == Pos::Cols { (shape.rows, shape.cols) } else { (shape.cols, shape.rows) };
+        let class = class(&fused, node);
+        makers.insert(copy, fused.stages.len());
+        fused.stages.push(Stage { form, nodes: vec![node], rows, lanes, class });
         all.push(reads(graph, layout, &fused, fused.stages.len() - 1));
     }
     let stages = &fused.stages;
@@ -252,9 +276,10 @@ pub fn order(graph: &Graph, layout: &Layout, mut fused: Fused, in_place: bool) -
     for (s, reads) in all.iter().enumerate() {
         for read in reads {
             let native = read.lane.is_none_or(|l| l == layout[read.node]);
-            let from = match fused.places[read.node] {
-                _ if !native => turns[&read.node],
-                Place::Stage { stage, .. } => stage,
+            let copy = Copy { node: read.node, turned: !native, pairs: read.pairs };
+            let from = match (makers.get(&copy), fused.places[read.node]) {
+                (Some(maker), _) => *maker,
+                (None, Place::Stage { stage, .. }) => stage,
                 _ => continue,
             };
             if from == s {
@@ -295,10 +320,11 @@ pub fn order(graph: &Graph, layout: &Layout, mut fused: Fused, in_place: bool) -
                 *edges[writer].entry(s).or_insert(true) &= aligned;
             }
             places_of_states.insert(old, r.node);
+            pairs::follow(graph, layout, &fused, &mut copies, old, r.node);
         }
     }
     let (once, steps) = schedule(graph, stages, &loops, &edges);
-    let mut read: BTreeSet<usize> = all.iter().flatten().map(|r| r.node).collect();
+    let mut read: BTreeSet<usize> = all.iter().flatten().filter(|r| r.pairs.is_none()).map(|r| r.node).collect();
     let mut stored = read.clone();
     stored.extend(graph.results.iter().map(|(_, r)| r.node));
     for (s, stage) in stages.iter().enumerate() {
@@ -312,7 +338,7 @@ pub fn order(graph: &Graph, layout: &Layout, mut fused: Fused, in_place: bool) -
         }
     }
     let single = single(graph, &fused, &all, &steps, &turned);
-    Ordered { fused, once, steps, stored, read, turned, single, in_place: places_of_states }
+    Ordered { fused, once, steps, stored, read, turned, single, copies, in_place: places_of_states }
 }
 
 fn follows(edges: &[BTreeMap<usize, bool>], from: usize, to: usize) -> bool {

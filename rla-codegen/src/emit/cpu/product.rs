@@ -1,6 +1,7 @@
 //! Calls of the product loops.
 
 use super::graph::{Pos, Ref};
+use super::pairs::{self, Copy, Pairs};
 use super::stage::Context;
 use crate::tile::Axis;
 
@@ -38,6 +39,10 @@ fn parenthesised(text: &str) -> String {
 pub fn call(context: &Context, acc: &str, (rows, vectors): (usize, usize), a: Ref, b: Ref, minus: bool) -> String {
     let widths = context.space.widths;
     let inner = context.space.graph.shape(a).cols;
+    let ahead = context.requests.from(context.space, a);
+    if context.space.graph.in_bf16(a, b) {
+        return in_bf16(context, acc, (rows, vectors), a, b, minus, ahead);
+    }
     let (start, count) = match (inner, context.space.graph.triangle(a)) {
         (Axis::Token, Some(true)) => (None, format!("({}).min(r + {rows})", widths.chunk)),
         (Axis::Token, Some(false)) => (Some("r".to_string()), format!("{} - r", widths.chunk)),
@@ -94,6 +99,39 @@ pub fn range(
                 "product_across{suffix}{turbofish}(&mut {acc}, {base}, {}, {w}, {panel}, {b}, {}, {count}{extra});",
                 left.row, right.row
             )
+        }
+    }
+}
+
+/// The call for bf16 operands.
+fn in_bf16(
+    context: &Context,
+    acc: &str,
+    (rows, vectors): (usize, usize),
+    a: Ref,
+    b: Ref,
+    minus: bool,
+    ahead: bool,
+) -> String {
+    let space = context.space;
+    let pairs = pairs::left(space.layout, a);
+    let left = space.paired(Copy { node: a.node, turned: false, pairs: Some(pairs) });
+    let lane = Pos::Cols.flip(b.flip);
+    let right = Copy { node: b.node, turned: space.layout[b.node] != lane, pairs: Some(Pairs::Rows) };
+    let right = space.paired(right);
+    let inner = space.graph.shape(a).cols;
+    let (n, ldb, b) = (space.widths.size(inner), right.row, right.at("p", "0"));
+    let ahead = if ahead { "Some(&mut *w.ahead)" } else { "None" };
+    let turbofish = format!("::<{rows}, {vectors}, {minus}>");
+    let w = left.row;
+    match pairs {
+        Pairs::Lanes => {
+            let (base, panel) = (left.at("0", "r"), left.panel);
+            format!("product_pairs_across{turbofish}(&mut {acc}, {base}, {w}, {w}, {panel}, {b}, {ldb}, {n}, {ahead});")
+        }
+        Pairs::Rows => {
+            let base = format!("w.{}.add(r / {w} * {} + r % {w})", left.field, parenthesised(&left.panel));
+            format!("product_pairs{turbofish}(&mut {acc}, {base}, 1, {w}, {b}, {ldb}, {n}, {ahead});")
         }
     }
 }

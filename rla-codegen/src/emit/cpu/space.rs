@@ -120,6 +120,10 @@ pub struct Space<'a> {
     names: BTreeMap<usize, String>,
     /// Matrices of which one panel is enough.
     pub single: BTreeSet<usize>,
+    /// Inputs in bf16 of which there is no copy in f32.
+    pub words: BTreeSet<usize>,
+    /// Those of them that may lie in the caller's memory.
+    pub word_views: BTreeSet<usize>,
     /// Inputs and results that may lie in the caller's memory: their fields say how far panels and rows are apart.
     pub views: BTreeSet<usize>,
 }
@@ -151,7 +155,16 @@ impl<'a> Space<'a> {
                 slot.insert(name);
             }
         }
-        Space { graph, layout, widths, names, single: BTreeSet::new(), views: BTreeSet::new() }
+        Space {
+            graph,
+            layout,
+            widths,
+            names,
+            single: BTreeSet::new(),
+            words: BTreeSet::new(),
+            word_views: BTreeSet::new(),
+            views: BTreeSet::new(),
+        }
     }
 
     /// The name of a node.

@@ -7,6 +7,7 @@ use super::elementwise::Row;
 use super::fuse::{Form, Stage, Term};
 use super::graph::{Kind, Pos, Ref};
 use super::order::{Ordered, is_chain_root, sum_lane};
+use super::pairs;
 use super::product;
 use super::solve;
 use super::space::Space;
@@ -92,6 +93,8 @@ pub fn write(context: &Context, index: usize, attributes: &[String], out: &mut T
         Form::Map => map(context, index, out),
         Form::Helper => helper(context, stage, out),
         Form::Turn => turn(context, stage, out),
+        Form::Pack(kind) => pairs::pack(context, stage, *kind, out),
+        Form::TurnPairs => pairs::turn(context, stage, out),
         Form::Finish { tile } => finish(context, *tile, stage.nodes[0], out),
     }
     out.line("}");
@@ -122,6 +125,8 @@ fn comment(context: &Context, index: usize, out: &mut Text) {
         Form::Map => "Elementwise",
         Form::Helper => "All of",
         Form::Turn => "The other orientation of",
+        Form::Pack(_) => "A copy in bf16 of",
+        Form::TurnPairs => "A copy in bf16, in the other orientation, of",
         Form::Finish { .. } => "Sums over lanes:",
     };
     out.line(format!("/// {what} {}.", names.join(", ")));
@@ -140,37 +145,79 @@ pub fn chain(context: &Context, index: usize, acc: &str, rows: usize, chain: &[T
         })
         .collect();
     out.line(format!("let mut {acc} = zeros::<{rows}, {vectors}>();"));
-    if !values.is_empty() {
+    let mut scaled = chain.iter().filter_map(|t| match t {
+        Term::Product { a, b, minus, scale: Some(scale) } => Some((*a, *b, *minus, *scale)),
+        _ => None,
+    });
+    // a scaled product, then what is added to it
+    let first = scaled.next();
+    if let Some((a, b, _, scale)) = first {
+        out.line(format!("// {acc} = {} ({} {})", space.show(scale), space.show(a), space.show(b)));
+        out.line(product::call(context, acc, (rows, vectors), a, b, false));
+    }
+    if !values.is_empty() || first.is_some() {
         let mut row = Row::new(space, &context.ordered.fused, "p", "r");
-        let mut sum = String::new();
-        for (i, (x, minus)) in values.iter().enumerate() {
+        let mut sum = None;
+        for (x, minus) in &values {
             let v = row.operand(*x, Pos::Cols);
-            sum = match (i, minus) {
-                (0, false) => v,
-                (0, true) => format!("neg({v})"),
-                (_, false) => format!("add({sum}, {v})"),
-                (_, true) => format!("sub({sum}, {v})"),
-            };
+            sum = Some(match (sum, minus) {
+                (None, false) => v,
+                (None, true) => format!("neg({v})"),
+                (Some(sum), false) => format!("add({sum}, {v})"),
+                (Some(sum), true) => format!("sub({sum}, {v})"),
+            });
         }
-        let shown: Vec<String> =
-            values.iter().map(|(x, minus)| format!("{}{}", if *minus { "-" } else { "" }, space.show(*x))).collect();
-        out.line(format!("// {acc} = {}", shown.join(" + ")));
-        out.lines(&row.top);
-        out.line(format!("each!({rows}, i, {{"));
-        out.line("let r = r + i;");
-        out.lines(&row.head);
-        out.line(format!("each!({vectors}, j, {{"));
-        out.lines(&row.body);
-        out.line(format!("{acc}[i][j] = {sum};"));
-        out.line("});");
-        out.line("});");
+        let sum = scale_into(&mut row, first.map(|(_, _, minus, scale)| (minus, scale)), &format!("{acc}[i][j]"), sum);
+        if !values.is_empty() {
+            let shown: Vec<String> = values
+                .iter()
+                .map(|(x, minus)| format!("{}{}", if *minus { "-" } else { "" }, space.show(*x)))
+                .collect();
+            let sign = if first.is_some() { "+=" } else { "=" };
+            out.line(format!("// {acc} {sign} {}", shown.join(" + ")));
+        }
+        each_vector(acc, (rows, vectors), row, &sum, out);
+    }
+    for (a, b, minus, scale) in scaled {
+        let sign = if minus { "-=" } else { "+=" };
+        out.line(format!("// {acc} {sign} {} ({} {})", space.show(scale), space.show(a), space.show(b)));
+        out.line(format!("let mut part = zeros::<{rows}, {vectors}>();"));
+        out.line(product::call(context, "part", (rows, vectors), a, b, false));
+        let mut row = Row::new(space, &context.ordered.fused, "p", "r");
+        let sum = scale_into(&mut row, Some((minus, scale)), "part[i][j]", Some(format!("{acc}[i][j]")));
+        each_vector(acc, (rows, vectors), row, &sum, out);
     }
     for term in chain {
-        if let Term::Product { a, b, minus } = term {
+        if let Term::Product { a, b, minus, scale: None } = term {
             out.line(format!("// {acc} {} {} {}", if *minus { "-=" } else { "+=" }, space.show(*a), space.show(*b)));
             out.line(product::call(context, acc, (rows, vectors), *a, *b, *minus));
         }
     }
+}
+
+/// A product's vector, scaled, with another one added; without a scale the other one alone.
+fn scale_into(row: &mut Row, scale: Option<(bool, Ref)>, product: &str, other: Option<String>) -> String {
+    let scale = scale.map(|(minus, scale)| (minus, row.operand(scale, Pos::Cols)));
+    match (scale, other) {
+        (None, other) => other.expect("a value or a scaled product"),
+        (Some((false, s)), Some(other)) => format!("fma({s}, {product}, {other})"),
+        (Some((true, s)), Some(other)) => format!("fnma({s}, {product}, {other})"),
+        (Some((false, s)), None) => format!("mul({s}, {product})"),
+        (Some((true, s)), None) => format!("neg(mul({s}, {product}))"),
+    }
+}
+
+/// Sets each vector of a tile.
+fn each_vector(acc: &str, (rows, vectors): (usize, usize), row: Row, value: &str, out: &mut Text) {
+    out.lines(&row.top);
+    out.line(format!("each!({rows}, i, {{"));
+    out.line("let r = r + i;");
+    out.lines(&row.head);
+    out.line(format!("each!({vectors}, j, {{"));
+    out.lines(&row.body);
+    out.line(format!("{acc}[i][j] = {value};"));
+    out.line("});");
+    out.line("});");
 }
 
 /// How a stage's function walks over rows and lanes.
@@ -272,6 +319,7 @@ pub fn epilogue(context: &Context, index: usize, mut row: Row, walk: Walk, backw
             after.push("}".into());
         }
     }
+    pairs::around(context, index, &mut before, &mut tail, &mut after);
     head.extend(std::mem::take(&mut row.head));
     Epilogue { top: row.top, before, head, body: row.body, tail, after }
 }
@@ -287,6 +335,7 @@ fn finished_by(context: &Context, tile: usize, node: usize) -> bool {
 
 /// Stores a vector that is at hand, if anyone reads it.
 pub fn store(context: &Context, row: &mut Row, node: usize, p: &str, v: &str) {
+    pairs::store(context, row, node, p, v);
     if !context.ordered.stored.contains(&node) {
         return;
     }

@@ -6,8 +6,7 @@ use clap::{Args, ValueEnum};
 use rla_dsl::Recurrence;
 use rla_runtime::bench::{self, Bench, Pass, Row};
 use rla_runtime::device::cpu::{self, clock::Clock};
-use rla_runtime::ladder::Products;
-use rla_runtime::{DType, Error, Operation, Problem};
+use rla_runtime::{Backend, DType, Error, Operation, Problem, Products};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,7 +42,7 @@ pub struct Arguments {
     /// Element type of q, k, v and the like
     #[arg(long, value_enum, default_value = "f32")]
     dtype: DTypeOption,
-    /// Type of products with 16-bit inputs
+    /// Type of products with 16-bit inputs: `input` permits theirs where a kernel has it (forward, bf16, AVX-512)
     #[arg(long, value_enum, default_value = "f32")]
     products: ProductsOption,
     /// What is timed
@@ -108,8 +107,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if dtype == DType::F64 {
         return Err(Error::argument("--dtype", "f32, bf16 or f16", "f64").into());
     }
-    if Products::from(arguments.products) == Products::Input {
-        return Err(Error::unsupported("--products input", "no kernel computes products in 16 bits yet").into());
+    let products = Products::from(arguments.products);
+    if products == Products::Input && (!dtype.is_half() || backend != Backend::Cpu) {
+        return Err(Error::argument("--products", "f32, or bf16 or f16 inputs with --backend cpu", "input").into());
     }
     if !arguments.seconds.is_finite() || arguments.seconds < 0.0 {
         return Err(Error::argument("--seconds", "a positive number", arguments.seconds.to_string()).into());
@@ -129,9 +129,13 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let passes: Vec<Pass> = arguments.pass.iter().map(|&pass| pass.into()).collect();
     let layout = arguments.state_layout.into();
     let operation = Operation::new(recurrence, backend)?;
-    let kernel = operation.report().map_or_else(|| "interpreter".to_string(), ToString::to_string);
+    let mut kernel = operation.report().map_or_else(|| "interpreter".to_string(), ToString::to_string);
+    if let (Products::Input, Some(report)) = (products, operation.report()) {
+        kernel += &format!("; {}", report.products(dtype));
+    }
     let variant = operation.recurrence().name.clone();
     let mut bench = Bench::new(operation, problem, dtype, &passes, arguments.layers, layout)?;
+    bench.permit(products);
     let budget = Duration::from_secs_f64(arguments.seconds.min(3600.0));
     let rows = bench::measure(&mut bench, &passes, layout, threads, clock, budget)?;
 

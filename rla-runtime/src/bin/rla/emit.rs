@@ -13,7 +13,6 @@ use rla_runtime::device::cpu;
 use rla_runtime::device::cuda::host;
 use rla_runtime::device::cuda::kernels::{Elem, Key, Kind, Source};
 use rla_runtime::kernel::dispatch;
-use rla_runtime::problem::carries_values;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -154,7 +153,7 @@ fn cuda(arguments: &Arguments, recurrence: Recurrence) -> Result<String, Failure
     let elem = host::elem(arguments.dtype.into())?;
     let chunk = arguments.chunk.unwrap_or(host::CHUNK);
     let inputs: Vec<Elem> =
-        recurrence.inputs.iter().map(|i| if carries_values(i) { elem } else { Elem::F32 }).collect();
+        recurrence.inputs.iter().map(|i| if i.carries_values() { elem } else { Elem::F32 }).collect();
     let key =
         Key { sizes, input_grads: inputs.clone(), inputs, output: elem, chunk, warps: host::WARPS, grouped: false };
     let source = Source::new(&Arc::new(recurrence))?;

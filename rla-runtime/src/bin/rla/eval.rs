@@ -5,8 +5,8 @@ use crate::source;
 use clap::Args;
 use rla_dsl::Recurrence;
 use rla_runtime::case::{Case, CaseError};
-use rla_runtime::ladder::{self, Line, Outcome, Products, Setting};
-use rla_runtime::{Backend, DType, Error, Operation};
+use rla_runtime::ladder::{self, Line, Outcome, Setting};
+use rla_runtime::{Backend, DType, Error, Operation, Products};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,7 +38,7 @@ pub struct Arguments {
     /// Element type: f64 for oracle and tile, f32 for recurrent and cpu, unless given; 16-bit types round q, k, v and the like
     #[arg(long, value_enum)]
     dtype: Option<DTypeOption>,
-    /// Type of products with 16-bit inputs on the CPU
+    /// Type of products with 16-bit inputs on the CPU: `input` permits theirs where a kernel has it (forward, bf16, AVX-512)
     #[arg(long, value_enum, default_value = "f32")]
     products: ProductsOption,
     /// Tokens of a chunk (tile: any; cpu: those that the schedule holds)
@@ -67,6 +67,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let operation = operation(recurrence, backend, arguments.chunk)?;
     if let Some(report) = operation.report() {
         eprintln!("rla: {report}");
+        if setting.products == Products::Input {
+            eprintln!("rla: {}", report.products(setting.dtype));
+        }
     }
     let outcome = ladder::evaluate(&operation, &case, &setting)?;
     if let Some(path) = &arguments.out {
@@ -95,9 +98,6 @@ fn setting(arguments: &Arguments, backend: Backend) -> Result<Setting, Error> {
     let input = backend != Backend::Cuda && setting.products == Products::Input;
     if input && (!setting.dtype.is_half() || backend != Backend::Cpu) {
         return Err(Error::argument("--products", "f32, or bf16 or f16 inputs with --backend cpu", "input"));
-    }
-    if backend != Backend::Cuda && setting.products == Products::Input {
-        return Err(Error::unsupported("--products input", "no kernel computes products in 16 bits yet"));
     }
     Ok(setting)
 }

@@ -1,7 +1,6 @@
 //! Options that several subcommands share, and how their values are written.
 use clap::ValueEnum;
-use rla_runtime::ladder::Products;
-use rla_runtime::{Backend, DType, Error, StateLayout};
+use rla_runtime::{Backend, DType, Error, Products, StateLayout};
 
 /// What computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -139,7 +139,7 @@ impl Source {
             Kind::Decode => &self.programs.decode,
         };
         let values = self.recurrence.inputs.iter().zip(&key.inputs);
-        let mut products = values.filter(|(d, _)| crate::problem::carries_values(d)).map(|(_, e)| *e);
+        let mut products = values.filter(|(d, _)| d.carries_values()).map(|(_, e)| *e);
         let product = products.next().unwrap_or(Elem::F32);
         let product = if products.any(|e| e != product) { Elem::F32 } else { product };
         let config = Config {
