@@ -80,6 +80,8 @@ mod abi {
     pub const PASS_BACKWARD: u32 = 2;
     /// A few tokens, states in place.
     pub const PASS_DECODE: u32 = 3;
+    /// Forward with products in bf16.
+    pub const PASS_FORWARD_BF16: u32 = 4;
 
     /// The kernels of one variant for one instruction set.
     #[repr(C)]
@@ -87,6 +89,8 @@ mod abi {
     pub struct Entry {
         /// Forward; keeps for backward when `saved` is not null.
         pub forward: Option<unsafe extern "C" fn(*const Args)>,
+        /// Forward with bf16 operands of products, summed in f32; keeps nothing. For machines that have avx512bf16.
+        pub forward_bf16: Option<unsafe extern "C" fn(*const Args)>,
         /// Backward.
         pub backward: Option<unsafe extern "C" fn(*const Args)>,
         /// Decode.
@@ -520,7 +524,7 @@ mod avx512 {
             }
             /// Fetches the next lines.
             #[inline(always)]
-            unsafe fn lines(&mut self) {
+            pub unsafe fn lines(&mut self) {
                 for _ in 0..self.rate {
                     self.line();
                 }
@@ -1883,6 +1887,247 @@ mod avx512 {
                         y = fma(b[r][j], load_first(w[j].add(c), n - c), y);
                     }
                     store_first(at, y, n - c);
+                }
+            }
+        }
+    }
+
+    mod bf16 {
+        //! Products of bf16 operands that sum in f32.
+        //!
+        //! Operands are words of two adjacent elements of the inner axis, the first in the low half; addresses count words. Every
+        //! function is `inline(always)` and is only called from functions that enable avx512bf16.
+        use super::abi::*;
+        use super::math::neg;
+        use super::pack::*;
+        use super::simd::*;
+        use super::tile::*;
+        use core::arch::x86_64::*;
+
+        #[inline(always)]
+        unsafe fn words(x: V) -> __m512bh {
+            // SAFETY: both are 64 plain bytes
+            unsafe { core::mem::transmute(x) }
+        }
+        /// Words of the lanes of two rows, `lo` first; rounded to nearest even.
+        #[inline(always)]
+        pub unsafe fn pair(lo: V, hi: V) -> V {
+            // all of lo, then all of hi
+            let rounded: __m512i = core::mem::transmute(_mm512_cvtne2ps_pbh(hi, lo));
+            let order = _mm512_set_epi16(
+                31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0,
+            );
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, rounded))
+        }
+        /// Stores a vector as L / 2 words, rounded to nearest even.
+        #[inline(always)]
+        pub unsafe fn store_bf16(p: *mut f32, x: V) {
+            _mm256_storeu_si256(p as *mut __m256i, core::mem::transmute(_mm512_cvtneps_pbh(x)))
+        }
+
+        #[inline(always)]
+        unsafe fn step<const M: usize, const N: usize>(acc: &mut [[V; N]; M], a: *const f32, row: usize, b: *const f32) {
+            let mut bv = [zero(); N];
+            for j in 0..N {
+                bv[j] = load(b.add(j * L));
+            }
+            for i in 0..M {
+                let av = splat(*a.add(i * row));
+                for j in 0..N {
+                    acc[i][j] = _mm512_dpbf16_ps(acc[i][j], words(av), words(bv[j]));
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn negate<const M: usize, const N: usize, const SUB: bool>(acc: &mut [[V; N]; M]) {
+            if SUB {
+                for i in 0..M {
+                    for j in 0..N {
+                        acc[i][j] = neg(acc[i][j]);
+                    }
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn steps<const M: usize, const N: usize>(
+            acc: &mut [[V; N]; M],
+            a: *const f32,
+            row: usize,
+            inner: usize,
+            b: *const f32,
+            ldb: usize,
+            n: usize,
+            ahead: Option<&mut Ahead>,
+        ) {
+            let (mut a, mut b) = (a, b);
+            let mut lines = ahead.as_deref().copied();
+            for _ in 0..n / 4 {
+                if let Some(lines) = &mut lines {
+                    lines.lines();
+                }
+                step::<M, N>(acc, a, row, b);
+                step::<M, N>(acc, a.add(inner), row, b.add(ldb));
+                step::<M, N>(acc, a.add(2 * inner), row, b.add(2 * ldb));
+                step::<M, N>(acc, a.add(3 * inner), row, b.add(3 * ldb));
+                a = a.add(4 * inner);
+                b = b.add(4 * ldb);
+            }
+            if let (Some(ahead), Some(lines)) = (ahead, lines) {
+                *ahead = lines;
+            }
+            for _ in 0..n % 4 {
+                step::<M, N>(acc, a, row, b);
+                a = a.add(inner);
+                b = b.add(ldb);
+            }
+        }
+
+        /// `acc += A B` (SUB: `-=`) over `n` elements of the inner axis, words of A `inner` apart along it; B has row stride `ldb`.
+        #[inline(always)]
+        pub unsafe fn product_pairs<const M: usize, const N: usize, const SUB: bool>(
+            acc: &mut [[V; N]; M],
+            a: *const f32,
+            row: usize,
+            inner: usize,
+            b: *const f32,
+            ldb: usize,
+            n: usize,
+            ahead: Option<&mut Ahead>,
+        ) {
+            negate::<M, N, SUB>(acc);
+            steps::<M, N>(acc, a, row, inner, b, ldb, n.div_ceil(2), ahead);
+            negate::<M, N, SUB>(acc);
+        }
+
+        /// The same where the inner axis is A's lane axis, in panels of `w` words `panel` words apart.
+        #[inline(always)]
+        pub unsafe fn product_pairs_across<const M: usize, const N: usize, const SUB: bool>(
+            acc: &mut [[V; N]; M],
+            a: *const f32,
+            row: usize,
+            w: usize,
+            panel: usize,
+            b: *const f32,
+            ldb: usize,
+            n: usize,
+            mut ahead: Option<&mut Ahead>,
+        ) {
+            negate::<M, N, SUB>(acc);
+            let (mut a, mut b, mut n) = (a, b, n.div_ceil(2));
+            while n > w {
+                steps::<M, N>(acc, a, row, 1, b, ldb, w, ahead.as_deref_mut());
+                a = a.add(panel);
+                b = b.add(w * ldb);
+                n -= w;
+            }
+            steps::<M, N>(acc, a, row, 1, b, ldb, n, ahead);
+            negate::<M, N, SUB>(acc);
+        }
+
+        /// A panel of `rows` rows of `w` lanes as words of two rows; a last row without a partner gets zeros.
+        #[inline(always)]
+        pub unsafe fn pack_pairs(from: *const f32, rows: usize, w: usize, to: *mut f32) {
+            for r in (0..rows).step_by(2) {
+                for c in (0..w).step_by(L) {
+                    let at = from.add(r * w + c);
+                    let second = if r + 1 < rows { load(at.add(w)) } else { zero() };
+                    store(to.add(r / 2 * w + c), pair(load(at), second));
+                }
+            }
+        }
+        /// A panel of rows of `w` lanes, the first `n` of them of meaning, as words of two lanes; a last lane without a partner gets a
+        /// zero.
+        #[inline(always)]
+        pub unsafe fn pack_lanes(from: *const f32, rows: usize, n: usize, w: usize, to: *mut f32) {
+            for r in 0..rows {
+                for c in (0..w).step_by(L) {
+                    store_bf16(to.add(r * w / 2 + c / 2), load(from.add(r * w + c)));
+                }
+                if n < w && n % 2 == 1 {
+                    *(to.add(r * w / 2) as *mut u16).add(n) = 0;
+                }
+            }
+        }
+        /// Clears the second half of the words of a row.
+        #[inline(always)]
+        pub unsafe fn end_pairs(at: *mut f32, vectors: usize) {
+            for j in 0..vectors {
+                let words = _mm512_castps_si512(load(at.add(j * L)));
+                store(at.add(j * L), _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32(0xffff))));
+            }
+        }
+        /// The same of words of two lanes, whose type is bf16 already.
+        #[inline(always)]
+        pub unsafe fn pair_rows(from: *const f32, rows: usize, w: usize, to: *mut f32) {
+            let first = _mm512_set_epi16(
+                47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0,
+            );
+            let second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
+            for r in (0..rows).step_by(2) {
+                for c in (0..w).step_by(2 * L) {
+                    let at = from.add((r * w + c) / 2);
+                    let (lo, hi) = (_mm512_castps_si512(load(at)), _mm512_castps_si512(load(at.add(w / 2))));
+                    let to = to.add(r / 2 * w + c);
+                    store(to, _mm512_castsi512_ps(_mm512_permutex2var_epi16(lo, first, hi)));
+                    store(to.add(L), _mm512_castsi512_ps(_mm512_permutex2var_epi16(lo, second, hi)));
+                }
+            }
+        }
+
+        /// L / 2 words as L floats.
+        #[inline(always)]
+        pub unsafe fn load_bf16(p: *const f32) -> V {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p as *const __m256i));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }
+        /// Copies rows of a bf16 view as they are into panels of `w` words, `panel` words apart; rows past `valid` repeat the last one,
+        /// and an odd row ends with a zero.
+        #[inline(always)]
+        pub unsafe fn read_bf16(view: &View, t0: usize, valid: usize, rows: usize, n: usize, to: *mut f32, w: usize, panel: usize) {
+            for t in 0..rows {
+                let from = (view.ptr as *const u16).offset((t0 + if t < valid { t } else { valid - 1 }) as isize * view.stride);
+                let mut at = 0;
+                while at < n {
+                    let to = to.add(at / (2 * w) * panel + t * w);
+                    let left = n - at;
+                    if left >= 2 * w {
+                        for i in (0..w).step_by(L) {
+                            store(to.add(i), load(from.add(at + 2 * i) as *const f32));
+                        }
+                    } else {
+                        let to = to as *mut u16;
+                        for i in 0..left {
+                            *to.add(i) = *from.add(at + i);
+                        }
+                        if left % 2 == 1 {
+                            *to.add(left) = 0;
+                        }
+                    }
+                    at += 2 * w;
+                }
+            }
+        }
+        /// Where a chunk's rows of bf16 lie: (start, words from panel to panel, from row to row). In the caller's memory where that holds
+        /// whole panels and all of the chunk's rows, else in the kernel's own.
+        #[inline(always)]
+        pub unsafe fn place_bf16(view: &View, t0: usize, whole: bool, n: usize, w: usize, own: *mut f32, panel: usize) -> (*mut f32, usize, usize) {
+            if whole && view.dtype == DTYPE_BF16 && view.stride > 0 && view.stride % 2 == 0 && n % (2 * w) == 0 {
+                let rows = (view.ptr as *mut u16).add(t0 * view.stride as usize);
+                return (rows as *mut f32, w, view.stride as usize / 2);
+            }
+            (own, panel, w)
+        }
+        /// [`unpack`] that rounds whole vectors to bf16.
+        #[inline(always)]
+        pub unsafe fn write_rows(view: &View, t0: usize, valid: usize, n: usize, from: *const f32, w: usize, panel: usize) {
+            if view.ptr.is_null() || view.dtype != DTYPE_BF16 || n % L != 0 {
+                return unpack(view, t0, valid, n, from, w, panel);
+            }
+            for t in 0..valid {
+                let to = (view.ptr as *mut u16).offset((t0 + t) as isize * view.stride);
+                for at in (0..n).step_by(L) {
+                    store_bf16(to.add(at) as *mut f32, load(from.add(at / w * panel + t * w + at % w)));
                 }
             }
         }
@@ -5583,6 +5828,720 @@ mod avx512 {
         }
     }
 
+    mod forward_bf16 {
+        use super::abi::*;
+        use super::bf16::*;
+        use super::decay::*;
+        use super::math::*;
+        use super::pack::*;
+        use super::rows::*;
+        use super::simd::*;
+        use super::tile::*;
+
+        /// Sizes, and where each value of a chunk lies.
+        #[derive(Clone, Copy)]
+        struct Work {
+            n0: usize,
+            panels0: usize,
+            rows0: usize,
+            n1: usize,
+            panels1: usize,
+            rows1: usize,
+            ahead: *mut Ahead,
+            g: *mut f32,
+            x2: *mut f32,
+            beta: *mut f32,
+            x7: *mut f32,
+            x10: *mut f32,
+            x11: *mut f32,
+            x12: *mut f32,
+            x13: *mut f32,
+            x16: *mut f32,
+            x19: *mut f32,
+            x22: *mut f32,
+            gamma: *mut f32,
+            x27: *mut f32,
+            x29: *mut f32,
+            x30: *mut f32,
+            x33: *mut f32,
+            x35: *mut f32,
+            x37: *mut f32,
+            x42: *mut f32,
+            x44: *mut f32,
+            x48: *mut f32,
+            x50: *mut f32,
+            x54: *mut f32,
+            x56: *mut f32,
+            x58_own: *mut f32,
+            x59: *mut f32,
+            x61: *mut f32,
+            S_pairs: *mut f32,
+            k_pairs: *mut f32,
+            k_bf16: *mut f32,
+            k_t_pairs: *mut f32,
+            v_bf16_own: *mut f32,
+            R_pairs: *mut f32,
+            q_bf16: *mut f32,
+            x62_pairs: *mut f32,
+            x66_pairs: *mut f32,
+            list: *mut f32,
+            x64: *mut f32,
+            x68: *mut f32,
+            x64_pairs: *mut f32,
+            x68_pairs: *mut f32,
+            S: *mut f32,
+            R: *mut f32,
+            clip: *mut f32,
+            x58: *mut f32,
+            v_bf16: *mut f32,
+            x58_panel: usize,
+            x58_row: usize,
+            v_bf16_panel: usize,
+            v_bf16_row: usize,
+            state0: *mut f32,
+            state1: *mut f32,
+        }
+
+        impl Work {
+            /// Lays the working memory out from `base` on; also the floats it takes.
+            unsafe fn new(n: *const usize, base: *mut f32) -> (Work, usize) {
+                let mut used = 0;
+                let none = core::ptr::null_mut::<f32>();
+                let mut w = Work {
+                    n0: *n.add(0),
+                    panels0: (*n.add(0)).div_ceil(32),
+                    rows0: (*n.add(0)).next_multiple_of(32),
+                    n1: *n.add(1),
+                    panels1: (*n.add(1)).div_ceil(32),
+                    rows1: (*n.add(1)).next_multiple_of(32),
+                    ahead: core::ptr::null_mut(),
+                    g: none,
+                    x2: none,
+                    beta: none,
+                    x7: none,
+                    x10: none,
+                    x11: none,
+                    x12: none,
+                    x13: none,
+                    x16: none,
+                    x19: none,
+                    x22: none,
+                    gamma: none,
+                    x27: none,
+                    x29: none,
+                    x30: none,
+                    x33: none,
+                    x35: none,
+                    x37: none,
+                    x42: none,
+                    x44: none,
+                    x48: none,
+                    x50: none,
+                    x54: none,
+                    x56: none,
+                    x58_own: none,
+                    x59: none,
+                    x61: none,
+                    S_pairs: none,
+                    k_pairs: none,
+                    k_bf16: none,
+                    k_t_pairs: none,
+                    v_bf16_own: none,
+                    R_pairs: none,
+                    q_bf16: none,
+                    x62_pairs: none,
+                    x66_pairs: none,
+                    list: none,
+                    x64: none,
+                    x68: none,
+                    x64_pairs: none,
+                    x68_pairs: none,
+                    S: none,
+                    R: none,
+                    clip: none,
+                    x58: none,
+                    v_bf16: none,
+                    x58_panel: 0,
+                    x58_row: 0,
+                    v_bf16_panel: 0,
+                    v_bf16_row: 0,
+                    state0: none,
+                    state1: none,
+                };
+                w.g = take(base, &mut used, 1 * 32);
+                w.x2 = take(base, &mut used, 1 * 32);
+                w.beta = take(base, &mut used, 1 * 32);
+                w.x7 = take(base, &mut used, 1 * 32);
+                w.x10 = take(base, &mut used, 1 * 32);
+                w.x11 = take(base, &mut used, 1 * 1024);
+                w.x12 = take(base, &mut used, 1 * 1024);
+                w.x16 = take(base, &mut used, 1 * 32);
+                w.x19 = take(base, &mut used, 1 * 32);
+                w.x22 = take(base, &mut used, 32 * 32);
+                w.gamma = take(base, &mut used, 1 * 32);
+                w.x27 = take(base, &mut used, 1 * 16);
+                w.x29 = take(base, &mut used, 1 * 32);
+                w.x30 = take(base, &mut used, 32 * 32);
+                w.x33 = take(base, &mut used, 1 * 32);
+                w.x35 = take(base, &mut used, 1 * 32);
+                w.x37 = take(base, &mut used, 32 * 32);
+                w.x44 = take(base, &mut used, 1 * 1024);
+                w.x50 = take(base, &mut used, 1 * 1024);
+                w.x54 = take(base, &mut used, 1 * 32);
+                w.x56 = take(base, &mut used, 32 * 32);
+                w.x58_own = take(base, &mut used, w.panels1 * 1024);
+                w.x59 = take(base, &mut used, 1 * 16);
+                w.x61 = take(base, &mut used, 1 * 32);
+                w.S_pairs = take(base, &mut used, w.panels1 * w.rows0 * 16);
+                w.k_pairs = take(base, &mut used, w.panels0 * 512);
+                w.k_bf16 = take(base, &mut used, w.panels0 * 512);
+                w.k_t_pairs = take(base, &mut used, 1 * w.rows0 * 16);
+                w.v_bf16_own = take(base, &mut used, w.panels1 * 512);
+                w.R_pairs = take(base, &mut used, w.panels1 * w.rows0 * 16);
+                w.q_bf16 = take(base, &mut used, w.panels0 * 512);
+                w.x62_pairs = take(base, &mut used, 512);
+                w.x66_pairs = take(base, &mut used, 512);
+                w.list = take(base, &mut used, 520);
+                // values that are never alive together share a place
+                w.x13 = w.beta;
+                w.x42 = w.x2;
+                w.x48 = w.g;
+                w.x64_pairs = w.S_pairs;
+                w.x68_pairs = w.R_pairs;
+                w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                (w, used)
+            }
+        }
+
+        /// Floats of working memory.
+        pub unsafe fn scratch(n: *const usize) -> usize {
+            Work::new(n, core::ptr::null_mut()).1
+        }
+
+        /// From `R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T`.
+        /// From `S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T`.
+        /// Elementwise x3, x7, x10, x16, x17, x18, x19, x29, x33, x34, x35.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s0(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v2 = load(w.x2.add(p * 32 + j * L));
+                    let v1 = load(w.g.add(p * 32 + j * L));
+                    let v3 = if_nonzero(v2, v1); // x3
+                    let v5 = load(w.beta.add(p * 32 + j * L));
+                    let v7 = if_nonzero(v2, v5); // x7
+                    store(w.x7.add(p * 32).add(j * L), v7);
+                    let v10 = exp(v3); // x10
+                    store(w.x10.add(p * 32).add(j * L), v10);
+                    let v16 = exp(v1); // x16
+                    store(w.x16.add(p * 32).add(j * L), v16);
+                    let v17 = mul(v5, v16); // x17
+                    let v18 = if_nonzero(v2, v17); // x18
+                    let v19 = neg(v18); // x19
+                    store(w.x19.add(p * 32).add(j * L), v19);
+                    let v24 = load(w.gamma.add(p * 32 + j * L));
+                    let v29 = if_nonzero(v2, v24); // x29
+                    store(w.x29.add(p * 32).add(j * L), v29);
+                    let v33 = mul(v24, v16); // x33
+                    store(w.x33.add(p * 32).add(j * L), v33);
+                    let v34 = if_nonzero(v2, v33); // x34
+                    let v35 = neg(v34); // x35
+                    store(w.x35.add(p * 32).add(j * L), v35);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T`.
+        /// A tile of x9, x12.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s1(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += k k^T
+            product_pairs_across::<8, 2, false>(&mut acc, w.k_bf16.add(r * 16), 16, 16, 512, w.k_t_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v9 = acc[i][j]; // x9
+                    let v11 = load(w.x11.add(p * 1024 + r * 32).add(j * L));
+                    let v12 = mul(v9, v11); // x12
+                    store(w.x12.add(p * 1024 + r * 32).add(j * L), v12);
+                });
+            });
+        }
+
+        /// From `S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T`.
+        /// All of x11.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s2(w: &Work) {
+            segment(w.x10, w.x11, 32, 32);
+        }
+
+        /// From `S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T`.
+        /// All of x13.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s3(w: &Work) {
+            prefix_scalar(w.x10, w.x13, 32);
+        }
+
+        /// From `R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T`.
+        /// From `S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T`.
+        /// A block of rows, by substitution, of x21, x22, x25, x28, x30, x62.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s4(w: &Work, p: usize, r: usize) {
+            let mut acc0 = zeros::<8, 2>();
+            // acc0 = x13 (k S^T)
+            product_pairs_across::<8, 2, false>(&mut acc0, w.k_bf16.add(r * 16), 16, 16, 512, w.S_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            each!(8, i, {
+                let r = r + i;
+                let v13r = splat(*w.x13.add(r));
+                each!(2, j, {
+                    acc0[i][j] = mul(v13r, acc0[i][j]);
+                });
+            });
+            // acc0 += x12 x22, rows before this block
+            if r > 0 {
+                product_across::<8, 2, false>(&mut acc0, w.x12.add(r * 32), 32, 32, 1024, w.x22, 32, r);
+            }
+            let m0_0 = w.x12.add(r * 32 + r);
+            let v27 = splat(*w.x27);
+            let v26 = splat(*w.clip);
+            let mut h62 = [zero(); 2];
+            each!(8, i, {
+                let r = r + i;
+                let v7r = splat(*w.x7.add(r));
+                let v19r = splat(*w.x19.add(r));
+                let v29r = splat(*w.x29.add(r));
+                let v61r = splat(*w.x61.add(r));
+                let mut w0 = [zero(); 2];
+                each!(2, j, {
+                    let y0 = acc0[i][j];
+                    let v6 = load_bf16(w.v_bf16.add(p * w.v_bf16_panel + (r) * w.v_bf16_row).add(j * L / 2));
+                    let v8 = mul(v7r, v6); // x8
+                    let u0 = fma(v19r, y0, v8);
+                    store(w.x22.add(r * 32).add(j * L), u0);
+                    let v25 = sub(v6, y0); // x25
+                    let v28 = clamp(v25, v27, v26); // x28
+                    let v30 = mul(v29r, v28); // x30
+                    store(w.x30.add(r * 32).add(j * L), v30);
+                    let v62 = mul(v61r, u0); // x62
+                    if i % 2 == 0 { h62[j] = v62; } else { store(w.x62_pairs.add((r / 2) * 32).add(j * L), pair(h62[j], v62)); }
+                    w0[j] = u0;
+                });
+                // this row's writes into the rows that follow
+                each!(8, k, {
+                    if k > i {
+                        let m = splat(*m0_0.add(k * 32 + i * 1));
+                        each!(2, j, {
+                            acc0[k][j] = fma(m, w0[j], acc0[k][j]);
+                        });
+                    }
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T`.
+        /// Elementwise x27.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s5(w: &Work) {
+            let v26 = splat(*w.clip);
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..1 {
+                    let v27 = neg(v26); // x27
+                    store(w.x27.add(j * L), v27);
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A block of rows, by substitution, of x37, x55, x56, x66.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s6(w: &Work, p: usize, r: usize) {
+            let mut acc0 = zeros::<8, 2>();
+            // acc0 = x13 (k R^T)
+            product_pairs_across::<8, 2, false>(&mut acc0, w.k_bf16.add(r * 16), 16, 16, 512, w.R_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            each!(8, i, {
+                let r = r + i;
+                let v13r = splat(*w.x13.add(r));
+                each!(2, j, {
+                    acc0[i][j] = mul(v13r, acc0[i][j]);
+                });
+            });
+            // acc0 += x12 x37, rows before this block
+            if r > 0 {
+                product_across::<8, 2, false>(&mut acc0, w.x12.add(r * 32), 32, 32, 1024, w.x37, 32, r);
+            }
+            let m0_0 = w.x12.add(r * 32 + r);
+            let mut h66 = [zero(); 2];
+            each!(8, i, {
+                let r = r + i;
+                let v35r = splat(*w.x35.add(r));
+                let v24r = splat(*w.gamma.add(r));
+                let v54r = splat(*w.x54.add(r));
+                let v61r = splat(*w.x61.add(r));
+                let mut w0 = [zero(); 2];
+                each!(2, j, {
+                    let y0 = acc0[i][j];
+                    let v30 = load(w.x30.add(r * 32).add(j * L));
+                    let u0 = fma(v35r, y0, v30);
+                    store(w.x37.add(r * 32).add(j * L), u0);
+                    let v55 = mul(v24r, u0); // x55
+                    let v56 = mul(v54r, v55); // x56
+                    store(w.x56.add(r * 32).add(j * L), v56);
+                    let v66 = mul(v61r, u0); // x66
+                    if i % 2 == 0 { h66[j] = v66; } else { store(w.x66_pairs.add((r / 2) * 32).add(j * L), pair(h66[j], v66)); }
+                    w0[j] = u0;
+                });
+                // this row's writes into the rows that follow
+                each!(8, k, {
+                    if k > i {
+                        let m = splat(*m0_0.add(k * 32 + i * 1));
+                        each!(2, j, {
+                            acc0[k][j] = fma(m, w0[j], acc0[k][j]);
+                        });
+                    }
+                });
+            });
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x39, x40, x44, x50.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s7(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += q k^T
+            product_pairs_across::<8, 2, false>(&mut acc, w.q_bf16.add(r * 16), 16, 16, 512, w.k_t_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            each!(8, i, {
+                let r = r + i;
+                let v16r = splat(*w.x16.add(r));
+                let v33r = splat(*w.x33.add(r));
+                each!(2, j, {
+                    let v39 = acc[i][j]; // x39
+                    let v11 = load(w.x11.add(p * 1024 + r * 32).add(j * L));
+                    let v40 = mul(v39, v11); // x40
+                    let v44 = mul(v16r, v40); // x44
+                    store(w.x44.add(p * 1024 + r * 32).add(j * L), v44);
+                    let v50 = mul(v33r, v40); // x50
+                    store(w.x50.add(p * 1024 + r * 32).add(j * L), v50);
+                });
+            });
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x42, x48.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s8(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v16 = load(w.x16.add(p * 32 + j * L));
+                    let v13 = load(w.x13.add(p * 32 + j * L));
+                    let v42 = mul(v16, v13); // x42
+                    store(w.x42.add(p * 32).add(j * L), v42);
+                    let v33 = load(w.x33.add(p * 32 + j * L));
+                    let v48 = mul(v33, v13); // x48
+                    store(w.x48.add(p * 32).add(j * L), v48);
+                }
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x54.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s9(w: &Work) {
+            for r in 0..32 {
+                let _ = r;
+                let mut s54 = zero();
+                for p in 0..w.panels0 {
+                    for j in 0..2 {
+                        let v4 = load_bf16(w.k_bf16.add(p * 512 + r * 16).add(j * L / 2));
+                        let v38 = load_bf16(w.q_bf16.add(p * 512 + r * 16).add(j * L / 2));
+                        let v53 = mul(v4, v38); // x53
+                        s54 = add(s54, first(v53, w.n0 as isize - (p * 32 + j * L) as isize));
+                    }
+                }
+                *w.x54.add(r) = sum(s54);
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x58.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s10(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x42 (q S^T)
+            product_pairs_across::<8, 2, false>(&mut acc, w.q_bf16.add(r * 16), 16, 16, 512, w.S_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            // acc += x56
+            each!(8, i, {
+                let r = r + i;
+                let v42r = splat(*w.x42.add(r));
+                each!(2, j, {
+                    let v56 = load(w.x56.add(r * 32).add(j * L));
+                    acc[i][j] = fma(v42r, acc[i][j], v56);
+                });
+            });
+            // acc += x48 (q R^T)
+            let mut part = zeros::<8, 2>();
+            product_pairs_across::<8, 2, false>(&mut part, w.q_bf16.add(r * 16), 16, 16, 512, w.R_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            each!(8, i, {
+                let r = r + i;
+                let v48r = splat(*w.x48.add(r));
+                each!(2, j, {
+                    acc[i][j] = fma(v48r, part[i][j], acc[i][j]);
+                });
+            });
+            // acc += x44 x22
+            product_across::<8, 2, false>(&mut acc, w.x44.add(r * 32), 32, 32, 1024, w.x22, 32, (32).min(r + 8));
+            // acc += x50 x37
+            product_across::<8, 2, false>(&mut acc, w.x50.add(r * 32), 32, 32, 1024, w.x37, 32, (32).min(r + 8));
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v58 = acc[i][j]; // x58
+                    store(w.x58.add(p * w.x58_panel + (r) * w.x58_row).add(j * L), v58);
+                });
+            });
+        }
+
+        /// From `S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T`.
+        /// All of x59.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s11(w: &Work) {
+            total_scalar(w.x10, w.x59, 32);
+        }
+
+        /// From `S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T`.
+        /// All of x61.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s12(w: &Work) {
+            suffix_scalar(w.x10, w.x61, 32);
+        }
+
+        /// From `S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T`.
+        /// A tile of x64.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s13(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x60^T
+            let v59 = splat(*w.x59);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v0 = load(w.S.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v60 = mul(v59, v0); // x60
+                    acc[i][j] = v60;
+                });
+            });
+            // acc += k^T x62^T
+            product_pairs::<8, 2, false>(&mut acc, w.k_pairs.add(r / 32 * 512 + r % 32), 1, 32, w.x62_pairs, 32, 32, None);
+            let mut h64 = [zero(); 2];
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v64 = acc[i][j]; // x64
+                    if i % 2 == 0 { h64[j] = v64; } else { store(w.x64_pairs.add(p * w.rows0 * 16 + (r / 2) * 32).add(j * L), pair(h64[j], v64)); }
+                    store(w.x64.add(p * w.rows0 * 32 + r * 32).add(j * L), v64);
+                });
+            });
+            if w.n0 % 2 == 1 && r <= w.n0 && w.n0 < r + 8 { end_pairs(w.x64_pairs.add(p * w.rows0 * 16 + (w.n0 / 2) * 32), 2); }
+        }
+
+        /// From `R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T`.
+        /// A tile of x68.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s14(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x65^T
+            let v59 = splat(*w.x59);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v23 = load(w.R.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v65 = mul(v59, v23); // x65
+                    acc[i][j] = v65;
+                });
+            });
+            // acc += k^T x66^T
+            product_pairs::<8, 2, false>(&mut acc, w.k_pairs.add(r / 32 * 512 + r % 32), 1, 32, w.x66_pairs, 32, 32, None);
+            let mut h68 = [zero(); 2];
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v68 = acc[i][j]; // x68
+                    if i % 2 == 0 { h68[j] = v68; } else { store(w.x68_pairs.add(p * w.rows0 * 16 + (r / 2) * 32).add(j * L), pair(h68[j], v68)); }
+                    store(w.x68.add(p * w.rows0 * 32 + r * 32).add(j * L), v68);
+                });
+            });
+            if w.n0 % 2 == 1 && r <= w.n0 && w.n0 < r + 8 { end_pairs(w.x68_pairs.add(p * w.rows0 * 16 + (w.n0 / 2) * 32), 2); }
+        }
+
+        /// From `S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T`.
+        /// A copy in bf16 of k.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s15(w: &Work, p: usize) {
+            pair_rows(w.k_bf16.add(p * 512), 32, 32, w.k_pairs.add(p * 512));
+        }
+
+        /// From `S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T`.
+        /// A copy in bf16, in the other orientation, of k.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s16(w: &Work, p: usize) {
+            turn(w.k_bf16.add(p * 512), 32, 16, w.k_t_pairs.add(p * 512), 32, w.rows0 * 16);
+        }
+
+        /// What depends on no token, once a call.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn once(w: &Work) {
+            let _ = w;
+            s5(w);
+        }
+
+        /// One chunk, packed.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn chunk(w: &Work) {
+            for p in 0..1 {
+                s0(w, p);
+            }
+            s2(w);
+            s3(w);
+            for p in 0..1 {
+                s8(w, p);
+            }
+            s9(w);
+            s11(w);
+            s12(w);
+            for p in 0..w.panels0 {
+                s15(w, p);
+                s16(w, p);
+            }
+            for p in 0..1 {
+                for r in (0..32).step_by(8) {
+                    s1(w, p, r);
+                }
+                for r in (0..32).step_by(8) {
+                    s7(w, p, r);
+                }
+            }
+            for p in 0..w.panels1 {
+                for r in (0..32).step_by(8) {
+                    s4(w, p, r);
+                }
+                for r in (0..32).step_by(8) {
+                    s6(w, p, r);
+                }
+                for r in (0..32).step_by(8) {
+                    s10(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s13(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s14(w, p, r);
+                }
+            }
+        }
+
+        /// Reads the chunk that starts at token `t0` and has `valid` tokens.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn read_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
+            let _ = (w, x, t0, valid);
+            pack_scalars(&*x.inputs.add(3), t0, valid, 32, w.g);
+            for t in 0..32 {
+                *w.x2.add(t) = if t < valid { 1.0 } else { 0.0 };
+            }
+            read_bf16(&*x.inputs.add(1), t0, valid, 32, w.n0, w.k_bf16, 16, 512);
+            pack_scalars(&*x.inputs.add(4), t0, valid, 32, w.beta);
+            if w.v_bf16 == w.v_bf16_own { read_bf16(&*x.inputs.add(2), t0, valid, 32, w.n1, w.v_bf16, 16, w.v_bf16_panel); }
+            pack_scalars(&*x.inputs.add(5), t0, valid, 32, w.gamma);
+            read_bf16(&*x.inputs.add(0), t0, valid, 32, w.n0, w.q_bf16, 16, 512);
+        }
+
+        /// Writes the chunk's results.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn write_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
+            let _ = (w, x, t0, valid);
+            if w.x58 == w.x58_own { write_rows(&*x.outputs.add(0), t0, valid, w.n1, w.x58, 32, w.x58_panel); }
+        }
+
+        /// Lists the rows of the chunk at token `t0`, to be fetched during the chunk before it.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn fetch(w: &Work, x: &Args, t0: usize) -> Ahead {
+            let rows = (x.tokens - t0).min(32);
+            let list = w.list as *mut (*const f32, usize);
+            let mut count = 0;
+            fetch_rows(list, &mut count, &*x.inputs.add(1), t0, rows, w.n0);
+            fetch_rows(list, &mut count, &*x.inputs.add(2), t0, rows, w.n1);
+            fetch_rows(list, &mut count, &*x.inputs.add(0), t0, rows, w.n0);
+            fetch_rows(list, &mut count, &*x.outputs.add(0), t0, rows, w.n1);
+            // requests that this chunk's products make
+            let requests = 2 * 1 * 4 * (w.n0 / 8) + 4 * w.panels1 * 4 * (w.n0 / 8);
+            Ahead::list(list, count, requests)
+        }
+
+        /// The whole pass over one sequence and head.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        pub unsafe fn run(x: &Args) {
+            let (mut w, _) = Work::new(x.sizes, x.scratch);
+            let mut ahead = Ahead::nothing(x.scratch);
+            w.ahead = &mut ahead;
+            w.clip = x.constants.add(0) as *mut f32;
+            once(&w);
+            load_state(&*x.states_in.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
+            load_state(&*x.states_in.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
+            for p in 0..w.panels1 {
+                pack_pairs(w.state0.add(p * w.rows0 * 32), w.n0, 32, w.S_pairs.add(p * w.rows0 * 16));
+            }
+            for p in 0..w.panels1 {
+                pack_pairs(w.state1.add(p * w.rows0 * 32), w.n0, 32, w.R_pairs.add(p * w.rows0 * 16));
+            }
+            let chunks = x.tokens.div_ceil(32);
+            for c in 0..chunks {
+                let t0 = c * 32;
+                let valid = (x.tokens - t0).min(32);
+                w.S = w.state0;
+                let next0 = w.state0;
+                w.R = w.state1;
+                let next1 = w.state1;
+                w.x64 = next0;
+                w.x68 = next1;
+                (w.x58, w.x58_panel, w.x58_row) = place(&*x.outputs.add(0), t0, valid == 32, w.n1, 32, w.x58_own, 1024);
+                (w.v_bf16, w.v_bf16_panel, w.v_bf16_row) = place_bf16(&*x.inputs.add(2), t0, valid == 32, w.n1, 16, w.v_bf16_own, 512);
+                read_chunk(&w, x, t0, valid);
+                ahead = if c + 1 < chunks { fetch(&w, x, t0 + 32) } else { Ahead::nothing(x.scratch) };
+                chunk(&w);
+                write_chunk(&w, x, t0, valid);
+            }
+            store_state(&*x.states_out.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
+            store_state(&*x.states_out.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
+        }
+    }
+
     unsafe extern "C" fn forward_entry(x: *const abi::Args) {
         // SAFETY: the caller passes valid arguments, on a machine with this level's features.
         unsafe {
@@ -5591,6 +6550,11 @@ mod avx512 {
             }
             forward::run(&*x)
         }
+    }
+
+    unsafe extern "C" fn forward_bf16_entry(x: *const abi::Args) {
+        // SAFETY: as for forward, on a machine that has avx512bf16 too.
+        unsafe { forward_bf16::run(&*x) }
     }
 
     unsafe extern "C" fn decode_entry(x: *const abi::Args) {
@@ -5614,6 +6578,7 @@ mod avx512 {
             match pass {
                 abi::PASS_FORWARD => forward::scratch(sizes),
                 abi::PASS_DECODE => decode::scratch(sizes),
+                abi::PASS_FORWARD_BF16 => forward_bf16::scratch(sizes),
                 abi::PASS_FORWARD_SAVE => forward_save::scratch(sizes),
                 abi::PASS_BACKWARD => backward::scratch(sizes),
                 _ => 0,
@@ -5625,6 +6590,7 @@ mod avx512 {
     pub fn entry() -> abi::Entry {
         abi::Entry {
             forward: Some(forward_entry),
+            forward_bf16: Some(forward_bf16_entry),
             backward: Some(backward_entry),
             decode: Some(decode_entry),
             scratch: Some(scratch),

@@ -80,6 +80,8 @@ mod abi {
     pub const PASS_BACKWARD: u32 = 2;
     /// A few tokens, states in place.
     pub const PASS_DECODE: u32 = 3;
+    /// Forward with products in bf16.
+    pub const PASS_FORWARD_BF16: u32 = 4;
 
     /// The kernels of one variant for one instruction set.
     #[repr(C)]
@@ -87,6 +89,8 @@ mod abi {
     pub struct Entry {
         /// Forward; keeps for backward when `saved` is not null.
         pub forward: Option<unsafe extern "C" fn(*const Args)>,
+        /// Forward with bf16 operands of products, summed in f32; keeps nothing. For machines that have avx512bf16.
+        pub forward_bf16: Option<unsafe extern "C" fn(*const Args)>,
         /// Backward.
         pub backward: Option<unsafe extern "C" fn(*const Args)>,
         /// Decode.
@@ -520,7 +524,7 @@ mod avx512 {
             }
             /// Fetches the next lines.
             #[inline(always)]
-            unsafe fn lines(&mut self) {
+            pub unsafe fn lines(&mut self) {
                 for _ in 0..self.rate {
                     self.line();
                 }
@@ -1883,6 +1887,247 @@ mod avx512 {
                         y = fma(b[r][j], load_first(w[j].add(c), n - c), y);
                     }
                     store_first(at, y, n - c);
+                }
+            }
+        }
+    }
+
+    mod bf16 {
+        //! Products of bf16 operands that sum in f32.
+        //!
+        //! Operands are words of two adjacent elements of the inner axis, the first in the low half; addresses count words. Every
+        //! function is `inline(always)` and is only called from functions that enable avx512bf16.
+        use super::abi::*;
+        use super::math::neg;
+        use super::pack::*;
+        use super::simd::*;
+        use super::tile::*;
+        use core::arch::x86_64::*;
+
+        #[inline(always)]
+        unsafe fn words(x: V) -> __m512bh {
+            // SAFETY: both are 64 plain bytes
+            unsafe { core::mem::transmute(x) }
+        }
+        /// Words of the lanes of two rows, `lo` first; rounded to nearest even.
+        #[inline(always)]
+        pub unsafe fn pair(lo: V, hi: V) -> V {
+            // all of lo, then all of hi
+            let rounded: __m512i = core::mem::transmute(_mm512_cvtne2ps_pbh(hi, lo));
+            let order = _mm512_set_epi16(
+                31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0,
+            );
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, rounded))
+        }
+        /// Stores a vector as L / 2 words, rounded to nearest even.
+        #[inline(always)]
+        pub unsafe fn store_bf16(p: *mut f32, x: V) {
+            _mm256_storeu_si256(p as *mut __m256i, core::mem::transmute(_mm512_cvtneps_pbh(x)))
+        }
+
+        #[inline(always)]
+        unsafe fn step<const M: usize, const N: usize>(acc: &mut [[V; N]; M], a: *const f32, row: usize, b: *const f32) {
+            let mut bv = [zero(); N];
+            for j in 0..N {
+                bv[j] = load(b.add(j * L));
+            }
+            for i in 0..M {
+                let av = splat(*a.add(i * row));
+                for j in 0..N {
+                    acc[i][j] = _mm512_dpbf16_ps(acc[i][j], words(av), words(bv[j]));
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn negate<const M: usize, const N: usize, const SUB: bool>(acc: &mut [[V; N]; M]) {
+            if SUB {
+                for i in 0..M {
+                    for j in 0..N {
+                        acc[i][j] = neg(acc[i][j]);
+                    }
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn steps<const M: usize, const N: usize>(
+            acc: &mut [[V; N]; M],
+            a: *const f32,
+            row: usize,
+            inner: usize,
+            b: *const f32,
+            ldb: usize,
+            n: usize,
+            ahead: Option<&mut Ahead>,
+        ) {
+            let (mut a, mut b) = (a, b);
+            let mut lines = ahead.as_deref().copied();
+            for _ in 0..n / 4 {
+                if let Some(lines) = &mut lines {
+                    lines.lines();
+                }
+                step::<M, N>(acc, a, row, b);
+                step::<M, N>(acc, a.add(inner), row, b.add(ldb));
+                step::<M, N>(acc, a.add(2 * inner), row, b.add(2 * ldb));
+                step::<M, N>(acc, a.add(3 * inner), row, b.add(3 * ldb));
+                a = a.add(4 * inner);
+                b = b.add(4 * ldb);
+            }
+            if let (Some(ahead), Some(lines)) = (ahead, lines) {
+                *ahead = lines;
+            }
+            for _ in 0..n % 4 {
+                step::<M, N>(acc, a, row, b);
+                a = a.add(inner);
+                b = b.add(ldb);
+            }
+        }
+
+        /// `acc += A B` (SUB: `-=`) over `n` elements of the inner axis, words of A `inner` apart along it; B has row stride `ldb`.
+        #[inline(always)]
+        pub unsafe fn product_pairs<const M: usize, const N: usize, const SUB: bool>(
+            acc: &mut [[V; N]; M],
+            a: *const f32,
+            row: usize,
+            inner: usize,
+            b: *const f32,
+            ldb: usize,
+            n: usize,
+            ahead: Option<&mut Ahead>,
+        ) {
+            negate::<M, N, SUB>(acc);
+            steps::<M, N>(acc, a, row, inner, b, ldb, n.div_ceil(2), ahead);
+            negate::<M, N, SUB>(acc);
+        }
+
+        /// The same where the inner axis is A's lane axis, in panels of `w` words `panel` words apart.
+        #[inline(always)]
+        pub unsafe fn product_pairs_across<const M: usize, const N: usize, const SUB: bool>(
+            acc: &mut [[V; N]; M],
+            a: *const f32,
+            row: usize,
+            w: usize,
+            panel: usize,
+            b: *const f32,
+            ldb: usize,
+            n: usize,
+            mut ahead: Option<&mut Ahead>,
+        ) {
+            negate::<M, N, SUB>(acc);
+            let (mut a, mut b, mut n) = (a, b, n.div_ceil(2));
+            while n > w {
+                steps::<M, N>(acc, a, row, 1, b, ldb, w, ahead.as_deref_mut());
+                a = a.add(panel);
+                b = b.add(w * ldb);
+                n -= w;
+            }
+            steps::<M, N>(acc, a, row, 1, b, ldb, n, ahead);
+            negate::<M, N, SUB>(acc);
+        }
+
+        /// A panel of `rows` rows of `w` lanes as words of two rows; a last row without a partner gets zeros.
+        #[inline(always)]
+        pub unsafe fn pack_pairs(from: *const f32, rows: usize, w: usize, to: *mut f32) {
+            for r in (0..rows).step_by(2) {
+                for c in (0..w).step_by(L) {
+                    let at = from.add(r * w + c);
+                    let second = if r + 1 < rows { load(at.add(w)) } else { zero() };
+                    store(to.add(r / 2 * w + c), pair(load(at), second));
+                }
+            }
+        }
+        /// A panel of rows of `w` lanes, the first `n` of them of meaning, as words of two lanes; a last lane without a partner gets a
+        /// zero.
+        #[inline(always)]
+        pub unsafe fn pack_lanes(from: *const f32, rows: usize, n: usize, w: usize, to: *mut f32) {
+            for r in 0..rows {
+                for c in (0..w).step_by(L) {
+                    store_bf16(to.add(r * w / 2 + c / 2), load(from.add(r * w + c)));
+                }
+                if n < w && n % 2 == 1 {
+                    *(to.add(r * w / 2) as *mut u16).add(n) = 0;
+                }
+            }
+        }
+        /// Clears the second half of the words of a row.
+        #[inline(always)]
+        pub unsafe fn end_pairs(at: *mut f32, vectors: usize) {
+            for j in 0..vectors {
+                let words = _mm512_castps_si512(load(at.add(j * L)));
+                store(at.add(j * L), _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32(0xffff))));
+            }
+        }
+        /// The same of words of two lanes, whose type is bf16 already.
+        #[inline(always)]
+        pub unsafe fn pair_rows(from: *const f32, rows: usize, w: usize, to: *mut f32) {
+            let first = _mm512_set_epi16(
+                47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0,
+            );
+            let second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
+            for r in (0..rows).step_by(2) {
+                for c in (0..w).step_by(2 * L) {
+                    let at = from.add((r * w + c) / 2);
+                    let (lo, hi) = (_mm512_castps_si512(load(at)), _mm512_castps_si512(load(at.add(w / 2))));
+                    let to = to.add(r / 2 * w + c);
+                    store(to, _mm512_castsi512_ps(_mm512_permutex2var_epi16(lo, first, hi)));
+                    store(to.add(L), _mm512_castsi512_ps(_mm512_permutex2var_epi16(lo, second, hi)));
+                }
+            }
+        }
+
+        /// L / 2 words as L floats.
+        #[inline(always)]
+        pub unsafe fn load_bf16(p: *const f32) -> V {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p as *const __m256i));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }
+        /// Copies rows of a bf16 view as they are into panels of `w` words, `panel` words apart; rows past `valid` repeat the last one,
+        /// and an odd row ends with a zero.
+        #[inline(always)]
+        pub unsafe fn read_bf16(view: &View, t0: usize, valid: usize, rows: usize, n: usize, to: *mut f32, w: usize, panel: usize) {
+            for t in 0..rows {
+                let from = (view.ptr as *const u16).offset((t0 + if t < valid { t } else { valid - 1 }) as isize * view.stride);
+                let mut at = 0;
+                while at < n {
+                    let to = to.add(at / (2 * w) * panel + t * w);
+                    let left = n - at;
+                    if left >= 2 * w {
+                        for i in (0..w).step_by(L) {
+                            store(to.add(i), load(from.add(at + 2 * i) as *const f32));
+                        }
+                    } else {
+                        let to = to as *mut u16;
+                        for i in 0..left {
+                            *to.add(i) = *from.add(at + i);
+                        }
+                        if left % 2 == 1 {
+                            *to.add(left) = 0;
+                        }
+                    }
+                    at += 2 * w;
+                }
+            }
+        }
+        /// Where a chunk's rows of bf16 lie: (start, words from panel to panel, from row to row). In the caller's memory where that holds
+        /// whole panels and all of the chunk's rows, else in the kernel's own.
+        #[inline(always)]
+        pub unsafe fn place_bf16(view: &View, t0: usize, whole: bool, n: usize, w: usize, own: *mut f32, panel: usize) -> (*mut f32, usize, usize) {
+            if whole && view.dtype == DTYPE_BF16 && view.stride > 0 && view.stride % 2 == 0 && n % (2 * w) == 0 {
+                let rows = (view.ptr as *mut u16).add(t0 * view.stride as usize);
+                return (rows as *mut f32, w, view.stride as usize / 2);
+            }
+            (own, panel, w)
+        }
+        /// [`unpack`] that rounds whole vectors to bf16.
+        #[inline(always)]
+        pub unsafe fn write_rows(view: &View, t0: usize, valid: usize, n: usize, from: *const f32, w: usize, panel: usize) {
+            if view.ptr.is_null() || view.dtype != DTYPE_BF16 || n % L != 0 {
+                return unpack(view, t0, valid, n, from, w, panel);
+            }
+            for t in 0..valid {
+                let to = (view.ptr as *mut u16).offset((t0 + t) as isize * view.stride);
+                for at in (0..n).step_by(L) {
+                    store_bf16(to.add(at) as *mut f32, load(from.add(at / w * panel + t * w + at % w)));
                 }
             }
         }
@@ -5080,6 +5325,697 @@ mod avx512 {
         }
     }
 
+    mod forward_bf16 {
+        use super::abi::*;
+        use super::bf16::*;
+        use super::decay::*;
+        use super::math::*;
+        use super::pack::*;
+        use super::rows::*;
+        use super::simd::*;
+        use super::tile::*;
+
+        /// Sizes, and where each value of a chunk lies.
+        #[derive(Clone, Copy)]
+        struct Work {
+            n0: usize,
+            panels0: usize,
+            rows0: usize,
+            n1: usize,
+            panels1: usize,
+            rows1: usize,
+            ahead: *mut Ahead,
+            g: *mut f32,
+            x2: *mut f32,
+            beta: *mut f32,
+            x7: *mut f32,
+            x8: *mut f32,
+            gamma: *mut f32,
+            x11: *mut f32,
+            x12: *mut f32,
+            x16: *mut f32,
+            x17: *mut f32,
+            x22: *mut f32,
+            x24: *mut f32,
+            x25: *mut f32,
+            x26: *mut f32,
+            x31: *mut f32,
+            x33: *mut f32,
+            x36: *mut f32,
+            x38: *mut f32,
+            x40: *mut f32,
+            x44: *mut f32,
+            x46: *mut f32,
+            x48_own: *mut f32,
+            x49: *mut f32,
+            x51: *mut f32,
+            x52: *mut f32,
+            S_pairs: *mut f32,
+            k_pairs: *mut f32,
+            k_bf16: *mut f32,
+            k_t_pairs: *mut f32,
+            v_bf16_own: *mut f32,
+            R_pairs: *mut f32,
+            q_bf16: *mut f32,
+            x53_pairs: *mut f32,
+            x57_pairs: *mut f32,
+            list: *mut f32,
+            x55: *mut f32,
+            x59: *mut f32,
+            x55_pairs: *mut f32,
+            x59_pairs: *mut f32,
+            S: *mut f32,
+            R: *mut f32,
+            clip: *mut f32,
+            x48: *mut f32,
+            v_bf16: *mut f32,
+            x48_panel: usize,
+            x48_row: usize,
+            v_bf16_panel: usize,
+            v_bf16_row: usize,
+            state0: *mut f32,
+            state1: *mut f32,
+        }
+
+        impl Work {
+            /// Lays the working memory out from `base` on; also the floats it takes.
+            unsafe fn new(n: *const usize, base: *mut f32) -> (Work, usize) {
+                let mut used = 0;
+                let none = core::ptr::null_mut::<f32>();
+                let mut w = Work {
+                    n0: *n.add(0),
+                    panels0: (*n.add(0)).div_ceil(32),
+                    rows0: (*n.add(0)).next_multiple_of(32),
+                    n1: *n.add(1),
+                    panels1: (*n.add(1)).div_ceil(32),
+                    rows1: (*n.add(1)).next_multiple_of(32),
+                    ahead: core::ptr::null_mut(),
+                    g: none,
+                    x2: none,
+                    beta: none,
+                    x7: none,
+                    x8: none,
+                    gamma: none,
+                    x11: none,
+                    x12: none,
+                    x16: none,
+                    x17: none,
+                    x22: none,
+                    x24: none,
+                    x25: none,
+                    x26: none,
+                    x31: none,
+                    x33: none,
+                    x36: none,
+                    x38: none,
+                    x40: none,
+                    x44: none,
+                    x46: none,
+                    x48_own: none,
+                    x49: none,
+                    x51: none,
+                    x52: none,
+                    S_pairs: none,
+                    k_pairs: none,
+                    k_bf16: none,
+                    k_t_pairs: none,
+                    v_bf16_own: none,
+                    R_pairs: none,
+                    q_bf16: none,
+                    x53_pairs: none,
+                    x57_pairs: none,
+                    list: none,
+                    x55: none,
+                    x59: none,
+                    x55_pairs: none,
+                    x59_pairs: none,
+                    S: none,
+                    R: none,
+                    clip: none,
+                    x48: none,
+                    v_bf16: none,
+                    x48_panel: 0,
+                    x48_row: 0,
+                    v_bf16_panel: 0,
+                    v_bf16_row: 0,
+                    state0: none,
+                    state1: none,
+                };
+                w.g = take(base, &mut used, 1 * 32);
+                w.x2 = take(base, &mut used, 1 * 32);
+                w.beta = take(base, &mut used, 1 * 32);
+                w.x7 = take(base, &mut used, 1 * 32);
+                w.x8 = take(base, &mut used, w.panels1 * 1024);
+                w.gamma = take(base, &mut used, 1 * 32);
+                w.x11 = take(base, &mut used, 1 * 32);
+                w.x16 = take(base, &mut used, 1 * 1024);
+                w.x17 = take(base, &mut used, 1 * 1024);
+                w.x22 = take(base, &mut used, 1 * 16);
+                w.x24 = take(base, &mut used, 1 * 32);
+                w.x25 = take(base, &mut used, 32 * 32);
+                w.x26 = take(base, &mut used, 1 * 32);
+                w.x33 = take(base, &mut used, 1 * 1024);
+                w.x38 = take(base, &mut used, 1 * 32);
+                w.x40 = take(base, &mut used, 1 * 1024);
+                w.x44 = take(base, &mut used, 1 * 32);
+                w.x46 = take(base, &mut used, 32 * 32);
+                w.x48_own = take(base, &mut used, w.panels1 * 1024);
+                w.x49 = take(base, &mut used, 1 * 16);
+                w.x51 = take(base, &mut used, 1 * 32);
+                w.S_pairs = take(base, &mut used, w.panels1 * w.rows0 * 16);
+                w.k_pairs = take(base, &mut used, w.panels0 * 512);
+                w.k_bf16 = take(base, &mut used, w.panels0 * 512);
+                w.k_t_pairs = take(base, &mut used, 1 * w.rows0 * 16);
+                w.v_bf16_own = take(base, &mut used, w.panels1 * 512);
+                w.R_pairs = take(base, &mut used, w.panels1 * w.rows0 * 16);
+                w.q_bf16 = take(base, &mut used, w.panels0 * 512);
+                w.x53_pairs = take(base, &mut used, w.panels1 * 512);
+                w.x57_pairs = take(base, &mut used, 512);
+                w.list = take(base, &mut used, 520);
+                // values that are never alive together share a place
+                w.x12 = w.beta;
+                w.x31 = w.g;
+                w.x36 = w.x2;
+                w.x52 = w.x11;
+                w.x55_pairs = w.S_pairs;
+                w.x59_pairs = w.R_pairs;
+                w.state0 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                w.state1 = take(base, &mut used, w.panels1 * w.rows0 * 32);
+                (w, used)
+            }
+        }
+
+        /// Floats of working memory.
+        pub unsafe fn scratch(n: *const usize) -> usize {
+            Work::new(n, core::ptr::null_mut()).1
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x3, x7, x11, x24, x26.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s0(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v2 = load(w.x2.add(p * 32 + j * L));
+                    let v1 = load(w.g.add(p * 32 + j * L));
+                    let v3 = if_nonzero(v2, v1); // x3
+                    let v5 = load(w.beta.add(p * 32 + j * L));
+                    let v7 = if_nonzero(v2, v5); // x7
+                    store(w.x7.add(p * 32).add(j * L), v7);
+                    let v11 = exp(v3); // x11
+                    store(w.x11.add(p * 32).add(j * L), v11);
+                    let v10 = load(w.gamma.add(p * 32 + j * L));
+                    let v24 = if_nonzero(v2, v10); // x24
+                    store(w.x24.add(p * 32).add(j * L), v24);
+                    let v26 = exp(v1); // x26
+                    store(w.x26.add(p * 32).add(j * L), v26);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x8.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s1(w: &Work, p: usize) {
+            for r in 0..32 {
+                let _ = r;
+                let v7r = splat(*w.x7.add(r));
+                for j in 0..2 {
+                    let v6 = load_bf16(w.v_bf16.add(p * w.v_bf16_panel + (r) * w.v_bf16_row).add(j * L / 2));
+                    let v8 = mul(v7r, v6); // x8
+                    store(w.x8.add(p * 1024 + r * 32).add(j * L), v8);
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// All of x12.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s2(w: &Work) {
+            prefix_scalar(w.x11, w.x12, 32);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// A tile of x15, x17.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s3(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += k k^T
+            product_pairs_across::<8, 2, false>(&mut acc, w.k_bf16.add(r * 16), 16, 16, 512, w.k_t_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v15 = acc[i][j]; // x15
+                    let v16 = load(w.x16.add(p * 1024 + r * 32).add(j * L));
+                    let v17 = mul(v15, v16); // x17
+                    store(w.x17.add(p * 1024 + r * 32).add(j * L), v17);
+                });
+            });
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// All of x16.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s4(w: &Work) {
+            segment(w.x11, w.x16, 32, 32);
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x20, x23, x25, x45, x46, x57.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s5(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x12 (k S^T)
+            product_pairs_across::<8, 2, false>(&mut acc, w.k_bf16.add(r * 16), 16, 16, 512, w.S_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            // acc += v
+            each!(8, i, {
+                let r = r + i;
+                let v12r = splat(*w.x12.add(r));
+                each!(2, j, {
+                    let v6 = load_bf16(w.v_bf16.add(p * w.v_bf16_panel + (r) * w.v_bf16_row).add(j * L / 2));
+                    acc[i][j] = fnma(v12r, acc[i][j], v6);
+                });
+            });
+            // acc -= x17 x8
+            product_across::<8, 2, true>(&mut acc, w.x17.add(r * 32), 32, 32, 1024, w.x8.add(p * 1024), 32, (32).min(r + 8));
+            let v22 = splat(*w.x22);
+            let v21 = splat(*w.clip);
+            let mut h57 = [zero(); 2];
+            let tile = acc;
+            for i in 0..8 {
+                let r = r + i;
+                let v24r = splat(*w.x24.add(r));
+                let v10r = splat(*w.gamma.add(r));
+                let v44r = splat(*w.x44.add(r));
+                let v51r = splat(*w.x51.add(r));
+                for j in 0..2 {
+                    let v20 = tile[i][j]; // x20
+                    let v23 = clamp(v20, v22, v21); // x23
+                    let v25 = mul(v24r, v23); // x25
+                    store(w.x25.add(r * 32).add(j * L), v25);
+                    let v45 = mul(v10r, v25); // x45
+                    let v46 = mul(v44r, v45); // x46
+                    store(w.x46.add(r * 32).add(j * L), v46);
+                    let v57 = mul(v51r, v25); // x57
+                    if i % 2 == 0 { h57[j] = v57; } else { store(w.x57_pairs.add((r / 2) * 32).add(j * L), pair(h57[j], v57)); }
+                }
+            }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// Elementwise x22.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s6(w: &Work) {
+            let v21 = splat(*w.clip);
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..1 {
+                    let v22 = neg(v21); // x22
+                    store(w.x22.add(j * L), v22);
+                }
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x28, x29, x33, x40.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s7(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc += q k^T
+            product_pairs_across::<8, 2, false>(&mut acc, w.q_bf16.add(r * 16), 16, 16, 512, w.k_t_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            each!(8, i, {
+                let r = r + i;
+                let v26r = splat(*w.x26.add(r));
+                let v36r = splat(*w.x36.add(r));
+                each!(2, j, {
+                    let v28 = acc[i][j]; // x28
+                    let v16 = load(w.x16.add(p * 1024 + r * 32).add(j * L));
+                    let v29 = mul(v28, v16); // x29
+                    let v33 = mul(v26r, v29); // x33
+                    store(w.x33.add(p * 1024 + r * 32).add(j * L), v33);
+                    let v40 = mul(v36r, v29); // x40
+                    store(w.x40.add(p * 1024 + r * 32).add(j * L), v40);
+                });
+            });
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x31, x36, x38.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s8(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v26 = load(w.x26.add(p * 32 + j * L));
+                    let v12 = load(w.x12.add(p * 32 + j * L));
+                    let v31 = mul(v26, v12); // x31
+                    store(w.x31.add(p * 32).add(j * L), v31);
+                    let v10 = load(w.gamma.add(p * 32 + j * L));
+                    let v36 = mul(v10, v26); // x36
+                    store(w.x36.add(p * 32).add(j * L), v36);
+                    let v38 = mul(v36, v12); // x38
+                    store(w.x38.add(p * 32).add(j * L), v38);
+                }
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// Elementwise x44.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s9(w: &Work) {
+            for r in 0..32 {
+                let _ = r;
+                let mut s44 = zero();
+                for p in 0..w.panels0 {
+                    for j in 0..2 {
+                        let v4 = load_bf16(w.k_bf16.add(p * 512 + r * 16).add(j * L / 2));
+                        let v27 = load_bf16(w.q_bf16.add(p * 512 + r * 16).add(j * L / 2));
+                        let v43 = mul(v4, v27); // x43
+                        s44 = add(s44, first(v43, w.n0 as isize - (p * 32 + j * L) as isize));
+                    }
+                }
+                *w.x44.add(r) = sum(s44);
+            }
+        }
+
+        /// From `output o = a * S[t-1] * q + gamma * R[t] * q`.
+        /// A tile of x48.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s10(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x31 (q S^T)
+            product_pairs_across::<8, 2, false>(&mut acc, w.q_bf16.add(r * 16), 16, 16, 512, w.S_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            // acc += x46
+            each!(8, i, {
+                let r = r + i;
+                let v31r = splat(*w.x31.add(r));
+                each!(2, j, {
+                    let v46 = load(w.x46.add(r * 32).add(j * L));
+                    acc[i][j] = fma(v31r, acc[i][j], v46);
+                });
+            });
+            // acc += x38 (q R^T)
+            let mut part = zeros::<8, 2>();
+            product_pairs_across::<8, 2, false>(&mut part, w.q_bf16.add(r * 16), 16, 16, 512, w.R_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            each!(8, i, {
+                let r = r + i;
+                let v38r = splat(*w.x38.add(r));
+                each!(2, j, {
+                    acc[i][j] = fma(v38r, part[i][j], acc[i][j]);
+                });
+            });
+            // acc += x33 x8
+            product_across::<8, 2, false>(&mut acc, w.x33.add(r * 32), 32, 32, 1024, w.x8.add(p * 1024), 32, (32).min(r + 8));
+            // acc += x40 x25
+            product_across::<8, 2, false>(&mut acc, w.x40.add(r * 32), 32, 32, 1024, w.x25, 32, (32).min(r + 8));
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v48 = acc[i][j]; // x48
+                    store(w.x48.add(p * w.x48_panel + (r) * w.x48_row).add(j * L), v48);
+                });
+            });
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// All of x49.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s11(w: &Work) {
+            total_scalar(w.x11, w.x49, 32);
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// All of x51.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s12(w: &Work) {
+            suffix_scalar(w.x11, w.x51, 32);
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x52.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s13(w: &Work, p: usize) {
+            for r in 0..1 {
+                let _ = r;
+                for j in 0..2 {
+                    let v7 = load(w.x7.add(p * 32 + j * L));
+                    let v51 = load(w.x51.add(p * 32 + j * L));
+                    let v52 = mul(v7, v51); // x52
+                    store(w.x52.add(p * 32).add(j * L), v52);
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// Elementwise x53.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s14(w: &Work, p: usize) {
+            let mut h53 = [zero(); 2];
+            for r in 0..32 {
+                let _ = r;
+                let v52r = splat(*w.x52.add(r));
+                for j in 0..2 {
+                    let v6 = load_bf16(w.v_bf16.add(p * w.v_bf16_panel + (r) * w.v_bf16_row).add(j * L / 2));
+                    let v53 = mul(v52r, v6); // x53
+                    if r % 2 == 0 { h53[j] = v53; } else { store(w.x53_pairs.add(p * 512 + (r / 2) * 32).add(j * L), pair(h53[j], v53)); }
+                }
+            }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// A tile of x55.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s15(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x50^T
+            let v49 = splat(*w.x49);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v0 = load(w.S.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v50 = mul(v49, v0); // x50
+                    acc[i][j] = v50;
+                });
+            });
+            // acc += k^T x53^T
+            product_pairs::<8, 2, false>(&mut acc, w.k_pairs.add(r / 32 * 512 + r % 32), 1, 32, w.x53_pairs.add(p * 512), 32, 32, Some(&mut *w.ahead));
+            let mut h55 = [zero(); 2];
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v55 = acc[i][j]; // x55
+                    if i % 2 == 0 { h55[j] = v55; } else { store(w.x55_pairs.add(p * w.rows0 * 16 + (r / 2) * 32).add(j * L), pair(h55[j], v55)); }
+                    store(w.x55.add(p * w.rows0 * 32 + r * 32).add(j * L), v55);
+                });
+            });
+            if w.n0 % 2 == 1 && r <= w.n0 && w.n0 < r + 8 { end_pairs(w.x55_pairs.add(p * w.rows0 * 16 + (w.n0 / 2) * 32), 2); }
+        }
+
+        /// From `R[t] = a * R[t-1] + gamma * r * k^T`.
+        /// A tile of x59.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s16(w: &Work, p: usize, r: usize) {
+            let mut acc = zeros::<8, 2>();
+            // acc = x56^T
+            let v49 = splat(*w.x49);
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v9 = load(w.R.add(p * w.rows0 * 32 + r * 32).add(j * L));
+                    let v56 = mul(v49, v9); // x56
+                    acc[i][j] = v56;
+                });
+            });
+            // acc += k^T x57^T
+            product_pairs::<8, 2, false>(&mut acc, w.k_pairs.add(r / 32 * 512 + r % 32), 1, 32, w.x57_pairs, 32, 32, Some(&mut *w.ahead));
+            let mut h59 = [zero(); 2];
+            each!(8, i, {
+                let r = r + i;
+                each!(2, j, {
+                    let v59 = acc[i][j]; // x59
+                    if i % 2 == 0 { h59[j] = v59; } else { store(w.x59_pairs.add(p * w.rows0 * 16 + (r / 2) * 32).add(j * L), pair(h59[j], v59)); }
+                    store(w.x59.add(p * w.rows0 * 32 + r * 32).add(j * L), v59);
+                });
+            });
+            if w.n0 % 2 == 1 && r <= w.n0 && w.n0 < r + 8 { end_pairs(w.x59_pairs.add(p * w.rows0 * 16 + (w.n0 / 2) * 32), 2); }
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// A copy in bf16 of k.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s17(w: &Work, p: usize) {
+            pair_rows(w.k_bf16.add(p * 512), 32, 32, w.k_pairs.add(p * 512));
+        }
+
+        /// From `S[t] = a * S[t-1] + beta * v * k^T`.
+        /// A copy in bf16, in the other orientation, of k.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn s18(w: &Work, p: usize) {
+            turn(w.k_bf16.add(p * 512), 32, 16, w.k_t_pairs.add(p * 512), 32, w.rows0 * 16);
+        }
+
+        /// What depends on no token, once a call.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn once(w: &Work) {
+            let _ = w;
+            s6(w);
+        }
+
+        /// One chunk, packed.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn chunk(w: &Work) {
+            for p in 0..1 {
+                s0(w, p);
+            }
+            for p in 0..w.panels1 {
+                s1(w, p);
+            }
+            s2(w);
+            s4(w);
+            for p in 0..1 {
+                s8(w, p);
+            }
+            s9(w);
+            s11(w);
+            s12(w);
+            for p in 0..1 {
+                s13(w, p);
+            }
+            for p in 0..w.panels1 {
+                s14(w, p);
+            }
+            for p in 0..w.panels0 {
+                s17(w, p);
+                s18(w, p);
+            }
+            for p in 0..1 {
+                for r in (0..32).step_by(8) {
+                    s3(w, p, r);
+                }
+                for r in (0..32).step_by(8) {
+                    s7(w, p, r);
+                }
+            }
+            for p in 0..w.panels1 {
+                for r in (0..32).step_by(8) {
+                    s5(w, p, r);
+                }
+                for r in (0..32).step_by(8) {
+                    s10(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s15(w, p, r);
+                }
+                for r in (0..w.n0).step_by(8) {
+                    s16(w, p, r);
+                }
+            }
+        }
+
+        /// Reads the chunk that starts at token `t0` and has `valid` tokens.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn read_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
+            let _ = (w, x, t0, valid);
+            pack_scalars(&*x.inputs.add(3), t0, valid, 32, w.g);
+            for t in 0..32 {
+                *w.x2.add(t) = if t < valid { 1.0 } else { 0.0 };
+            }
+            read_bf16(&*x.inputs.add(1), t0, valid, 32, w.n0, w.k_bf16, 16, 512);
+            pack_scalars(&*x.inputs.add(4), t0, valid, 32, w.beta);
+            if w.v_bf16 == w.v_bf16_own { read_bf16(&*x.inputs.add(2), t0, valid, 32, w.n1, w.v_bf16, 16, w.v_bf16_panel); }
+            pack_scalars(&*x.inputs.add(5), t0, valid, 32, w.gamma);
+            read_bf16(&*x.inputs.add(0), t0, valid, 32, w.n0, w.q_bf16, 16, 512);
+        }
+
+        /// Writes the chunk's results.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn write_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
+            let _ = (w, x, t0, valid);
+            if w.x48 == w.x48_own { write_rows(&*x.outputs.add(0), t0, valid, w.n1, w.x48, 32, w.x48_panel); }
+        }
+
+        /// Lists the rows of the chunk at token `t0`, to be fetched during the chunk before it.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        unsafe fn fetch(w: &Work, x: &Args, t0: usize) -> Ahead {
+            let rows = (x.tokens - t0).min(32);
+            let list = w.list as *mut (*const f32, usize);
+            let mut count = 0;
+            fetch_rows(list, &mut count, &*x.inputs.add(1), t0, rows, w.n0);
+            fetch_rows(list, &mut count, &*x.inputs.add(2), t0, rows, w.n1);
+            fetch_rows(list, &mut count, &*x.inputs.add(0), t0, rows, w.n0);
+            fetch_rows(list, &mut count, &*x.outputs.add(0), t0, rows, w.n1);
+            // requests that this chunk's products make
+            let requests = 2 * 1 * 4 * (w.n0 / 8) + 3 * w.panels1 * 4 * (w.n0 / 8) + 2 * w.panels1 * w.n0.div_ceil(8) * (32 / 8);
+            Ahead::list(list, count, requests)
+        }
+
+        /// The whole pass over one sequence and head.
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
+        pub unsafe fn run(x: &Args) {
+            let (mut w, _) = Work::new(x.sizes, x.scratch);
+            let mut ahead = Ahead::nothing(x.scratch);
+            w.ahead = &mut ahead;
+            w.clip = x.constants.add(0) as *mut f32;
+            once(&w);
+            load_state(&*x.states_in.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
+            load_state(&*x.states_in.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
+            for p in 0..w.panels1 {
+                pack_pairs(w.state0.add(p * w.rows0 * 32), w.n0, 32, w.S_pairs.add(p * w.rows0 * 16));
+            }
+            for p in 0..w.panels1 {
+                pack_pairs(w.state1.add(p * w.rows0 * 32), w.n0, 32, w.R_pairs.add(p * w.rows0 * 16));
+            }
+            let chunks = x.tokens.div_ceil(32);
+            for c in 0..chunks {
+                let t0 = c * 32;
+                let valid = (x.tokens - t0).min(32);
+                w.S = w.state0;
+                let next0 = w.state0;
+                w.R = w.state1;
+                let next1 = w.state1;
+                w.x55 = next0;
+                w.x59 = next1;
+                (w.x48, w.x48_panel, w.x48_row) = place(&*x.outputs.add(0), t0, valid == 32, w.n1, 32, w.x48_own, 1024);
+                (w.v_bf16, w.v_bf16_panel, w.v_bf16_row) = place_bf16(&*x.inputs.add(2), t0, valid == 32, w.n1, 16, w.v_bf16_own, 512);
+                read_chunk(&w, x, t0, valid);
+                ahead = if c + 1 < chunks { fetch(&w, x, t0 + 32) } else { Ahead::nothing(x.scratch) };
+                chunk(&w);
+                write_chunk(&w, x, t0, valid);
+            }
+            store_state(&*x.states_out.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
+            store_state(&*x.states_out.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
+        }
+    }
+
     unsafe extern "C" fn forward_entry(x: *const abi::Args) {
         // SAFETY: the caller passes valid arguments, on a machine with this level's features.
         unsafe {
@@ -5088,6 +6024,11 @@ mod avx512 {
             }
             forward::run(&*x)
         }
+    }
+
+    unsafe extern "C" fn forward_bf16_entry(x: *const abi::Args) {
+        // SAFETY: as for forward, on a machine that has avx512bf16 too.
+        unsafe { forward_bf16::run(&*x) }
     }
 
     unsafe extern "C" fn decode_entry(x: *const abi::Args) {
@@ -5111,6 +6052,7 @@ mod avx512 {
             match pass {
                 abi::PASS_FORWARD => forward::scratch(sizes),
                 abi::PASS_DECODE => decode::scratch(sizes),
+                abi::PASS_FORWARD_BF16 => forward_bf16::scratch(sizes),
                 abi::PASS_FORWARD_SAVE => forward_save::scratch(sizes),
                 abi::PASS_BACKWARD => backward::scratch(sizes),
                 _ => 0,
@@ -5122,6 +6064,7 @@ mod avx512 {
     pub fn entry() -> abi::Entry {
         abi::Entry {
             forward: Some(forward_entry),
+            forward_bf16: Some(forward_bf16_entry),
             backward: Some(backward_entry),
             decode: Some(decode_entry),
             scratch: Some(scratch),

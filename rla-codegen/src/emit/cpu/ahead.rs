@@ -146,7 +146,8 @@ impl Frame<'_> {
                 rows => format!("{}.div_ceil({})", widths.size(rows), p.block),
             };
             let inner = widths.size(p.inner);
-            *requests.entry(format!("{} * {blocks} * ({inner} / {})", widths.panels(p.lanes), p.every)).or_default() += 1;
+            *requests.entry(format!("{} * {blocks} * ({inner} / {})", widths.panels(p.lanes), p.every)).or_default() +=
+                1;
         }
         let requests: Vec<String> = requests.iter().map(|(text, n)| format!("{n} * {text}")).collect();
         let requests = if requests.is_empty() { "0".into() } else { requests.join(" + ") };

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::frame::Frame;
+use super::fuse::Form;
 use super::graph::Kind;
 use super::order::{Step, reads};
 use crate::tile::{Axis, Leaf};
@@ -42,13 +43,17 @@ impl Frame<'_> {
         for (s, stage) in stages.iter().enumerate() {
             // stages of no token run once, before the first chunk
             let Some(step) = step_of.get(&s) else { continue };
-            let turned = matches!(stage.form, super::fuse::Form::Turn);
+            let turned = matches!(stage.form, Form::Turn);
+            if matches!(stage.form, Form::Pack(_) | Form::TurnPairs) {
+                continue;
+            }
             for node in &stage.nodes {
                 lives.insert((*node, turned), (*step, *step));
             }
         }
         for s in 0..stages.len() {
-            for read in reads(graph, layout, &ordered.fused, s) {
+            // copies in bf16 have memory of their own
+            for read in reads(graph, layout, &ordered.fused, s).into_iter().filter(|r| r.pairs.is_none()) {
                 let turned = read.lane.is_some_and(|lane| lane != layout[read.node]);
                 if let (Some(life), Some(step)) = (lives.get_mut(&(read.node, turned)), step_of.get(&s)) {
                     life.1 = life.1.max(*step);

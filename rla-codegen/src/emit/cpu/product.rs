@@ -48,7 +48,7 @@ pub fn call(context: &Context, acc: &str, (rows, vectors): (usize, usize), a: Re
         (Axis::Token, Some(false)) => (Some("r".to_string()), format!("{} - r", widths.chunk)),
         _ => (None, widths.size(inner)),
     };
-    range(context, acc, (rows, vectors), a, b, minus, context.requests.from(context.space, a), start, count)
+    range(context, acc, (rows, vectors), a, b, minus, ahead, start, count)
 }
 
 /// The same over `count` inner steps from `start` on.
