@@ -2390,7 +2390,22 @@ mod avx512 {
                 let v13r = splat(*w.x13.add(r));
                 let v16r = splat(*w.x16.add(r));
                 let v32r = splat(*w.x32.add(r));
-                for p in 0..w.panels0 {
+                for p in 0..w.n0 / 32 {
+                    for j in 0..2 {
+                        let v4 = load(w.k.add(p * 512 + r * 32).add(j * L));
+                        let v14 = mul(v13r, v4); // x14
+                        store(w.x14.add(p * 512 + r * 32).add(j * L), v14);
+                        let v37 = load(w.q.add(p * 512 + r * 32).add(j * L));
+                        let v38 = mul(v13r, v37); // x38
+                        let v41 = mul(v16r, v38); // x41
+                        store(w.x41.add(p * 512 + r * 32).add(j * L), v41);
+                        let v46 = mul(v32r, v38); // x46
+                        store(w.x46.add(p * 512 + r * 32).add(j * L), v46);
+                        let v51 = mul(v4, v37); // x51
+                        s52 = add(s52, v51);
+                    }
+                }
+                for p in w.n0 / 32..w.panels0 {
                     for j in 0..2 {
                         let v4 = load(w.k.add(p * 512 + r * 32).add(j * L));
                         let v14 = mul(v13r, v4); // x14
@@ -3305,7 +3320,22 @@ mod avx512 {
                 let v13r = splat(*w.x13.add(r));
                 let v16r = splat(*w.x16.add(r));
                 let v32r = splat(*w.x32.add(r));
-                for p in 0..w.panels0 {
+                for p in 0..w.n0 / 32 {
+                    for j in 0..2 {
+                        let v4 = load(w.k.add(p * 1024 + r * 32).add(j * L));
+                        let v14 = mul(v13r, v4); // x14
+                        store(w.x14.add(p * 1024 + r * 32).add(j * L), v14);
+                        let v37 = load(w.q.add(p * 1024 + r * 32).add(j * L));
+                        let v38 = mul(v13r, v37); // x38
+                        let v41 = mul(v16r, v38); // x41
+                        store(w.x41.add(p * 1024 + r * 32).add(j * L), v41);
+                        let v46 = mul(v32r, v38); // x46
+                        store(w.x46.add(p * 1024 + r * 32).add(j * L), v46);
+                        let v51 = mul(v4, v37); // x51
+                        s52 = add(s52, v51);
+                    }
+                }
+                for p in w.n0 / 32..w.panels0 {
                     for j in 0..2 {
                         let v4 = load(w.k.add(p * 1024 + r * 32).add(j * L));
                         let v14 = mul(v13r, v4); // x14
@@ -4280,7 +4310,17 @@ mod avx512 {
                 let _ = r;
                 let mut s48 = zero();
                 let v13r = splat(*w.x13.add(r));
-                for p in 0..w.panels0 {
+                for p in 0..w.n0 / 32 {
+                    for j in 0..2 {
+                        let v4 = load(w.k.add(p * 1024 + r * 32).add(j * L));
+                        let v14 = mul(v13r, v4); // x14
+                        store(w.x14.add(p * 1024 + r * 32).add(j * L), v14);
+                        let v39 = load(w.q.add(p * 1024 + r * 32).add(j * L));
+                        let v47 = mul(v4, v39); // x47
+                        s48 = add(s48, v47);
+                    }
+                }
+                for p in w.n0 / 32..w.panels0 {
                     for j in 0..2 {
                         let v4 = load(w.k.add(p * 1024 + r * 32).add(j * L));
                         let v14 = mul(v13r, v4); // x14
@@ -4532,7 +4572,15 @@ mod avx512 {
                 let _ = r;
                 let mut s61 = zero();
                 let mut s73 = zero();
-                for p in 0..w.panels1 {
+                for p in 0..w.n1 / 32 {
+                    for j in 0..2 {
+                        let v60 = load(w.x60.add(p * 32 + j * L));
+                        s61 = add(s61, v60);
+                        let v72 = load(w.x72.add(p * 32 + j * L));
+                        s73 = add(s73, v72);
+                    }
+                }
+                for p in w.n1 / 32..w.panels1 {
                     for j in 0..2 {
                         let v60 = load(w.x60.add(p * 32 + j * L));
                         s61 = add(s61, first(v60, w.n1 as isize - (p * 32 + j * L) as isize));
@@ -6265,7 +6313,15 @@ mod avx512 {
             for r in 0..32 {
                 let _ = r;
                 let mut s54 = zero();
-                for p in 0..w.panels0 {
+                for p in 0..w.n0 / 32 {
+                    for j in 0..2 {
+                        let v4 = load_bf16(w.k_bf16.add(p * 512 + r * 16).add(j * L / 2));
+                        let v38 = load_bf16(w.q_bf16.add(p * 512 + r * 16).add(j * L / 2));
+                        let v53 = mul(v4, v38); // x53
+                        s54 = add(s54, v53);
+                    }
+                }
+                for p in w.n0 / 32..w.panels0 {
                     for j in 0..2 {
                         let v4 = load_bf16(w.k_bf16.add(p * 512 + r * 16).add(j * L / 2));
                         let v38 = load_bf16(w.q_bf16.add(p * 512 + r * 16).add(j * L / 2));

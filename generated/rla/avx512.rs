@@ -2364,7 +2364,22 @@ mod avx512 {
                 let v12r = splat(*w.x12.add(r));
                 let v26r = splat(*w.x26.add(r));
                 let v36r = splat(*w.x36.add(r));
-                for p in 0..w.panels0 {
+                for p in 0..w.n0 / 32 {
+                    for j in 0..2 {
+                        let v4 = load(w.k.add(p * 512 + r * 32).add(j * L));
+                        let v13 = mul(v12r, v4); // x13
+                        store(w.x13.add(p * 512 + r * 32).add(j * L), v13);
+                        let v27 = load(w.q.add(p * 512 + r * 32).add(j * L));
+                        let v28 = mul(v12r, v27); // x28
+                        let v31 = mul(v26r, v28); // x31
+                        store(w.x31.add(p * 512 + r * 32).add(j * L), v31);
+                        let v37 = mul(v36r, v28); // x37
+                        store(w.x37.add(p * 512 + r * 32).add(j * L), v37);
+                        let v42 = mul(v4, v27); // x42
+                        s43 = add(s43, v42);
+                    }
+                }
+                for p in w.n0 / 32..w.panels0 {
                     for j in 0..2 {
                         let v4 = load(w.k.add(p * 512 + r * 32).add(j * L));
                         let v13 = mul(v12r, v4); // x13
@@ -3207,7 +3222,22 @@ mod avx512 {
                 let v12r = splat(*w.x12.add(r));
                 let v26r = splat(*w.x26.add(r));
                 let v36r = splat(*w.x36.add(r));
-                for p in 0..w.panels0 {
+                for p in 0..w.n0 / 32 {
+                    for j in 0..2 {
+                        let v4 = load(w.k.add(p * 1024 + r * 32).add(j * L));
+                        let v13 = mul(v12r, v4); // x13
+                        store(w.x13.add(p * 1024 + r * 32).add(j * L), v13);
+                        let v27 = load(w.q.add(p * 1024 + r * 32).add(j * L));
+                        let v28 = mul(v12r, v27); // x28
+                        let v31 = mul(v26r, v28); // x31
+                        store(w.x31.add(p * 1024 + r * 32).add(j * L), v31);
+                        let v37 = mul(v36r, v28); // x37
+                        store(w.x37.add(p * 1024 + r * 32).add(j * L), v37);
+                        let v42 = mul(v4, v27); // x42
+                        s43 = add(s43, v42);
+                    }
+                }
+                for p in w.n0 / 32..w.panels0 {
                     for j in 0..2 {
                         let v4 = load(w.k.add(p * 1024 + r * 32).add(j * L));
                         let v13 = mul(v12r, v4); // x13
@@ -4040,7 +4070,17 @@ mod avx512 {
                 let _ = r;
                 let mut s34 = zero();
                 let v12r = splat(*w.x12.add(r));
-                for p in 0..w.panels0 {
+                for p in 0..w.n0 / 32 {
+                    for j in 0..2 {
+                        let v4 = load(w.k.add(p * 1024 + r * 32).add(j * L));
+                        let v13 = mul(v12r, v4); // x13
+                        store(w.x13.add(p * 1024 + r * 32).add(j * L), v13);
+                        let v24 = load(w.q.add(p * 1024 + r * 32).add(j * L));
+                        let v33 = mul(v4, v24); // x33
+                        s34 = add(s34, v33);
+                    }
+                }
+                for p in w.n0 / 32..w.panels0 {
                     for j in 0..2 {
                         let v4 = load(w.k.add(p * 1024 + r * 32).add(j * L));
                         let v13 = mul(v12r, v4); // x13
@@ -4110,7 +4150,19 @@ mod avx512 {
                 let mut s66 = zero();
                 let v21r = splat(*w.x21.add(r));
                 let v10r = splat(*w.gamma.add(r));
-                for p in 0..w.panels1 {
+                for p in 0..w.n1 / 32 {
+                    for j in 0..2 {
+                        let v17 = load(w.x17.add(p * 1024 + r * 32).add(j * L));
+                        let v20 = clamp(v17, v19, v18); // x20
+                        let v22 = mul(v21r, v20); // x22
+                        store(w.x22.add(p * 1024 + r * 32).add(j * L), v22);
+                        let v39 = load(w.x39.add(p * 1024 + r * 32).add(j * L));
+                        let v35 = mul(v10r, v22); // x35
+                        let v64 = mul(v39, v35); // x64
+                        s66 = add(s66, v64);
+                    }
+                }
+                for p in w.n1 / 32..w.panels1 {
                     for j in 0..2 {
                         let v17 = load(w.x17.add(p * 1024 + r * 32).add(j * L));
                         let v20 = clamp(v17, v19, v18); // x20
@@ -4251,7 +4303,15 @@ mod avx512 {
                 let _ = r;
                 let mut s47 = zero();
                 let mut s59 = zero();
-                for p in 0..w.panels1 {
+                for p in 0..w.n1 / 32 {
+                    for j in 0..2 {
+                        let v46 = load(w.x46.add(p * 32 + j * L));
+                        s47 = add(s47, v46);
+                        let v58 = load(w.x58.add(p * 32 + j * L));
+                        s59 = add(s59, v58);
+                    }
+                }
+                for p in w.n1 / 32..w.panels1 {
                     for j in 0..2 {
                         let v46 = load(w.x46.add(p * 32 + j * L));
                         s47 = add(s47, first(v46, w.n1 as isize - (p * 32 + j * L) as isize));
@@ -4394,7 +4454,16 @@ mod avx512 {
                 let _ = r;
                 let mut s69 = zero();
                 let v34r = splat(*w.x34.add(r));
-                for p in 0..w.panels1 {
+                for p in 0..w.n1 / 32 {
+                    for j in 0..2 {
+                        let v39 = load(w.x39.add(p * 1024 + r * 32).add(j * L));
+                        let v65 = mul(v39, v34r); // x65
+                        let v22 = load(w.x22.add(p * 1024 + r * 32).add(j * L));
+                        let v67 = mul(v65, v22); // x67
+                        s69 = add(s69, v67);
+                    }
+                }
+                for p in w.n1 / 32..w.panels1 {
                     for j in 0..2 {
                         let v39 = load(w.x39.add(p * 1024 + r * 32).add(j * L));
                         let v65 = mul(v39, v34r); // x65
@@ -5700,7 +5769,15 @@ mod avx512 {
             for r in 0..32 {
                 let _ = r;
                 let mut s44 = zero();
-                for p in 0..w.panels0 {
+                for p in 0..w.n0 / 32 {
+                    for j in 0..2 {
+                        let v4 = load_bf16(w.k_bf16.add(p * 512 + r * 16).add(j * L / 2));
+                        let v27 = load_bf16(w.q_bf16.add(p * 512 + r * 16).add(j * L / 2));
+                        let v43 = mul(v4, v27); // x43
+                        s44 = add(s44, v43);
+                    }
+                }
+                for p in w.n0 / 32..w.panels0 {
                     for j in 0..2 {
                         let v4 = load_bf16(w.k_bf16.add(p * 512 + r * 16).add(j * L / 2));
                         let v27 = load_bf16(w.q_bf16.add(p * 512 + r * 16).add(j * L / 2));

@@ -241,6 +241,8 @@ pub struct Epilogue {
     pub head: Vec<String>,
     /// Per vector.
     pub body: Vec<String>,
+    /// The same of a panel that is whole, if that is less.
+    pub whole: Option<Vec<String>>,
     /// Once a row, after its vectors.
     pub tail: Vec<String>,
     /// Once a call, after the last row.
@@ -256,6 +258,8 @@ pub fn epilogue(context: &Context, index: usize, mut row: Row, walk: Walk, backw
     let vectors = space.widths.vectors(stage.lanes);
     let w = space.widths.panel(stage.lanes);
     let (mut before, mut head, mut tail, mut after) = (vec![], vec![], vec![], vec![]);
+    // lines of sums over lanes: of the lanes that mean something, of all
+    let mut masked: Vec<(String, String)> = vec![];
     let p = if stage.lanes == Axis::One { "0" } else { "p" };
     for node in &stage.nodes {
         let kind = &graph.nodes[*node].kind;
@@ -279,13 +283,14 @@ pub fn epilogue(context: &Context, index: usize, mut row: Row, walk: Walk, backw
         let name = space.name(node);
         if lane_sum(context, node) == Some(true) {
             let exact = stage.lanes == Axis::Token && space.widths.chunk.is_multiple_of(space.widths.tile.lanes);
-            let v = if exact {
-                v
-            } else {
-                format!("first({v}, {} as isize - ({p} * {w} + j * L) as isize)", space.widths.size(stage.lanes))
-            };
+            let all = format!("{s} = add({s}, {v});");
+            let some = format!(
+                "{s} = add({s}, first({v}, {} as isize - ({p} * {w} + j * L) as isize));",
+                space.widths.size(stage.lanes)
+            );
             head.push(format!("let mut {s} = zero();"));
-            row.body.push(format!("{s} = add({s}, {v});"));
+            row.body.push(if exact { all.clone() } else { some.clone() });
+            masked.extend((!exact).then_some((some, all)));
             if in_tile {
                 tail.push(format!("let at = w.{name}_part.add(r * L);"));
                 tail.push(format!("store(at, if p == 0 {{ {s} }} else {{ add(load(at), {s}) }});"));
@@ -321,7 +326,11 @@ pub fn epilogue(context: &Context, index: usize, mut row: Row, walk: Walk, backw
     }
     pairs::around(context, index, &mut before, &mut tail, &mut after);
     head.extend(std::mem::take(&mut row.head));
-    Epilogue { top: row.top, before, head, body: row.body, tail, after }
+    let whole = (!masked.is_empty()).then(|| {
+        let line = |line: &String| masked.iter().find(|(some, _)| some == line).map_or(line, |(_, all)| all).clone();
+        row.body.iter().map(line).collect()
+    });
+    Epilogue { top: row.top, before, head, body: row.body, whole, tail, after }
 }
 
 fn finished_by(context: &Context, tile: usize, node: usize) -> bool {
@@ -402,14 +411,26 @@ fn map(context: &Context, index: usize, out: &mut Text) {
     out.line(format!("for r in 0..{} {{", space.widths.size(stage.rows)));
     out.line("let _ = r;");
     out.lines(&end.head);
-    if !panelled && stage.lanes != Axis::One {
-        out.line(format!("for p in 0..{} {{", space.widths.panels(stage.lanes)));
-    }
-    out.line(format!("for j in 0..{vectors} {{"));
-    out.lines(&end.body);
-    out.line("}");
-    if !panelled && stage.lanes != Axis::One {
+    let panels = space.widths.panels(stage.lanes);
+    // the panels that are whole, then what is left
+    let parts = match (&end.whole, stage.lanes) {
+        _ if panelled || stage.lanes == Axis::One => vec![(None, &end.body)],
+        (Some(whole), Axis::Side(_)) => {
+            let first = format!("{} / {}", space.widths.size(stage.lanes), space.widths.panel(stage.lanes));
+            vec![(Some(format!("0..{first}")), whole), (Some(format!("{first}..{panels}")), &end.body)]
+        }
+        _ => vec![(Some(format!("0..{panels}")), &end.body)],
+    };
+    for (range, body) in parts {
+        if let Some(range) = &range {
+            out.line(format!("for p in {range} {{"));
+        }
+        out.line(format!("for j in 0..{vectors} {{"));
+        out.lines(body);
         out.line("}");
+        if range.is_some() {
+            out.line("}");
+        }
     }
     out.lines(&end.tail);
     out.line("}");

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use rla_dsl::Recurrence;
 use rla_runtime::bench::{self, Bench, Pass, Row};
 use rla_runtime::device::cpu::{self, clock::Clock};
-use rla_runtime::{Backend, DType, Error, Operation, Problem, Products};
+use rla_runtime::{DType, Error, Operation, Problem, Products};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -107,10 +107,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if dtype == DType::F64 {
         return Err(Error::argument("--dtype", "f32, bf16 or f16", "f64").into());
     }
-    let products = Products::from(arguments.products);
-    if products == Products::Input && (!dtype.is_half() || backend != Backend::Cpu) {
-        return Err(Error::argument("--products", "f32, or bf16 or f16 inputs with --backend cpu", "input").into());
-    }
+    let products = options::products(arguments.products, backend, dtype)?;
     if !arguments.seconds.is_finite() || arguments.seconds < 0.0 {
         return Err(Error::argument("--seconds", "a positive number", arguments.seconds.to_string()).into());
     }

@@ -87,17 +87,13 @@ fn setting(arguments: &Arguments, backend: Backend) -> Result<Setting, Error> {
     if let Some(dtype) = arguments.dtype {
         setting.dtype = dtype.into();
     }
-    if backend != Backend::Cuda {
-        setting.products = arguments.products.into();
-    }
     let interpreter = matches!(backend, Backend::Oracle | Backend::Tile);
     if setting.dtype == DType::F64 && !interpreter {
         let expected = format!("f32, bf16 or f16 with --backend {}", backend.name());
         return Err(Error::argument("--dtype", expected, "f64"));
     }
-    let input = backend != Backend::Cuda && setting.products == Products::Input;
-    if input && (!setting.dtype.is_half() || backend != Backend::Cpu) {
-        return Err(Error::argument("--products", "f32, or bf16 or f16 inputs with --backend cpu", "input"));
+    if backend != Backend::Cuda {
+        setting.products = options::products(arguments.products, backend, setting.dtype)?;
     }
     Ok(setting)
 }

@@ -72,6 +72,15 @@ impl From<ProductsOption> for Products {
     }
 }
 
+/// What products may be computed in; permission makes sense with 16-bit inputs on the CPU alone.
+pub fn products(option: ProductsOption, backend: Backend, dtype: DType) -> Result<Products, Error> {
+    let products = option.into();
+    if products == Products::Input && (!dtype.is_half() || backend != Backend::Cpu) {
+        return Err(Error::argument("--products", "f32, or bf16 or f16 inputs with --backend cpu", "input"));
+    }
+    Ok(products)
+}
+
 /// Layout of states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LayoutOption {

@@ -1,5 +1,5 @@
 //! `rla verify [VARIANT|FILE] --backend B`: the ladder and the laws on this machine.
-use crate::options::{BackendOption, DTypeOption, LayoutOption};
+use crate::options::{self, BackendOption, DTypeOption, LayoutOption, ProductsOption};
 use crate::output::{self, Failure};
 use crate::source;
 use clap::Args;
@@ -34,6 +34,9 @@ pub struct Arguments {
     /// Element type of q, k, v and the like
     #[arg(long, value_enum)]
     dtype: Option<DTypeOption>,
+    /// Type of products with 16-bit inputs on the CPU: `input` permits theirs where a kernel has it (forward, bf16, AVX-512)
+    #[arg(long, value_enum, default_value = "f32")]
+    products: ProductsOption,
     /// Layout of states in the calls
     #[arg(long, value_enum, default_value = "vk")]
     state_layout: LayoutOption,
@@ -54,6 +57,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         if setting.dtype == DType::F64 && matches!(backend, Backend::Recurrent | Backend::Cpu) {
             return Err(Error::argument("--dtype", "f32, bf16 or f16 for kernels", "f64").into());
         }
+    }
+    if backend != Backend::Cuda {
+        setting.products = options::products(arguments.products, backend, setting.dtype)?;
     }
     if arguments.cases == 0 {
         return Err(Error::argument("--cases", "at least 1", "0").into());
