@@ -3262,8 +3262,14 @@ mod avx512 {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
         unsafe fn s4(w: &Work, p: usize, r: usize) {
             let mut acc = zeros::<8, 2>();
-            // acc += k k^T
-            product_across_ahead::<8, 2, false>(&mut acc, w.k.add(r * 32), 32, 32, 1024, w.k_t.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            // acc += k k^T, as far as the diagonal
+            if r + 8 > p * 32 + L {
+                product_across_ahead::<8, 2, false>(&mut acc, w.k.add(r * 32), 32, 32, 1024, w.k_t.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            } else if r + 8 > p * 32 {
+                let mut part = zeros::<8, 1>();
+                product_across_ahead::<8, 1, false>(&mut part, w.k.add(r * 32), 32, 32, 1024, w.k_t.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+                each!(8, i, { acc[i][0] = part[i][0]; });
+            }
             each!(8, i, {
                 let r = r + i;
                 each!(2, j, {
@@ -3343,8 +3349,14 @@ mod avx512 {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
         unsafe fn s8(w: &Work, p: usize, r: usize) {
             let mut acc = zeros::<8, 2>();
-            // acc += q k^T
-            product_across_ahead::<8, 2, false>(&mut acc, w.q.add(r * 32), 32, 32, 1024, w.k_t.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            // acc += q k^T, as far as the diagonal
+            if r + 8 > p * 32 + L {
+                product_across_ahead::<8, 2, false>(&mut acc, w.q.add(r * 32), 32, 32, 1024, w.k_t.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+            } else if r + 8 > p * 32 {
+                let mut part = zeros::<8, 1>();
+                product_across_ahead::<8, 1, false>(&mut part, w.q.add(r * 32), 32, 32, 1024, w.k_t.add(p * w.rows0 * 32), 32, w.n0, &mut *w.ahead);
+                each!(8, i, { acc[i][0] = part[i][0]; });
+            }
             each!(8, i, {
                 let r = r + i;
                 let v26r = splat(*w.x26.add(r));
@@ -4841,8 +4853,14 @@ mod avx512 {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
         unsafe fn s39(w: &Work, p: usize, r: usize) {
             let mut acc = zeros::<8, 2>();
-            // acc += x128 x8^T
-            product_across_ahead::<8, 2, false>(&mut acc, w.x128.add(r * 32), 32, 32, 1024, w.x8_t.add(p * w.rows1 * 32), 32, w.n1, &mut *w.ahead);
+            // acc += x128 x8^T, as far as the diagonal
+            if r + 8 > p * 32 + L {
+                product_across_ahead::<8, 2, false>(&mut acc, w.x128.add(r * 32), 32, 32, 1024, w.x8_t.add(p * w.rows1 * 32), 32, w.n1, &mut *w.ahead);
+            } else if r + 8 > p * 32 {
+                let mut part = zeros::<8, 1>();
+                product_across_ahead::<8, 1, false>(&mut part, w.x128.add(r * 32), 32, 32, 1024, w.x8_t.add(p * w.rows1 * 32), 32, w.n1, &mut *w.ahead);
+                each!(8, i, { acc[i][0] = part[i][0]; });
+            }
             each!(8, i, {
                 let r = r + i;
                 each!(2, j, {
@@ -5636,8 +5654,14 @@ mod avx512 {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
         unsafe fn s3(w: &Work, p: usize, r: usize) {
             let mut acc = zeros::<8, 2>();
-            // acc += k k^T
-            product_pairs_across::<8, 2, false>(&mut acc, w.k_bf16.add(r * 16), 16, 16, 512, w.k_t_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            // acc += k k^T, as far as the diagonal
+            if r + 8 > p * 32 + L {
+                product_pairs_across::<8, 2, false>(&mut acc, w.k_bf16.add(r * 16), 16, 16, 512, w.k_t_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            } else if r + 8 > p * 32 {
+                let mut part = zeros::<8, 1>();
+                product_pairs_across::<8, 1, false>(&mut part, w.k_bf16.add(r * 16), 16, 16, 512, w.k_t_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+                each!(8, i, { acc[i][0] = part[i][0]; });
+            }
             each!(8, i, {
                 let r = r + i;
                 each!(2, j, {
@@ -5722,8 +5746,14 @@ mod avx512 {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,avx512bf16")]
         unsafe fn s7(w: &Work, p: usize, r: usize) {
             let mut acc = zeros::<8, 2>();
-            // acc += q k^T
-            product_pairs_across::<8, 2, false>(&mut acc, w.q_bf16.add(r * 16), 16, 16, 512, w.k_t_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            // acc += q k^T, as far as the diagonal
+            if r + 8 > p * 32 + L {
+                product_pairs_across::<8, 2, false>(&mut acc, w.q_bf16.add(r * 16), 16, 16, 512, w.k_t_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+            } else if r + 8 > p * 32 {
+                let mut part = zeros::<8, 1>();
+                product_pairs_across::<8, 1, false>(&mut part, w.q_bf16.add(r * 16), 16, 16, 512, w.k_t_pairs.add(p * w.rows0 * 16), 32, w.n0, Some(&mut *w.ahead));
+                each!(8, i, { acc[i][0] = part[i][0]; });
+            }
             each!(8, i, {
                 let r = r + i;
                 let v26r = splat(*w.x26.add(r));

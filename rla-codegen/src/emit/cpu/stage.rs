@@ -363,12 +363,39 @@ pub fn store(context: &Context, row: &mut Row, node: usize, p: &str, v: &str) {
     }
 }
 
+/// Whether everything that a stage of tokens by tokens leaves behind is zero on and above the diagonal.
+fn lower_only(context: &Context, index: usize) -> bool {
+    let (graph, layout, ordered) = (context.space.graph, context.space.layout, context.ordered);
+    let stage = &ordered.fused.stages[index];
+    let lower = |n: usize| graph.triangle(Ref { node: n, flip: layout[n] == Pos::Rows }) == Some(true);
+    let left = |n: usize| ordered.stored.contains(&n) || ordered.copies.iter().any(|c| c.node == n);
+    let sums = stage.nodes.iter().any(|n| matches!(graph.nodes[*n].kind, Kind::Sum(..)))
+        || ordered.fused.stages.iter().any(|s| s.form == Form::Finish { tile: index });
+    let by_tokens = stage.rows == Axis::Token && stage.lanes == Axis::Token;
+    by_tokens && !sums && stage.nodes.iter().all(|n| !left(*n) || graph.is_matrix(*n) && lower(*n))
+}
+
 fn tile(context: &Context, index: usize, terms: &[Term], out: &mut Text) {
     let space = context.space;
     let stage = &context.ordered.fused.stages[index];
     let rows = block(context, stage);
     let vectors = space.widths.vectors(stage.lanes);
-    chain(context, index, "acc", rows, terms, out);
+    match terms {
+        [Term::Product { a, b, minus, scale: None }] if vectors == 2 && lower_only(context, index) => {
+            let show = format!("{} {}", space.show(*a), space.show(*b));
+            let w = space.widths.panel(stage.lanes);
+            out.line(format!("let mut acc = zeros::<{rows}, 2>();"));
+            out.line(format!("// acc {} {show}, as far as the diagonal", if *minus { "-=" } else { "+=" }));
+            out.line(format!("if r + {rows} > p * {w} + L {{"));
+            out.line(product::call(context, "acc", (rows, 2), *a, *b, *minus));
+            out.line(format!("}} else if r + {rows} > p * {w} {{"));
+            out.line(format!("let mut part = zeros::<{rows}, 1>();"));
+            out.line(product::call(context, "part", (rows, 1), *a, *b, *minus));
+            out.line(format!("each!({rows}, i, {{ acc[i][0] = part[i][0]; }});"));
+            out.line("}");
+        }
+        _ => chain(context, index, "acc", rows, terms, out),
+    }
     let mut row = Row::new(space, &context.ordered.fused, "p", "r");
     let root = stage.nodes[0];
     let var = format!("v{root}");
