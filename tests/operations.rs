@@ -397,6 +397,38 @@ fn all_programs(programs: &Programs) -> [&Program; 4] {
     [&programs.forward, &programs.forward_save, &programs.backward, &programs.decode]
 }
 
+/// Draws a case and holds the kernels to the definition.
+fn run(recurrence: rla_dsl::Recurrence, backend: Backend) {
+    let sizes = vec![20, 9, 5][..recurrence.sides.len()].to_vec();
+    let dims = Dims { sizes, batch: 2, tokens: 37, key_heads: 1, value_heads: 2 };
+    let (gates, keys) = (Gates::Weak, Keys::Independent);
+    let plan = Plan { dims, cu_seqlens: None, gates, keys, initial_states: true };
+    let mut rng = Rng::new(5);
+    let (inputs, _) = draw::inputs(&recurrence, &plan, KINK_DISTANCE, &mut rng).expect("bounded");
+    let cotangents = draw::cotangents(&recurrence, &inputs, &mut rng);
+    let case = Case { inputs, cotangents, results: Results::default() };
+    let operation = Operation::new(recurrence, backend).unwrap_or_else(|e| panic!("{e}"));
+    let outcome = ladder::evaluate(&operation, &case, &Setting::of(backend)).unwrap_or_else(|e| panic!("{e}"));
+    assert!(outcome.passed, "{} on {}: {:#?}", operation.recurrence().name, backend.name(), outcome.lines);
+}
+
+/// Delta-rule steps one after another within a token: more readouts than a block of rows has registers for.
+#[test]
+fn systems_of_many_readouts_run() {
+    use std::fmt::Write;
+    let steps = 6;
+    let list = |name: &str| (0..steps).map(|i| format!("{name}{i}")).collect::<Vec<_>>().join(", ");
+    let mut text = format!("pub variant steps {{ input q, {}: key unit, {}: value;", list("k"), list("v"));
+    write!(text, "input g: scalar in -inf..0, {}: scalar in 0..1; state S: value x key;", list("b")).expect("text");
+    for i in 0..steps {
+        let before = if i == 0 { "exp(g) * S[t-1]".to_string() } else { format!("X{}", i - 1) };
+        let after = if i + 1 == steps { "S[t]".to_string() } else { format!("let X{i}") };
+        write!(text, "{after} = {before} * (I - b{i} * k{i} * k{i}^T) + b{i} * v{i} * k{i}^T;").expect("text");
+    }
+    text.push_str("output o = S[t] * q; }");
+    run(golden::parse(&text), Backend::Cpu);
+}
+
 /// Every kind is in a program whose kernels are run: the built-in variants' (in `kernels_golden`) or the two above (here).
 #[test]
 fn every_operation_is_emitted_and_run() {
@@ -418,17 +450,7 @@ fn every_operation_is_emitted_and_run() {
             Err(_) => assert_eq!(recurrence.name, "outside"),
         }
         add(&token_programs(&recurrence));
-        let sizes = vec![20, 9, 5][..recurrence.sides.len()].to_vec();
-        let dims = Dims { sizes, batch: 2, tokens: 37, key_heads: 1, value_heads: 2 };
-        let (gates, keys) = (Gates::Weak, Keys::Independent);
-        let plan = Plan { dims, cu_seqlens: None, gates, keys, initial_states: true };
-        let mut rng = Rng::new(5);
-        let (inputs, _) = draw::inputs(&recurrence, &plan, KINK_DISTANCE, &mut rng).expect("bounded");
-        let cotangents = draw::cotangents(&recurrence, &inputs, &mut rng);
-        let case = Case { inputs, cotangents, results: Results::default() };
-        let operation = Operation::new(recurrence, backend).unwrap_or_else(|e| panic!("{e}"));
-        let outcome = ladder::evaluate(&operation, &case, &Setting::of(backend)).unwrap_or_else(|e| panic!("{e}"));
-        assert!(outcome.passed, "{} on {}: {:#?}", operation.recurrence().name, backend.name(), outcome.lines);
+        run(recurrence, backend);
     }
     let missing: Vec<&str> = kinds::ALL.into_iter().filter(|kind| !emitted.contains(kind)).collect();
     assert!(missing.is_empty(), "no kernel that is run has {missing:?}");

@@ -127,6 +127,13 @@ fn classes(graph: &Graph) -> Vec<u8> {
     class
 }
 
+/// Whether a system is solved row by row: where it decays by channel, has more readouts than registers hold blocks of, or
+/// a single column. What it reads is then in memory, and no product is absorbed into it.
+fn is_serial(graph: &Graph, solve: usize) -> bool {
+    let Kind::Solve { y0, a, .. } = &graph.nodes[solve].kind else { return false };
+    a.is_some() || y0.len() > 4 || graph.nodes[solve].shape.cols == Axis::One
+}
+
 impl Fuse<'_> {
     fn place(&mut self, node: usize) {
         let graph = self.graph;
@@ -277,7 +284,7 @@ impl Fuse<'_> {
                 self.graph.shape(*r) == self.graph.nodes[user].shape
                     && self.layout[node] == self.layout[user].flip(r.flip)
             }
-            Kind::Solve { y0, a: None, .. } => {
+            Kind::Solve { y0, .. } if !is_serial(self.graph, user) => {
                 y0.iter().flatten().any(|r| r.node == node && self.layout[node] == Pos::Cols.flip(r.flip))
             }
             _ => false,
@@ -356,9 +363,10 @@ impl Fuse<'_> {
     }
 
     fn solve(&mut self, node: usize) -> Place {
-        let Kind::Solve { y0, a, .. } = &self.graph.nodes[node].kind else { unreachable!("called for a solve") };
-        let shape = self.graph.nodes[node].shape;
-        let form = if a.is_some() || y0.len() > 4 || shape.cols == Axis::One {
+        let graph = self.graph;
+        let Kind::Solve { y0, .. } = &graph.nodes[node].kind else { unreachable!("called for a solve") };
+        let shape = graph.nodes[node].shape;
+        let form = if is_serial(graph, node) {
             Form::Serial { solve: node }
         } else {
             let chains = y0.iter().map(|r| r.map_or(vec![], |r| self.chain(r, false))).collect();
