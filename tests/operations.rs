@@ -322,7 +322,8 @@ fn slopes_of_saturated_functions_do_not_cancel() {
         let x = b.add(x, shift);
         b.map(f, &[x])
     }
-    let cases: [(Example, fn(f64) -> f64); 2] = [
+    type Slope = fn(f64) -> f64;
+    let cases: [(Example, Slope); 2] = [
         (|b| beyond(b, MapFn::Sigmoid, 30.0), |x| (-x - 30.0).exp() / (1.0 + (-x - 30.0).exp()).powi(2)),
         (|b| beyond(b, MapFn::Tanh, 15.0), |x| (x + 15.0).cosh().powi(-2)),
     ];

@@ -151,6 +151,7 @@ unsafe extern "C" fn saved(tokens: usize, sizes: *const usize) -> usize {
 pub extern "C" fn rla_test_linear_attention_portable() -> abi::Entry {
     abi::Entry {
         forward: Some(forward),
+        forward_bf16: None,
         backward: Some(backward),
         decode: Some(decode),
         scratch: Some(scratch),
