@@ -17,7 +17,7 @@ use rla_dsl::recurrence::{Recurrence, Side};
 use crate::canon::symbol::{Sym, SymKind};
 use crate::canon::{CanonState, Canonical};
 use crate::tile::builder::Builder;
-use crate::tile::{Axis, DecayKind, Direction, Leaf, Op, Program, Role, Shape, StateSides, Value};
+use crate::tile::{Axis, DecayKind, Direction, Leaf, MapFn, Op, Program, Role, Shape, StateSides, Value};
 
 /// A state whose writes are known: what readouts need.
 #[derive(Clone, Debug)]
@@ -106,7 +106,12 @@ impl Chunk<'_> {
             SymKind::Size(side) => self.builder.leaf(Leaf::Size(side.0), one),
             SymKind::Input(i) => self.builder.leaf(Leaf::Input(i), input_shape(self.recurrence, i)),
             SymKind::Map(f, args) => {
-                let args: Vec<Value> = args.iter().map(|a| self.value(*a)).collect();
+                let log = f == MapFn::Exp && self.is_log_decay(args[0]);
+                let mut args: Vec<Value> = args.iter().map(|a| self.value(*a)).collect();
+                // one exponential with the decay's own; a row that fills the chunk is not read
+                if log && self.builder.shape(args[0]).rows == Axis::Token {
+                    args[0] = self.builder.keep(args[0]);
+                }
                 self.builder.map(f, &args)
             }
             SymKind::Dot(a, b) => {
@@ -157,6 +162,12 @@ impl Chunk<'_> {
     fn token_value(&mut self, sym: Sym) -> Value {
         let value = self.value(sym);
         self.builder.per_token(value)
+    }
+
+    /// Whether it is the log decay of a state's channels.
+    fn is_log_decay(&self, sym: Sym) -> bool {
+        let logs = |s: &CanonState| [s.free_decay, s.contracted_decay].contains(&Some(sym));
+        self.canonical.states.iter().any(logs)
     }
 
     fn log_decay(&mut self, sym: Option<Sym>) -> Option<Value> {
@@ -257,13 +268,14 @@ impl Chunk<'_> {
         let free = self.log_decay(state.free_decay);
         let contracted = self.log_decay(state.contracted_decay);
         let given: Vec<Value> = state.writes.iter().map(|w| self.readout_vector(w.given)).collect();
+        let kept_late = state.readouts.is_empty() && free.or(contracted).is_some();
         let base: Vec<Option<Value>> = state
             .writes
             .iter()
             .map(|w| {
                 w.base.map(|b| {
                     let b = self.value(b);
-                    self.builder.keep(b)
+                    if kept_late && self.is_row(b) { b } else { self.builder.keep(b) }
                 })
             })
             .collect();
@@ -305,6 +317,12 @@ impl Chunk<'_> {
         solved.writes = (0..writes).map(|j| self.builder.op_value(Op::Part(solve, readouts + j))).collect();
     }
 
+    /// Whether a value is an input's row. Rows that fill the chunk repeat the last one, so that they are as finite as it;
+    /// it may be written as it stands, with no copy, where the factor with the channels' decay is 0 in those rows.
+    fn is_row(&self, value: Value) -> bool {
+        matches!(self.builder.op(value), Op::Leaf(Leaf::Input(_))) && self.builder.shape(value).rows == Axis::Token
+    }
+
     /// The state at the chunk's end.
     fn update(&mut self, index: usize) -> Value {
         let solved = self.solved[index].clone().expect("all states are solved");
@@ -320,6 +338,7 @@ impl Chunk<'_> {
         }
         for (u, w) in solved.writes.iter().zip(&solved.given) {
             let (mut u, mut w) = (*u, *w);
+            let late = self.is_row(u) && solved.free.or(solved.contracted).is_some();
             for log in [solved.scalar, solved.contracted].into_iter().flatten() {
                 let f = self.decay(DecayKind::Suffix, log);
                 w = self.builder.mul(f, w);
@@ -327,6 +346,10 @@ impl Chunk<'_> {
             if let Some(log) = solved.free {
                 let f = self.decay(DecayKind::Suffix, log);
                 u = self.builder.mul(f, u);
+            }
+            if late {
+                let scaled = if solved.free.is_some() { &mut u } else { &mut w };
+                *scaled = self.builder.keep(*scaled);
             }
             let term = self.builder.matmul(u, true, w, false);
             x = self.builder.add(x, term);
