@@ -257,7 +257,7 @@ fn verify_prints_a_table() {
 }
 
 #[test]
-fn emit_writes_rust() {
+fn emit_writes_rust_and_cuda() {
     let scratch = Scratch::new("emit");
     let output = expect(&["emit", "rla", "--level", "portable"], 0, &[]);
     assert!(text(&output.stdout).contains("extern \"C\" fn"));
@@ -266,8 +266,11 @@ fn emit_writes_rust() {
     assert_eq!(std::fs::read(&out).expect("written"), output.stdout);
     expect(&["emit", "rla", "--chunk", "17"], 2, &["17"]);
     expect(&["emit", "rla", "--form", "token", "--chunk", "16"], 2, &["token by token"]);
-    let cuda = expect(&["emit", "rla", "--target", "cuda"], 0, &[]);
-    assert!(text(&cuda.stdout).contains("__global__"));
+    let output = expect(&["emit", "rla", "--target", "cuda", "--dim", "key=64"], 0, &[]);
+    assert!(text(&output.stdout).contains("extern \"C\" __global__ void"));
+    expect(&["emit", "rla", "--target", "cuda", "--form", "token"], 2, &["--form"]);
+    expect(&["emit", "rla", "--target", "cuda", "--dim", "slot=3"], 2, &["key, value"]);
+    expect(&["emit", "rla", "--target", "cuda", "--chunk", "17"], 2, &["16, 32, 64"]);
 }
 
 #[test]

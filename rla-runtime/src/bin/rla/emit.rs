@@ -152,6 +152,7 @@ fn cuda(arguments: &Arguments, recurrence: Recurrence) -> Result<String, Failure
     }
     let elem = host::elem(arguments.dtype.into())?;
     let chunk = arguments.chunk.unwrap_or(host::CHUNK);
+    host::check_chunk(chunk)?;
     let inputs: Vec<Elem> =
         recurrence.inputs.iter().map(|i| if i.carries_values() { elem } else { Elem::F32 }).collect();
     let key =

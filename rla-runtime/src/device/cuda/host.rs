@@ -15,6 +15,14 @@ pub const CHUNK: usize = 32;
 /// Warps of a sequential block, 16 channels each, where the caller names none.
 pub const WARPS: usize = 4;
 
+/// Refuses what no kernel holds as a chunk.
+pub fn check_chunk(chunk: usize) -> Result<()> {
+    if matches!(chunk, 16 | 32 | 64 | 128) {
+        return Ok(());
+    }
+    Err(Error::argument("--chunk", "16, 32, 64 or 128 on CUDA", chunk.to_string()))
+}
+
 /// The CUDA kernels of a recurrence.
 pub struct Engine {
     device: Arc<Device>,
@@ -155,9 +163,7 @@ impl Engine {
     /// Kernels for the first GPU.
     pub fn new(recurrence: &Arc<Recurrence>, chunk: Option<usize>) -> Result<Engine> {
         let chunk = chunk.unwrap_or(CHUNK);
-        if !matches!(chunk, 16 | 32 | 64 | 128) {
-            return Err(Error::argument("--chunk", "16, 32, 64 or 128 with --backend cuda", chunk.to_string()));
-        }
+        check_chunk(chunk)?;
         let source = Source::new(recurrence)?;
         Ok(Engine { device: Device::first()?, source, chunk, passes: Mutex::default() })
     }
