@@ -2,8 +2,45 @@
 // Lane l of a warp holds, of a 16 x 8 accumulator, elements (g, 2q), (g, 2q + 1), (g + 8, 2q), (g + 8, 2q + 1) with
 // g = l / 4 and q = l % 4.
 
-template <class T, int LD, bool FLIP> struct Mat {
+template <class A, class B> struct same {
+  static constexpr bool value = false;
+};
+template <class A> struct same<A, A> {
+  static constexpr bool value = true;
+};
+
+// SHARED: in shared memory, so that 16-bit elements load as whole blocks.
+template <class T, int LD, bool FLIP, bool SHARED = false> struct Mat {
   const T* p;
+  template <class P> static constexpr bool by_blocks() { return SHARED && sizeof(P) == 2 && same<T, P>::value; }
+  // block (m, k) of 16 x 16 as a left operand
+  template <class P> __device__ __forceinline__ void left(u32 (&x)[4], int m, int k, P tag) const {
+    const int l = threadIdx.x & 31, i = l >> 3, r = l & 7;
+    if constexpr (by_blocks<P>()) {
+      if (FLIP) load4t(x, p + (k + (i >> 1) * 8 + r) * LD + m + (i & 1) * 8);
+      else load4(x, p + (m + (i & 1) * 8 + r) * LD + k + (i >> 1) * 8);
+    } else {
+      const int g = l >> 2, c = k + 2 * (l & 3);
+      x[0] = along(m + g, c, tag);
+      x[1] = along(m + g + 8, c, tag);
+      x[2] = along(m + g, c + 8, tag);
+      x[3] = along(m + g + 8, c + 8, tag);
+    }
+  }
+  // block (k, n) as the right operands of two accumulators
+  template <class P> __device__ __forceinline__ void right(u32 (&x)[4], int k, int n, P tag) const {
+    const int l = threadIdx.x & 31, i = l >> 3, r = l & 7;
+    if constexpr (by_blocks<P>()) {
+      if (FLIP) load4(x, p + (n + (i >> 1) * 8 + r) * LD + k + (i & 1) * 8);
+      else load4t(x, p + (k + (i & 1) * 8 + r) * LD + n + (i >> 1) * 8);
+    } else {
+      const int g = l >> 2, c = k + 2 * (l & 3);
+      x[0] = down(c, n + g, tag);
+      x[1] = down(c + 8, n + g, tag);
+      x[2] = down(c, n + 8 + g, tag);
+      x[3] = down(c + 8, n + 8 + g, tag);
+    }
+  }
   __device__ __forceinline__ float at(int r, int c) const { return widen(FLIP ? p[c * LD + r] : p[r * LD + c]); }
   // elements (r, c) and (r, c + 1) as one operand register
   template <class P> __device__ __forceinline__ u32 along(int r, int c, P tag) const {
@@ -20,19 +57,23 @@ template <class T, int LD, bool FLIP> struct Mat {
 // acc (16 x 8 W, at row m and column n of the result) += or -= A B, K wide, products of type P.
 template <class P, int K, bool MINUS, int W, class A, class B>
 __device__ __forceinline__ void mac(float (&acc)[W][4], A a, B b, int m, int n) {
-  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+  [[maybe_unused]] const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
   if constexpr (sizeof(P) == 2) {
 #pragma unroll 4
     for (int k = 0; k < K; k += 16) {
-      const int c = k + 2 * q;
-      u32 x[4] = {a.along(m + g, c, P()), a.along(m + g + 8, c, P()), a.along(m + g, c + 8, P()),
-                  a.along(m + g + 8, c + 8, P())};
+      u32 x[4];
+      a.left(x, m, k, P());
       if (MINUS) {
 #pragma unroll
         for (int i = 0; i < 4; i++) x[i] ^= 0x80008000u;
       }
 #pragma unroll
-      for (int w = 0; w < W; w++) mma(acc[w], x, b.down(c, n + 8 * w + g, P()), b.down(c + 8, n + 8 * w + g, P()), P());
+      for (int w = 0; w < W; w += 2) {
+        u32 y[4];
+        b.right(y, k, n + 8 * w, P());
+        mma(acc[w], x, y[0], y[1], P());
+        mma(acc[w + 1], x, y[2], y[3], P());
+      }
     }
   } else {
 #pragma unroll 2
@@ -69,6 +110,31 @@ template <int M, int N, class Product, class Store> __device__ __forceinline__ v
 
 template <int R, int C, class F> __device__ __forceinline__ void each(F f) {
   for (int i = threadIdx.x; i < R * C; i += THREADS) f(i / C, i % C);
+}
+
+// BYTES as they are, from global to shared memory.
+template <int BYTES> __device__ __forceinline__ void copy_block(void* to, const void* from) {
+  for (int i = threadIdx.x * 16; i < BYTES; i += THREADS * 16) copy16((char*)to + i, (const char*)from + i);
+}
+
+// Rows of 16-bit elements of the caller as they are: ROWS x COLS, of them `size` columns there; rows beyond the last repeat
+// it, or are zero.
+template <class T, int ROWS, int COLS, int LD>
+__device__ __forceinline__ void copy_rows(T* to, const View& v, const Chunk& c, i64 head, int size, bool zero) {
+  const T* from = rows_of<const T>(v, c.batch, c.first, head);
+  if (((((size_t)from) | (size_t)(v.s1 * 2)) & 15) == 0 && size % 8 == 0 && v.ptr) {
+    for (int i = threadIdx.x; i < ROWS * (COLS / 8); i += THREADS) {
+      const int t = i / (COLS / 8), n = i % (COLS / 8) * 8;
+      if (n < size && !(zero && t >= c.valid)) copy16(to + t * LD + n, from + c.token(t) * v.s1 + n);
+      else *(uint4*)(to + t * LD + n) = make_uint4(0, 0, 0, 0);
+    }
+    return;
+  }
+  for (int i = threadIdx.x; i < ROWS * COLS; i += THREADS) {
+    const int t = i / COLS, n = i % COLS;
+    const bool there = n < size && v.ptr && !(zero && t >= c.valid);
+    to[t * LD + n] = there ? from[c.token(t) * v.s1 + n] : T{0};
+  }
 }
 
 __device__ __forceinline__ float warp_sum(float x) {
@@ -141,11 +207,20 @@ template <int T, class F, class Store> __device__ __forceinline__ void rectangle
   sums<T, T * T>([&](int j, int i) { return i / T > j && i % T < j ? x(i / T, i % T) : 0.f; }, store);
 }
 
-// (I - a)^-1, a strictly lower: blocks of 16 by substitution, then pairs of blocks: -T22 L21 T11 with L = -a.
-template <int T, int LD> __device__ __forceinline__ void invert(const float* a, int la, float* out) {
-  for (int i = threadIdx.x; i < T * T; i += THREADS)
+// (I - a)^-1, a strictly lower: blocks of 16 by substitution, then pairs of blocks: -T22 L21 T11 with L = -a. Up to 32 tokens
+// are the work of one warp, another for each `turn`; more take the block, with a barrier at the end.
+template <int T, int LD> __device__ __forceinline__ void invert(const float* a, int la, float* out, int turn) {
+  constexpr bool alone = T <= 32;
+  constexpr int threads = alone ? 32 : THREADS;
+  if (alone && (int)threadIdx.x / 32 != turn % (THREADS / 32)) return;
+  const int thread = alone ? threadIdx.x % 32 : threadIdx.x;
+  auto meet = [] {
+    if (alone) __syncwarp();
+    else __syncthreads();
+  };
+  for (int i = thread; i < T * T; i += threads)
     if (i / T / 16 != i % T / 16) out[i / T * LD + i % T] = 0.f;
-  for (int c = threadIdx.x; c < T; c += THREADS) {
+  for (int c = thread; c < T; c += threads) {
     const int b = c & ~15;
     float x[16];
 #pragma unroll
@@ -157,31 +232,31 @@ template <int T, int LD> __device__ __forceinline__ void invert(const float* a, 
       out[(b + i) * LD + c] = x[i];
     }
   }
-  __syncthreads();
+  meet();
 #pragma unroll
   for (int n = 16; n < T; n *= 2) {
     // the upper block of a pair holds L21 T11 meanwhile
-    for (int i = threadIdx.x; i < T / 2 * n; i += THREADS) {
+    for (int i = thread; i < T / 2 * n; i += threads) {
       const int b = i / (n * n) * 2 * n, r = i / n % n, c = i % n;
       float sum = 0;
 #pragma unroll 8
       for (int k = 0; k < n; k++) sum += a[(b + n + r) * la + b + k] * out[(b + k) * LD + b + c];
       out[(b + r) * LD + b + n + c] = sum;
     }
-    __syncthreads();
-    for (int i = threadIdx.x; i < T / 2 * n; i += THREADS) {
+    meet();
+    for (int i = thread; i < T / 2 * n; i += threads) {
       const int b = i / (n * n) * 2 * n, r = i / n % n, c = i % n;
       float sum = 0;
 #pragma unroll 8
       for (int k = 0; k < n; k++) sum += out[(b + n + r) * LD + b + n + k] * out[(b + k) * LD + b + n + c];
       out[(b + n + r) * LD + b + c] = sum;
     }
-    __syncthreads();
-    for (int i = threadIdx.x; i < T / 2 * n; i += THREADS) {
+    meet();
+    for (int i = thread; i < T / 2 * n; i += threads) {
       const int b = i / (n * n) * 2 * n, r = i / n % n, c = i % n;
       out[(b + r) * LD + b + n + c] = 0.f;
     }
-    __syncthreads();
+    meet();
   }
 }
 

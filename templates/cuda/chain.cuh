@@ -15,17 +15,6 @@ template <class P> __device__ __forceinline__ void operand(u32 (&a)[4], const fl
   a[3] = pair(y[2], y[3], P());
 }
 
-__device__ __forceinline__ void load4(u32 (&r)[4], const void* p) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"((u32)__cvta_generic_to_shared(p)));
-}
-__device__ __forceinline__ void load4t(u32 (&r)[4], const void* p) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"((u32)__cvta_generic_to_shared(p)));
-}
-
 // Which products of 16 x 16 blocks (k, n) of a right operand are not zero.
 enum Part { WHOLE, UPPER, LOWER };  // all; k <= n; k >= n
 __device__ constexpr bool within(Part part, int k, int n) { return part == WHOLE || (part == UPPER ? k <= n : k >= n); }
@@ -126,14 +115,6 @@ template <int N, class F> __device__ __forceinline__ void every(Tile<N>& x, F f)
   for (int n = 0; n < N; n++)
 #pragma unroll
     for (int e = 0; e < 4; e++) f(x.x[n][e], n, e, g + 8 * (e >> 1), 8 * n + 2 * q + (e & 1));
-}
-
-__device__ __forceinline__ void copy16(void* to, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from) : "memory");
-}
-__device__ __forceinline__ void copies_end() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int PENDING> __device__ __forceinline__ void copies_wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
 
 // BYTES from a record, as they are.

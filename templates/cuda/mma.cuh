@@ -61,3 +61,26 @@ __device__ __forceinline__ void mma3(float (&d)[4], const Parts& a, float b0, fl
 #pragma unroll
   for (int i = 0; i < 4; i++) d[i] += x[i];
 }
+
+// Four 8 x 8 blocks of 16-bit elements from shared memory, lane 8i + r giving the address of row r of block i; `t`: each
+// transposed.
+__device__ __forceinline__ void load4(u32 (&r)[4], const void* p) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"((u32)__cvta_generic_to_shared(p)));
+}
+__device__ __forceinline__ void load4t(u32 (&r)[4], const void* p) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"((u32)__cvta_generic_to_shared(p)));
+}
+
+// Copies from global to shared memory that run on while the block works.
+__device__ __forceinline__ void copy16(void* to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from) : "memory");
+}
+__device__ __forceinline__ void copies_end() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int PENDING> __device__ __forceinline__ void copies_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+__device__ __forceinline__ void copies_all() { asm volatile("cp.async.wait_all;" ::: "memory"); }

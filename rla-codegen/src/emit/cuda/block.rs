@@ -1,6 +1,7 @@
 //! A set of values computed by one block, step by step, on matrices in shared memory (or global, where it is full).
 
 mod fuse;
+mod operands;
 mod order;
 mod step;
 
@@ -29,6 +30,17 @@ pub struct Sink {
     pub last: bool,
 }
 
+/// Rows of a tensor of the caller.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// The view's name.
+    pub view: String,
+    /// The head's name.
+    pub head: &'static str,
+    /// Tokens that are not there are zero; else they repeat the last.
+    pub zero: bool,
+}
+
 /// What a block computes.
 pub struct Block<'a> {
     /// The graph.
@@ -45,6 +57,8 @@ pub struct Block<'a> {
     pub wanted: BTreeMap<usize, Place>,
     /// Results written elementwise.
     pub sinks: Vec<Sink>,
+    /// Inputs that lie in the caller's memory in the type of products: where to copy their rows from.
+    pub direct: BTreeMap<usize, Rows>,
     /// Bytes of shared memory that may be used, after `reserved`.
     pub budget: usize,
     /// Bytes at the start of shared memory that belong to the frame.
@@ -78,6 +92,8 @@ pub struct Group {
 
 enum Target {
     Node(usize),
+    /// The copy or the image of a given value.
+    Copy(usize),
     Sink(usize),
 }
 
@@ -89,7 +105,14 @@ struct State<'a, 'b> {
     uses: HashMap<usize, usize>,
     groups: HashMap<usize, Group>,
     sink_groups: HashMap<usize, Group>,
+    /// Given matrices in the type of products that are copied to shared memory, and where they come from.
+    fetched: BTreeMap<usize, Place>,
+    /// Values (and the images of values) that lie in shared memory.
+    shared: BTreeSet<usize>,
 }
+
+/// An operand of products that is kept in another type, or elsewhere, has an image in their type: number node + `IMAGE`.
+const IMAGE: usize = 1 << 40;
 
 /// Whether an operation reads its operands from memory, in any order.
 fn reads_stored(kind: &Kind) -> bool {
@@ -200,7 +223,9 @@ impl<'a> Block<'a> {
                 places.insert(n, place.clone());
             } else if stored {
                 let part = matches!(kind, Kind::Part(..) | Kind::Inverse(_));
-                let elem = if graph.is_matrix(n) && !part && !used_as_f32(n) { self.product } else { Elem::F32 };
+                let direct = self.direct.contains_key(&n);
+                let plain = graph.is_matrix(n) && !part && !used_as_f32(n);
+                let elem = if direct || plain { self.product } else { Elem::F32 };
                 places.insert(n, Place::of(graph, self.sizes, n, elem));
             }
         }
@@ -211,8 +236,15 @@ impl<'a> Block<'a> {
                 && places.contains_key(&n)
                 && !self.given.contains_key(&n)
         };
-        let mut state =
-            State { block: self, places, uses: uses.clone(), groups: HashMap::new(), sink_groups: HashMap::new() };
+        let mut state = State {
+            block: self,
+            places,
+            uses: uses.clone(),
+            groups: HashMap::new(),
+            sink_groups: HashMap::new(),
+            fetched: BTreeMap::new(),
+            shared: BTreeSet::new(),
+        };
         for &n in &needed {
             let is_map = matches!(graph.nodes[n].kind, Kind::Map(..));
             if is_map && state.places.contains_key(&n) && !self.given.contains_key(&n) && graph.is_matrix(n) {
@@ -240,6 +272,7 @@ impl<'a> Block<'a> {
                 state.sink_groups.insert(s, group);
             }
         }
+        state.operands(&needed);
         state.emit(&needed)
     }
 

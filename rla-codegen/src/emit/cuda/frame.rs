@@ -14,8 +14,16 @@ use crate::emit::graph::Graph;
 use crate::emit::text::Text;
 use crate::tile::Program;
 
-/// Threads of a block that works on one chunk.
+/// Threads of a block that walks.
 const BLOCK_THREADS: usize = 256;
+
+/// How a kernel is launched.
+struct Launch {
+    grid: Grid,
+    threads: usize,
+    /// Blocks of a multiprocessor that the registers have to suffice for.
+    blocks: usize,
+}
 
 pub struct Frame<'a> {
     pass: Pass,
@@ -93,13 +101,11 @@ impl<'a> Frame<'a> {
         })
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn kernel(
         &self,
         stage: &'static str,
         index: usize,
-        grid: Grid,
-        threads: usize,
+        launch: Launch,
         written: &Written,
         body: Text,
         chain: bool,
@@ -115,8 +121,8 @@ impl<'a> Frame<'a> {
         let text = KernelText {
             title: &format!("{pass}, {stage}"),
             name: &name,
-            threads,
-            blocks: 1,
+            threads: launch.threads,
+            blocks: launch.blocks,
             chunk: self.config.sizes.chunk,
             counts: [
                 self.counts.inputs.max(1),
@@ -130,7 +136,7 @@ impl<'a> Frame<'a> {
         };
         let source = render(&text)?;
         Ok((
-            Kernel { name, source, grid, threads, shared: written.shared, stage },
+            Kernel { name, source, grid: launch.grid, threads: launch.threads, shared: written.shared, stage },
             written.scratch.next_multiple_of(128),
         ))
     }

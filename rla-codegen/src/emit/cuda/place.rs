@@ -101,9 +101,9 @@ impl Place {
         if self.elem == Elem::F32 { element } else { format!("widen({element})") }
     }
 
-    /// The matrix as an operand.
-    pub fn matrix(&self, flip: bool) -> String {
-        format!("Mat<{}, {}, {flip}>{{{}}}", self.elem.c(), self.ld, self.name)
+    /// The matrix as an operand, in shared memory or not.
+    pub fn matrix(&self, flip: bool, shared: bool) -> String {
+        format!("Mat<{}, {}, {flip}, {shared}>{{{}}}", self.elem.c(), self.ld, self.name)
     }
 }
 

@@ -136,8 +136,7 @@ impl State<'_, '_> {
         if let Some(group) = group
             && group.products.iter().any(|(_, p)| p.node == r.node)
         {
-            let Kind::Product(a, b) = self.graph().nodes[r.node].kind else { unreachable!() };
-            out.extend([a.node, b.node]);
+            out.extend(self.product_reads(r.node));
             return;
         }
         if !top && self.places.contains_key(&r.node) {
@@ -147,6 +146,10 @@ impl State<'_, '_> {
         let kind = &self.graph().nodes[r.node].kind;
         if let Kind::Leaf(_) = kind {
             leaves.insert(r.node);
+        }
+        if let Kind::Product(..) = kind {
+            out.extend(self.product_reads(r.node));
+            return;
         }
         kind.operands().iter().for_each(|a| self.reads(*a, false, group, out, leaves));
     }

@@ -1,6 +1,6 @@
 //! The text of a step.
 
-use super::{Group, State, Target};
+use super::{Group, IMAGE, State, Target};
 use crate::emit::cuda::place::Elem;
 use crate::emit::graph::{Kind, Pos, Ref};
 use crate::emit::text::Text;
@@ -39,8 +39,8 @@ impl State<'_, '_> {
             let exact = self.block.exact(r.node);
             let elem = if exact { Elem::F32 } else { self.block.product };
             let inner = self.block.sizes.padded(self.graph().shape(a).cols);
-            let operand = |x: Ref| self.places[&x.node].matrix(x.flip);
-            out.line(format!("mac<{}, {inner}, {minus}>(acc, {}, {}, m, n);", elem.c(), operand(a), operand(b)));
+            let (a, b) = (self.operand(a, exact), self.operand(b, exact));
+            out.line(format!("mac<{}, {inner}, {minus}>(acc, {a}, {b}, m, n);", elem.c()));
         }
     }
 
@@ -90,7 +90,26 @@ impl State<'_, '_> {
                 }
             }
             Target::Node(n) => self.node(*n, out),
+            Target::Copy(n) => self.copy(*n, out),
         }
+    }
+
+    /// A given value to shared memory, in the type of products.
+    pub(super) fn copy(&self, id: usize, out: &mut Text) {
+        let graph = self.graph();
+        let (node, to) = (id % IMAGE, &self.places[&id]);
+        if let Some(from) = self.fetched.get(&id) {
+            out.line(format!("copy_block<{}>({}, {});", to.bytes, to.name, from.name));
+            return;
+        }
+        let shape = graph.nodes[node].shape;
+        let (rows, cols) = (self.block.sizes.padded(shape.rows), self.block.sizes.padded(shape.cols));
+        out.line(format!(
+            "each<{rows}, {cols}>([&](int r, int c) {{ {} = narrow<{}>({}); }});",
+            to.element(graph, node, "r", "c"),
+            to.elem.c(),
+            self.places[&node].read(graph, node, "r", "c")
+        ));
     }
 
     pub(super) fn node(&self, n: usize, out: &mut Text) {
@@ -100,30 +119,34 @@ impl State<'_, '_> {
         let kind = &graph.nodes[n].kind;
         self.comment(n, out);
         let at = |r: Ref, row: &str, col: &str| self.expr(r, row, col, false, None);
-        let narrow = |n: usize, value: &str| {
-            let elem = self.places[&n].elem;
-            if elem == Elem::F32 { value.to_string() } else { format!("narrow<{}>({value})", elem.c()) }
-        };
         let element = |n: usize, row: &str, col: &str| self.places[&n].element(graph, n, row, col);
         let (rows, cols) = (sizes.padded(shape.rows), sizes.padded(shape.cols));
         let (real_rows, real_cols) = (sizes.real(shape.rows), sizes.real(shape.cols));
         let tokens = sizes.chunk;
         // (r, c) of the node from a function that stores one float
-        let store = format!(
-            "[&](int r, int c, float x) {{ {} = {}; }}",
-            if self.places.contains_key(&n) { element(n, "r", "c") } else { String::new() },
-            if self.places.contains_key(&n) { narrow(n, "x") } else { String::new() }
-        );
+        let assigned = if self.places.contains_key(&n) { self.assign(n, "r", "c", "x") } else { String::new() };
+        let store = format!("[&](int r, int c, float x) {{ {assigned} }}");
         let pad = |out: &mut Text| {
             if rows != real_rows || cols != real_cols {
                 out.line(format!(
-                    "each<{rows}, {cols}>([&](int r, int c) {{ if (r >= {real_rows} || c >= {real_cols}) {} = {}; }});",
-                    element(n, "r", "c"),
-                    narrow(n, "0.f")
+                    "each<{rows}, {cols}>([&](int r, int c) {{ if (r >= {real_rows} || c >= {real_cols}) {{ {} }} }});",
+                    self.assign(n, "r", "c", "0.f")
                 ));
             }
         };
         match kind {
+            Kind::Leaf(_) if self.block.direct.contains_key(&n) => {
+                let (rows_of, place) = (&self.block.direct[&n], &self.places[&n]);
+                out.line(format!(
+                    "copy_rows<{}, {rows}, {cols}, {}>({}, {}, ch, {}, {real_cols}, {});",
+                    place.elem.c(),
+                    place.ld,
+                    place.name,
+                    rows_of.view,
+                    rows_of.head,
+                    rows_of.zero
+                ));
+            }
             Kind::Map(..) | Kind::Lower(_) | Kind::Leaf(_) => {
                 let group = self.groups.get(&n);
                 let value = self.expr(Ref { node: n, flip: false }, "r", "c", true, group);
@@ -133,13 +156,12 @@ impl State<'_, '_> {
                         out.line(format!("tiles<{rows}, {cols}>([&](auto& acc, int m, int n) {{"));
                         self.products(group, out);
                         out.line("}, [&](int r, int c, float acc) {");
-                        out.line(format!("{} = {};", element(n, "r", "c"), narrow(n, &value)));
+                        out.line(self.assign(n, "r", "c", &value));
                         out.line("});");
                     }
                     None => out.line(format!(
-                        "each<{rows}, {cols}>([&](int r, int c) {{ {} = {}; }});",
-                        element(n, "r", "c"),
-                        narrow(n, &value)
+                        "each<{rows}, {cols}>([&](int r, int c) {{ {} }});",
+                        self.assign(n, "r", "c", &value)
                     )),
                 }
             }
@@ -152,7 +174,7 @@ impl State<'_, '_> {
                 out.line(format!("tiles<{rows}, {cols}>([&](auto& acc, int m, int n) {{"));
                 self.products(&group, out);
                 out.line("}, [&](int r, int c, float acc) {");
-                out.line(format!("{} = {};", element(n, "r", "c"), narrow(n, "acc")));
+                out.line(self.assign(n, "r", "c", "acc"));
                 out.line("});");
             }
             Kind::Sum(x, over) => {
@@ -214,7 +236,8 @@ impl State<'_, '_> {
             Kind::Inverse(x) => {
                 let (from, to) = (&self.places[&x.node], &self.places[&n]);
                 assert!(!x.flip, "inverses are of lower matrices");
-                out.line(format!("invert<{tokens}, {}>({}, {}, {});", to.ld, from.name, from.ld, to.name));
+                let turn = graph.nodes[..n].iter().filter(|m| matches!(m.kind, Kind::Inverse(_))).count();
+                out.line(format!("invert<{tokens}, {}>({}, {}, {}, {turn});", to.ld, from.name, from.ld, to.name));
             }
             Kind::DecayDot { p, w, a } => {
                 let channels = sizes.real(graph.shape(*p).cols);
@@ -274,7 +297,7 @@ impl State<'_, '_> {
                 out.line("}");
                 for (l, _) in y0.iter().enumerate() {
                     if let Some(p) = part(l) {
-                        out.line(format!("{} = {};", element(p, "t", "n"), narrow(p, &format!("y{l}"))));
+                        out.line(format!("{{ {} }}", self.assign(p, "t", "n", &format!("y{l}"))));
                     }
                 }
                 for j in 0..b.len() {
@@ -285,11 +308,8 @@ impl State<'_, '_> {
                             value += &format!(" + {} * y{l}", at(c, "t", "n"));
                         }
                     }
-                    out.line(format!(
-                        "{} = {};",
-                        element(p, "t", "n"),
-                        narrow(p, &format!("n < {real_cols} ? {value} : 0.f"))
-                    ));
+                    let value = format!("n < {real_cols} ? {value} : 0.f");
+                    out.line(format!("{{ {} }}", self.assign(p, "t", "n", &value)));
                 }
                 out.line("}");
                 out.line("});");

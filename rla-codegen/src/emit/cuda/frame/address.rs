@@ -1,9 +1,10 @@
 //! Text that addresses the memory of the caller and of records.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Frame;
 use crate::emit::cuda::Pass;
+use crate::emit::cuda::block::Rows;
 use crate::emit::cuda::place::{Elem, Record};
 use crate::emit::graph::Kind;
 use crate::emit::text::Text;
@@ -40,6 +41,21 @@ impl Frame<'_> {
             Leaf::OutputGrad(i) => format!("x.output_grads[{i}]"),
             other => unreachable!("{other:?} is no view"),
         }
+    }
+
+    /// Inputs in the type of products, where that has 16 bits.
+    pub(super) fn direct(&self) -> BTreeMap<usize, Rows> {
+        let mut out = BTreeMap::new();
+        for (n, node) in self.graph.nodes.iter().enumerate() {
+            let Kind::Leaf(leaf) = &node.kind else { continue };
+            let product = self.config.product;
+            let same = view_kind(leaf).is_some() && self.elem_of(leaf) == product && product != Elem::F32;
+            if same && self.pass != Pass::Decode && node.shape.rows == Axis::Token && self.graph.is_matrix(n) {
+                let zero = matches!(leaf, Leaf::OutputGrad(_));
+                out.insert(n, Rows { view: self.view_of(leaf), head: self.head_of(leaf), zero });
+            }
+        }
+        out
     }
 
     /// Functions that read the caller's memory.

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Frame;
 use super::address::view_kind;
+use super::{Frame, Launch};
 use crate::emit::cuda::block::Written;
 use crate::emit::cuda::chain::{Chain, Writer};
 use crate::emit::cuda::place::{Elem, Place};
@@ -247,7 +247,9 @@ impl Frame<'_> {
         }
         let written =
             Written { pointers: vec![], body: vec![], shared: stage * stages, scratch: 0, leaves: BTreeSet::new() };
-        Ok(self.kernel("chain", g, Grid::Sequences(slices), threads, &written, out, true)?.0)
+        Ok(self
+            .kernel("chain", g, Launch { grid: Grid::Sequences(slices), threads, blocks: 1 }, &written, out, true)?
+            .0)
     }
 
     /// Writes states at the chunk's start (gradients at its end) where finish or backward reads them.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{BLOCK_THREADS, Frame};
+use super::{Frame, Launch};
 use crate::emit::cuda::block::{Block, Sink, Written};
 use crate::emit::cuda::place::{Elem, Place};
 use crate::emit::cuda::{Error, Grid, Kernel, Pass};
@@ -67,7 +67,13 @@ impl Frame<'_> {
             out.line("if (!ch.valid) return;");
         }
         self.finish_block(&written, given, "number", &mut out);
-        self.kernel(name, 0, Grid::Chunks, BLOCK_THREADS, &written, out, false)
+        // small blocks, so that one waits while others work; large ones have a multiprocessor to themselves
+        let (threads, blocks) = match written.shared {
+            0..=57344 if self.config.sizes.chunk <= 32 => (128, 4),
+            0..=114688 => (256, 2),
+            _ => (256, 1),
+        };
+        self.kernel(name, 0, Launch { grid: Grid::Chunks, threads, blocks }, &written, out, false)
     }
 
     pub(super) fn finish_block(&self, written: &Written, given: Text, number: &str, out: &mut Text) {
@@ -92,6 +98,7 @@ impl Frame<'_> {
             given: BTreeMap::new(),
             wanted: BTreeMap::new(),
             sinks: vec![],
+            direct: self.direct(),
             budget: self.config.shared,
             reserved,
         }

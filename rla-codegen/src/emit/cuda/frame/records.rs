@@ -8,7 +8,7 @@ use crate::emit::cuda::chain::Chain;
 use crate::emit::cuda::place::{Elem, Place, Record};
 use crate::emit::cuda::stage::{Carry, Group};
 use crate::emit::graph::{Kind, Ref};
-use crate::tile::{Axis, Leaf, Role, Shape};
+use crate::tile::{Axis, Leaf, MapFn, Role, Shape};
 
 impl Frame<'_> {
     /// The place of a value in a record, named so that it does not meet another place of the same value.
@@ -57,11 +57,41 @@ impl Frame<'_> {
 
     /// Whether a value is made again where it is used rather than handed over: inputs and elementwise work on them.
     pub(super) fn is_cheap(&self, node: usize) -> bool {
-        matches!(self.graph.nodes[node].kind, Kind::Leaf(_) | Kind::Map(..) | Kind::Lower(_))
+        let product = |r: &Ref| matches!(self.graph.nodes[r.node].kind, Kind::Product(..));
+        match &self.graph.nodes[node].kind {
+            // a sum of products is one accumulator
+            Kind::Map(MapFn::Add | MapFn::Sub, args) => !args.iter().any(product),
+            kind => matches!(kind, Kind::Leaf(_) | Kind::Map(..) | Kind::Lower(_)),
+        }
     }
 
     /// What a block kernel with these roots reads from records: (from prepare, from sequential kernels).
     pub(super) fn hand_over(&self, roots: &[usize], own: Option<&Group>) -> (BTreeSet<usize>, BTreeSet<usize>) {
+        let mut again = BTreeSet::new();
+        let (mut record, mut passed) = self.reach(roots, own, &again);
+        // elementwise work on what is passed anyway is done once more rather than passed too
+        for n in passed.clone().into_iter().rev() {
+            if !matches!(self.graph.nodes[n].kind, Kind::Map(..)) {
+                continue;
+            }
+            again.insert(n);
+            let (wider, fewer) = self.reach(roots, own, &again);
+            if fewer.len() < passed.len() && wider.difference(&record).all(|m| !self.graph.is_matrix(*m)) {
+                (record, passed) = (wider, fewer);
+            } else {
+                again.remove(&n);
+            }
+        }
+        (record, passed)
+    }
+
+    /// What is behind roots, up to what other kernels hand over; `again` is made once more.
+    fn reach(
+        &self,
+        roots: &[usize],
+        own: Option<&Group>,
+        again: &BTreeSet<usize>,
+    ) -> (BTreeSet<usize>, BTreeSet<usize>) {
         let (mut record, mut passed) = (BTreeSet::new(), BTreeSet::new());
         let mut seen = BTreeSet::new();
         let mut todo = roots.to_vec();
@@ -76,7 +106,7 @@ impl Frame<'_> {
                     .groups
                     .iter()
                     .any(|g| g.values.contains(&n) && own.is_none_or(|own| own.states != g.states));
-                if foreign || (carried && own.is_none()) {
+                if (foreign && !again.contains(&n)) || (carried && own.is_none()) {
                     passed.insert(n);
                     continue;
                 }

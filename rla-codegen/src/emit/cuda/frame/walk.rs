@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{BLOCK_THREADS, Frame};
+use super::{BLOCK_THREADS, Frame, Launch};
 use crate::emit::cuda::block::Sink;
 use crate::emit::cuda::place::{Elem, Place};
 use crate::emit::cuda::stage::{Carry, Group};
@@ -156,7 +156,8 @@ impl Frame<'_> {
         }
         let mut written = written;
         written.scratch += state_scratch;
-        self.kernel(stage, g, Grid::Sequences(1), BLOCK_THREADS, &written, out, false)
+        let launch = Launch { grid: Grid::Sequences(1), threads: BLOCK_THREADS, blocks: 1 };
+        self.kernel(stage, g, launch, &written, out, false)
     }
 
     pub(super) fn decode_prologue(&self, out: &mut Text) {

@@ -1,0 +1,97 @@
+//! Operands of products in shared memory, in the products' own type: as they lie, as a copy, or as an image beside the value.
+
+use std::collections::BTreeSet;
+
+use super::{IMAGE, State};
+use crate::emit::cuda::place::{Elem, Place};
+use crate::emit::graph::{Kind, Ref};
+
+impl State<'_, '_> {
+    /// Chooses copies and images for all products.
+    pub(super) fn operands(&mut self, needed: &BTreeSet<usize>) {
+        let product = self.block.product;
+        if product == Elem::F32 {
+            return;
+        }
+        let graph = self.block.graph;
+        for &n in needed.iter().filter(|n| !self.block.given.contains_key(n)) {
+            if self.block.exact(n) {
+                continue;
+            }
+            for r in graph.nodes[n].kind.operands() {
+                let Some(place) = self.places.get(&r.node) else { continue };
+                let (given, wanted) = (self.block.given.contains_key(&r.node), self.block.wanted.contains_key(&r.node));
+                if place.ld == 0 || (place.elem == product && !given && !wanted) {
+                    continue;
+                }
+                let name = format!("h{}", r.node);
+                if given && place.elem == product {
+                    if !self.fetched.contains_key(&r.node) {
+                        let copy = Place { name, ..place.clone() };
+                        let from = self.places.insert(r.node, copy).expect("it is given");
+                        self.fetched.insert(r.node, from);
+                    }
+                } else {
+                    let image = Place { name, ..Place::of(graph, self.block.sizes, r.node, product) };
+                    self.places.insert(r.node + IMAGE, image);
+                }
+            }
+        }
+    }
+
+    /// Whether an allocation is a copy or an image that products can do without.
+    pub(super) fn is_copy(&self, id: usize) -> bool {
+        id >= IMAGE || self.fetched.contains_key(&id)
+    }
+
+    /// Does without a copy or an image.
+    pub(super) fn drop_copy(&mut self, id: usize) {
+        match self.fetched.remove(&id) {
+            Some(from) => self.places.insert(id, from),
+            None => self.places.remove(&id),
+        };
+    }
+
+    /// What a product reads for an operand.
+    pub(super) fn operand_id(&self, node: usize, exact: bool) -> usize {
+        if !exact && self.places.contains_key(&(node + IMAGE)) { node + IMAGE } else { node }
+    }
+
+    /// What a product reads.
+    pub(super) fn product_reads(&self, node: usize) -> [usize; 2] {
+        let Kind::Product(a, b) = self.block.graph.nodes[node].kind else { unreachable!("it is a product") };
+        let exact = self.block.exact(node);
+        [self.operand_id(a.node, exact), self.operand_id(b.node, exact)]
+    }
+
+    /// An operand's text.
+    pub(super) fn operand(&self, x: Ref, exact: bool) -> String {
+        let id = self.operand_id(x.node, exact);
+        self.places[&id].matrix(x.flip, self.shared.contains(&id))
+    }
+
+    /// Whether a value's image is written with it: else it is copied from what is given.
+    pub(super) fn own_image(&self, node: usize) -> Option<usize> {
+        let id = node + IMAGE;
+        (self.places.contains_key(&id) && !self.block.given.contains_key(&node)).then_some(id)
+    }
+
+    /// `node[row, col] = value`, and its image.
+    pub(super) fn assign(&self, node: usize, row: &str, col: &str, value: &str) -> String {
+        let graph = self.block.graph;
+        let one = |place: &Place, value: &str| {
+            let value = if place.elem == Elem::F32 {
+                value.to_string()
+            } else {
+                format!("narrow<{}>({value})", place.elem.c())
+            };
+            format!("{} = {value};", place.element(graph, node, row, col))
+        };
+        match self.own_image(node) {
+            None => one(&self.places[&node], value),
+            Some(id) => {
+                format!("const float y = {value}; {} {}", one(&self.places[&node], "y"), one(&self.places[&id], "y"))
+            }
+        }
+    }
+}
