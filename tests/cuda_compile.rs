@@ -20,7 +20,7 @@ fn key(recurrence: &Recurrence, size: usize, elem: Elem, grouped: bool) -> Key {
         inputs,
         output: elem,
         chunk: 32,
-        warps: 4,
+        warps: 1,
         grouped,
     }
 }

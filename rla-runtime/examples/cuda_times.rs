@@ -2,7 +2,7 @@
 //! `cuda_times VARIANT B,T,H,D [CHUNK [WARPS [ROUNDS]]]`. Every call is captured in a graph, the level-2 cache flushed before
 //! each launch; median, lowest and highest of the rounds in milliseconds.
 use rla_dsl::recurrence::{Domain, InputKind};
-use rla_runtime::device::cuda::host::Engine;
+use rla_runtime::device::cuda::host::{CHUNK, Engine, WARPS};
 use rla_runtime::device::cuda::kernels::{Call, Elem, Key, Kind, RawSequences, RawView};
 use rla_runtime::device::cuda::memory::Buffer;
 use rla_runtime::device::cuda::time;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let number = |i: usize, default: usize| arguments.get(i).map_or(Ok(default), |a| a.parse());
     let shape: Vec<usize> = arguments[1].split(',').map(str::parse).collect::<Result<_, _>>()?;
     let [batch, tokens, heads, size] = shape[..] else { return Err("a shape is B,T,H,D".into()) };
-    let (chunk, warps, rounds) = (number(2, 32)?, number(3, 4)?, number(4, 15)?);
+    let (chunk, warps, rounds) = (number(2, CHUNK)?, number(3, WARPS)?, number(4, 15)?);
     let recurrence = Arc::new(rla_runtime::op::builtin(&arguments[0])?);
     let engine = Engine::new(&recurrence, Some(chunk))?;
     let device = engine.device().clone();
@@ -42,12 +42,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut make = |count: usize, elem: Elem, draw: &mut dyn FnMut() -> f32| -> Result<u64, rla_runtime::Error> {
         let buffer = Buffer::poisoned(&device, count * elem.bytes())?;
-        let values: Vec<f32> = (0..count.min(1 << 22)).map(|_| draw()).collect();
-        let value = |i: usize| values[i % values.len()];
-        let bytes: Vec<u8> = match elem {
-            Elem::F32 => (0..count).flat_map(|i| value(i).to_le_bytes()).collect(),
-            _ => (0..count).flat_map(|i| half::bf16::from_f32(value(i)).to_le_bytes()).collect(),
+        // a pattern that repeats: drawing it all would take longer than the kernels
+        let values: Vec<f32> = (0..count.min(65537)).map(|_| draw()).collect();
+        let pattern: Vec<u8> = match elem {
+            Elem::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            _ => values.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect(),
         };
+        let mut bytes = pattern.repeat((count * elem.bytes()).div_ceil(pattern.len().max(1)));
+        bytes.truncate(count * elem.bytes());
         // SAFETY: the bytes are there.
         unsafe { buffer.upload(bytes.as_ptr(), bytes.len())? };
         let address = buffer.address();

@@ -90,6 +90,33 @@ __device__ __forceinline__ void mac(float (&acc)[W][4], A a, B b, int m, int n) 
   }
 }
 
+// As mac, of a left operand in f32 that keeps twice the digits of P: it is a sum that may be larger than its terms.
+template <class P, int K, bool MINUS, int W, class A, class B>
+__device__ __forceinline__ void mac_twice(float (&acc)[W][4], A a, B b, int m, int n) {
+  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+#pragma unroll 2
+  for (int k = 0; k < K; k += 16) {
+    u32 x[4], rest[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const int r = m + g + 8 * (i & 1), c = k + 2 * q + 8 * (i >> 1);
+      const float s = MINUS ? -1.f : 1.f, u = s * a.at(r, c), v = s * a.at(r, c + 1);
+      x[i] = pair(u, v, P());
+      const float2 high = unpair(x[i], P());
+      rest[i] = pair(u - high.x, v - high.y, P());
+    }
+#pragma unroll
+    for (int w = 0; w < W; w += 2) {
+      u32 y[4];
+      b.right(y, k, n + 8 * w, P());
+      mma(acc[w], x, y[0], y[1], P());
+      mma(acc[w + 1], x, y[2], y[3], P());
+      mma(acc[w], rest, y[0], y[1], P());
+      mma(acc[w + 1], rest, y[2], y[3], P());
+    }
+  }
+}
+
 // An M x N result by tiles of 16 x 8 W a warp: `product` adds to the accumulator, `store` takes element (r, c).
 template <int M, int N, class Product, class Store> __device__ __forceinline__ void tiles(Product product, Store store) {
   constexpr int warps = THREADS / 32;
@@ -169,23 +196,61 @@ template <int R, int C, class F, class Store> __device__ __forceinline__ void so
   }
 }
 
-// Running sums or products over T tokens without the token itself, of N columns; forwards, or from the end.
+// Running sums or products over T tokens without the token itself, of N columns; forwards, or from the end. One column is a
+// warp's work, whose lanes have T / 32 tokens each.
 template <int T, int N, bool PRODUCT, bool BACK, class F, class Store> __device__ __forceinline__ void scan(F f, Store store) {
+  auto both = [](float x, float y) { return PRODUCT ? x * y : x + y; };
+  constexpr float none = PRODUCT ? 1.f : 0.f;
+  if constexpr (N == 1 && T % 32 == 0) {
+    constexpr int own = T / 32;
+    const int lane = threadIdx.x & 31;
+    if (threadIdx.x >= 32) return;
+    float x[own], sum = none;
+#pragma unroll
+    for (int i = 0; i < own; i++) {
+      const int t = own * lane + i;
+      x[i] = f(BACK ? T - 1 - t : t, 0);
+      sum = both(sum, x[i]);
+    }
+#pragma unroll
+    for (int o = 1; o < 32; o *= 2) {
+      const float y = __shfl_up_sync(~0u, sum, o);
+      if (lane >= o) sum = both(y, sum);
+    }
+    sum = __shfl_up_sync(~0u, sum, 1);
+    if (lane == 0) sum = none;
+#pragma unroll
+    for (int i = 0; i < own; i++) {
+      const int t = own * lane + i;
+      store(BACK ? T - 1 - t : t, 0, sum);
+      sum = both(sum, x[i]);
+    }
+    return;
+  }
   for (int n = threadIdx.x; n < N; n += THREADS) {
-    float x = PRODUCT ? 1.f : 0.f;
-#pragma unroll 8
+    float x = none;
+#pragma unroll 4
     for (int i = 0; i < T; i++) {
       const int t = BACK ? T - 1 - i : i;
       store(t, n, x);
-      x = PRODUCT ? x * f(t, n) : x + f(t, n);
+      x = both(x, f(t, n));
     }
   }
 }
 
 template <int T, int N, class F, class Store> __device__ __forceinline__ void totals(F f, Store store) {
+  if constexpr (N == 1 && T % 32 == 0) {
+    if (threadIdx.x >= 32) return;
+    float x = 1.f;
+    for (int t = threadIdx.x; t < T; t += 32) x *= f(t, 0);
+#pragma unroll
+    for (int o = 16; o; o >>= 1) x *= __shfl_xor_sync(~0u, x, o);
+    if (threadIdx.x == 0) store(0, 0, x);
+    return;
+  }
   for (int n = threadIdx.x; n < N; n += THREADS) {
     float x = 1.f;
-#pragma unroll 8
+#pragma unroll 4
     for (int t = 0; t < T; t++) x *= f(t, n);
     store(0, n, x);
   }
@@ -195,6 +260,7 @@ template <int T, int N, class F, class Store> __device__ __forceinline__ void to
 template <int T, class F, class Store> __device__ __forceinline__ void segments(F a, Store store) {
   for (int s = threadIdx.x; s < T; s += THREADS) {
     float e = 1.f;
+#pragma unroll 4
     for (int t = 0; t < T; t++) {
       store(t, s, t > s ? e : 0.f);
       if (t > s) e *= a(t);
@@ -203,8 +269,25 @@ template <int T, class F, class Store> __device__ __forceinline__ void segments(
 }
 
 // y_j: the sum of x[t,s] over t > j > s.
+// A warp has some j in turn: lanes over s, a running sum over t from the end.
 template <int T, class F, class Store> __device__ __forceinline__ void rectangles(F x, Store store) {
-  sums<T, T * T>([&](int j, int i) { return i / T > j && i % T < j ? x(i / T, i % T) : 0.f; }, store);
+  constexpr int warps = THREADS / 32, turn = (T + warps - 1) / warps, own = (T + 31) / 32;
+  const int lane = threadIdx.x & 31, first = threadIdx.x / 32 * turn;
+  float late[own] = {};
+#pragma unroll 4
+  for (int t = T - 1; t >= first; t--) {
+    const int j = t;
+    if (j < first + turn) {
+      float sum = 0;
+#pragma unroll
+      for (int i = 0; i < own; i++) sum += lane + 32 * i < j ? late[i] : 0.f;
+      sum = warp_sum(sum);
+      if (lane == 0) store(j, sum);
+    }
+#pragma unroll
+    for (int i = 0; i < own; i++)
+      if (lane + 32 * i < t) late[i] += x(t, lane + 32 * i);
+  }
 }
 
 // (I - a)^-1, a strictly lower: blocks of 16 by substitution, then pairs of blocks: -T22 L21 T11 with L = -a. Up to 32 tokens
@@ -233,6 +316,34 @@ template <int T, int LD> __device__ __forceinline__ void invert(const float* a, 
     }
   }
   meet();
+  if constexpr (alone) {
+    if constexpr (T == 32) {
+      const int g = thread >> 2, q = thread & 3;
+      float acc[2][4] = {};
+      auto put = [&](int r, int c) {
+#pragma unroll
+        for (int w = 0; w < 2; w++)
+#pragma unroll
+          for (int e = 0; e < 4; e++) out[(r + g + 8 * (e >> 1)) * LD + c + 8 * w + 2 * q + (e & 1)] = acc[w][e];
+      };
+      struct Rows {
+        const float* p;
+        int ld;
+        __device__ float at(int r, int c) const { return p[r * ld + c]; }
+      };
+      // the upper block holds L21 T11 meanwhile
+      mac<float, 16, false>(acc, Rows{a + 16 * la, la}, Rows{out, LD}, 0, 0);
+      put(0, 16);
+      meet();
+#pragma unroll
+      for (int i = 0; i < 8; i++) acc[i / 4][i % 4] = 0.f;
+      mac<float, 16, false>(acc, Rows{out + 16 * LD + 16, LD}, Rows{out + 16, LD}, 0, 0);
+      meet();
+      put(16, 0);
+      for (int i = thread; i < 256; i += 32) out[i / 16 * LD + 16 + i % 16] = 0.f;
+    }
+    return;
+  }
 #pragma unroll
   for (int n = 16; n < T; n *= 2) {
     // the upper block of a pair holds L21 T11 meanwhile

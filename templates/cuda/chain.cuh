@@ -117,29 +117,231 @@ template <int N, class F> __device__ __forceinline__ void every(Tile<N>& x, F f)
     for (int e = 0; e < 4; e++) f(x.x[n][e], n, e, g + 8 * (e >> 1), 8 * n + 2 * q + (e & 1));
 }
 
-// BYTES from a record, as they are.
-template <int BYTES> __device__ __forceinline__ void fetch(char* to, const char* from) {
-  for (int i = threadIdx.x * 16; i < BYTES; i += THREADS * 16) copy16(to + i, from + i);
+// What one warp leaves in shared memory for the same channels' warp of another role: lane l finds what lane l left.
+template <int N> __device__ __forceinline__ void leave(char* to, const Tile<N>& x) {
+  const int l = threadIdx.x & 31;
+#pragma unroll
+  for (int n = 0; n < N; n++) *(float4*)(to + (n * 32 + l) * 16) = make_float4(x.x[n][0], x.x[n][1], x.x[n][2], x.x[n][3]);
+}
+template <int N> __device__ __forceinline__ void found(Tile<N>& x, const char* from) {
+  const int l = threadIdx.x & 31;
+#pragma unroll
+  for (int n = 0; n < N; n++) {
+    const float4 f = *(const float4*)(from + (n * 32 + l) * 16);
+    x.x[n][0] = f.x, x.x[n][1] = f.y, x.x[n][2] = f.z, x.x[n][3] = f.w;
+  }
 }
 
-// ROWS rows of COLS channels from `column` on, of a tensor with `size` channels, as P; rows beyond the last repeat it.
-template <class P, class T, int ROWS, int COLS, int LD>
-__device__ __forceinline__ void fetch_rows(P* to, const View& v, const Chunk& c, i64 head, int column, int size, bool zero) {
-  const T* from = rows_of<const T>(v, c.batch, c.first, head);
-  if constexpr (sizeof(P) == sizeof(T) && sizeof(T) == 2) {
-    constexpr int step = 8;
-    if (((((size_t)from) | (size_t)(v.s1 * 2)) & 15) == 0 && size % step == 0 && v.ptr) {
-      for (int i = threadIdx.x; i < ROWS * (COLS / step); i += THREADS) {
-        const int t = i / (COLS / step), n = i % (COLS / step) * step;
-        if (column + n < size && !(zero && t >= c.valid)) copy16(to + t * LD + n, from + c.token(t) * v.s1 + column + n);
-        else *(uint4*)(to + t * LD + n) = make_uint4(0, 0, 0, 0);
-      }
-      return;
+// A state as a left operand of type P.
+template <class P, int N> __device__ __forceinline__ void leave(char* to, const Tile<N>& x) {
+  const int l = threadIdx.x & 31;
+  if constexpr (sizeof(P) == 2) {
+#pragma unroll
+    for (int k = 0; k < N / 2; k++) {
+      u32 a[4];
+      operand<P>(a, x.x[2 * k], x.x[2 * k + 1]);
+      *(uint4*)(to + (k * 32 + l) * 16) = make_uint4(a[0], a[1], a[2], a[3]);
+    }
+  } else {
+    leave(to, x);
+  }
+}
+
+// As multiply, of a left operand of 8 K columns that another warp left.
+template <class P, int LD, bool DOWN, Part PART, bool MINUS, int K, int N>
+__device__ __forceinline__ void multiply_left(Tile<N>& acc, const char* left, const P* b) {
+  const int l = threadIdx.x & 31;
+  if constexpr (sizeof(P) == 2) {
+    const int m = l >> 3, r = l & 7;
+    const P* at = DOWN ? b + ((m & 1) * 8 + r) * LD + (m >> 1) * 8 : b + ((m >> 1) * 8 + r) * LD + (m & 1) * 8;
+#pragma unroll
+    for (int k = 0; k < K / 2; k++) {
+      const uint4 x = *(const uint4*)(left + (k * 32 + l) * 16);
+      const u32 sign = MINUS ? 0x80008000u : 0u;
+      const u32 a[4] = {x.x ^ sign, x.y ^ sign, x.z ^ sign, x.w ^ sign};
+#pragma unroll
+      for (int n = 0; n < N / 2; n++)
+        if (within(PART, k, n)) {
+          u32 f[4];
+          if (DOWN) load4t(f, at + k * 16 * LD + n * 16);
+          else load4(f, at + n * 16 * LD + k * 16);
+          mma(acc.x[2 * n], a, f[0], f[1], P());
+          mma(acc.x[2 * n + 1], a, f[2], f[3], P());
+        }
+    }
+  } else {
+    Tile<K> x;
+    found(x, left);
+    multiply<P, LD, DOWN, PART, MINUS, 1>(acc, x, b);
+  }
+}
+
+// Writes a state that a warp left to rows of LD elements.
+template <class P, int K, int LD> __device__ __forceinline__ void keep(P* to, const char* left) {
+  const int l = threadIdx.x & 31, g = l >> 2, q = l & 3;
+  if constexpr (sizeof(P) == 2) {
+#pragma unroll
+    for (int k = 0; k < K / 2; k++) {
+      const uint4 x = *(const uint4*)(left + (k * 32 + l) * 16);
+      P* const at = to + g * LD + 16 * k + 2 * q;
+      *(u32*)at = x.x;
+      *(u32*)(at + 8 * LD) = x.y;
+      *(u32*)(at + 8) = x.z;
+      *(u32*)(at + 8 * LD + 8) = x.w;
+    }
+  } else {
+#pragma unroll
+    for (int k = 0; k < K; k++) {
+      const float4 x = *(const float4*)(left + (k * 32 + l) * 16);
+      P* const at = to + g * LD + 8 * k + 2 * q;
+      *(float2*)at = make_float2(x.x, x.y);
+      *(float2*)(at + 8 * LD) = make_float2(x.z, x.w);
     }
   }
-  for (int i = threadIdx.x; i < ROWS * COLS; i += THREADS) {
-    const int t = i / COLS, n = i % COLS;
-    const bool there = column + n < size && v.ptr && !(zero && t >= c.valid);
-    to[t * LD + n] = narrow<P>(there ? widen(from[c.token(t) * v.s1 + column + n]) : 0.f);
+}
+
+// All warps of the block, whatever code they are in.
+__device__ __forceinline__ void meet() { asm volatile("bar.sync 0;" ::: "memory"); }
+
+// A number per token, from a vector in shared memory, for element e of column tile n.
+__device__ __forceinline__ float per_token(const float* v, int n, int e) {
+  const float2 x = *(const float2*)(v + 8 * n + 2 * (threadIdx.x & 3));
+  return e & 1 ? x.y : x.x;
+}
+
+// Writes a value per token and channel to rows of a tensor: `to` at the first token and the warp's first channel, of which
+// `size` are there.
+template <class T, int N> __device__ __forceinline__ void write_rows(const Tile<N>& x, T* to, i64 step, int valid, int size) {
+  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+  T* at = to + 2 * q * step + g;
+#pragma unroll
+  for (int n = 0; n < N; n++, at += 8 * step)
+#pragma unroll
+    for (int e = 0; e < 2; e++)
+      if (8 * n + 2 * q + e < valid) {
+        if (g < size) at[e * step] = narrow<T>(x.x[n][e]);
+        if (g + 8 < size) at[e * step + 8] = narrow<T>(x.x[n][e + 2]);
+      }
+}
+
+// The warps of a block that do nothing but copy. From sm_90 on one of them works, and starts a bulk copy for what lies in one
+// piece, whose bytes are counted in a barrier of their step as they arrive; all else is copies of 16 bytes (a bulk copy of a row
+// takes longer than those). Short code: it shares the instruction caches.
+#if __CUDA_ARCH__ >= 900
+#define BULK 1
+#else
+#define BULK 0
+#endif
+
+struct Crew {
+  int thread, count, turn;
+  u32 barriers, bytes;
+};
+
+// `barriers`: AHEAD + 1 of 8 bytes.
+template <int AHEAD> __device__ __forceinline__ Crew crew_of(int thread, int count, void* barriers) {
+  Crew c = {thread, BULK ? 32 : count, 0, (u32)__cvta_generic_to_shared(barriers), 0};
+  if (BULK) {
+    if (thread == 0) {
+      for (int i = 0; i <= AHEAD; i++) asm volatile("mbarrier.init.shared.b64 [%0], 32;" ::"r"(c.barriers + 8 * i) : "memory");
+#if BULK
+      asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+    }
+    __syncwarp();
   }
+  return c;
+}
+__device__ __forceinline__ bool works(const Crew& c) { return !BULK || c.thread < 32; }
+
+// All copies of a step are under way.
+__device__ __forceinline__ void crew_end(const Crew& c) {
+#if BULK
+  asm volatile("{.reg .b64 s; mbarrier.arrive.expect_tx.shared.b64 s, [%0], %1;}" ::"r"(c.barriers), "r"(c.bytes) : "memory");
+#endif
+  copies_end();
+}
+// The copies of a step have arrived; AHEAD steps have been started since, this one among them.
+template <int AHEAD> __device__ __forceinline__ void crew_wait(const Crew& c, int step) {
+#if BULK
+  u32 done = 0;
+  while (!done)
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+                 : "=r"(done)
+                 : "r"(c.barriers + step % (AHEAD + 1) * 8), "r"(step / (AHEAD + 1) & 1)
+                 : "memory");
+#endif
+  copies_wait<(AHEAD > 0 ? AHEAD - 1 : 0)>();
+}
+__device__ __forceinline__ void bulk(Crew& c, void* to, const void* from, u32 bytes) {
+#if BULK
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                   (u32)__cvta_generic_to_shared(to)),
+               "l"(from), "r"(bytes), "r"(c.barriers)
+               : "memory");
+  c.bytes += bytes;
+#endif
+}
+
+// `c` with the barrier of a step.
+template <int AHEAD> __device__ __forceinline__ Crew at_step(Crew c, int step) {
+  c.barriers += step % (AHEAD + 1) * 8;
+  return c;
+}
+
+template <int BYTES> __device__ __forceinline__ void fetch(Crew& c, char* to, const char* from) {
+  if (BULK) {
+    if (c.thread == c.turn) bulk(c, to, from, BYTES);
+    c.turn = (c.turn + 1) % 32;
+    return;
+  }
+#pragma unroll 2
+  for (int i = c.thread * 16; i < BYTES; i += c.count * 16) copy16(to + i, from + i);
+}
+
+// ROWS rows of BYTES each, in steps of FROM and TO bytes.
+template <int ROWS, int BYTES, int FROM, int TO> __device__ __forceinline__ void fetch_part(Crew& c, char* to, const char* from) {
+  constexpr int pieces = BYTES / 16;
+#pragma unroll 2
+  for (int i = c.thread; i < ROWS * pieces; i += c.count)
+    copy16(to + i / pieces * TO + i % pieces * 16, from + i / pieces * FROM + i % pieces * 16);
+}
+
+// Elements that are not aligned to 16 bytes, or of another type.
+template <class P, class T, int ROWS, int COLS, int LD>
+__device__ __noinline__ void fetch_elements(P* to, const T* from, i64 step, int valid, int there, bool zero, int thread, int count) {
+#pragma unroll 1
+  for (int i = thread; i < ROWS * COLS; i += count) {
+    const int t = i / COLS, n = i % COLS;
+    const bool is = n < there && !(zero && t >= valid);
+    to[t * LD + n] = narrow<P>(is ? widen(from[(t < valid ? t : valid - 1) * step + n]) : 0.f);
+  }
+}
+
+// ROWS rows of COLS channels from `column` on, of a tensor with `size` channels, as P; rows beyond the last repeat it, or
+// are zero.
+template <class P, class T, int ROWS, int COLS, int LD>
+__device__ __forceinline__ void fetch_rows(Crew& c, P* to, const View& v, const Chunk& ch, i64 head, int column, int size, bool zero) {
+  const T* from = rows_of<const T>(v, ch.batch, ch.first, head) + column;
+  const int there = v.ptr ? size - column : 0;
+  if (sizeof(P) != sizeof(T) || sizeof(T) != 2 || ((((size_t)from) | (size_t)(v.s1 * 2)) & 15) || there < COLS ||
+      ch.valid < ROWS) {
+    fetch_elements<P, T, ROWS, COLS, LD>(to, from, v.s1, ch.valid, there, zero, c.thread, c.count);
+    return;
+  }
+  constexpr int pieces = COLS / 8;
+  if (32 % pieces == 0) {
+    // a thread stays in its column
+    constexpr int rows = 32 / pieces;
+    const int t = c.thread / pieces, more = c.count / 32 * rows;
+    const T* at = from + t * v.s1 + c.thread % pieces * 8;
+    P* put = to + t * LD + c.thread % pieces * 8;
+    const i64 step = more * v.s1;
+#pragma unroll 4
+    for (int r = t; r < ROWS; r += more, at += step, put += more * LD) copy16(put, at);
+    return;
+  }
+#pragma unroll 2
+  for (int i = c.thread; i < ROWS * pieces; i += c.count)
+    copy16(to + i / pieces * LD + i % pieces * 8, from + i / pieces * v.s1 + i % pieces * 8);
 }

@@ -11,7 +11,7 @@ use super::Interface;
 use super::expr;
 use super::place::{Elem, Place, Sizes};
 use crate::emit::graph::{Graph, Kind, Ref};
-use crate::tile::{Axis, Leaf};
+use crate::tile::{Axis, Leaf, Shape};
 
 /// Where an elementwise result goes: a statement with `@` for the value, at row `r` and column `c` of the reference.
 #[derive(Clone, Debug)]
@@ -224,7 +224,7 @@ impl<'a> Block<'a> {
             } else if stored {
                 let part = matches!(kind, Kind::Part(..) | Kind::Inverse(_));
                 let direct = self.direct.contains_key(&n);
-                let plain = graph.is_matrix(n) && !part && !used_as_f32(n);
+                let plain = graph.is_matrix(n) && !part && !used_as_f32(n) && !self.is_square(n);
                 let elem = if direct || plain { self.product } else { Elem::F32 };
                 places.insert(n, Place::of(graph, self.sizes, n, elem));
             }
@@ -274,6 +274,11 @@ impl<'a> Block<'a> {
         }
         state.operands(&needed);
         state.emit(&needed)
+    }
+
+    /// Whether a value is a token-by-token matrix.
+    fn is_square(&self, node: usize) -> bool {
+        self.graph.nodes[node].shape == Shape::new(Axis::Token, Axis::Token)
     }
 
     /// Products of two token-by-token matrices are made in three tf32 parts: they build what solves a system.

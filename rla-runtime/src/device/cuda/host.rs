@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 
 /// Tokens a chunk, where the caller names none.
 pub const CHUNK: usize = 32;
-/// Warps of a sequential block, 16 channels each, where the caller names none.
-pub const WARPS: usize = 4;
+/// Groups of 16 channels of a sequential block, where the caller names none.
+pub const WARPS: usize = 1;
 
 /// Refuses what no kernel holds as a chunk.
 pub fn check_chunk(chunk: usize) -> Result<()> {

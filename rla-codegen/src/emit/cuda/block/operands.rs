@@ -20,6 +20,9 @@ impl State<'_, '_> {
             }
             for r in graph.nodes[n].kind.operands() {
                 let Some(place) = self.places.get(&r.node) else { continue };
+                if self.is_twice(r.node) {
+                    continue;
+                }
                 let (given, wanted) = (self.block.given.contains_key(&r.node), self.block.wanted.contains_key(&r.node));
                 if place.ld == 0 || (place.elem == product && !given && !wanted) {
                     continue;
@@ -37,6 +40,11 @@ impl State<'_, '_> {
                 }
             }
         }
+    }
+
+    /// A token-by-token matrix of sums over channels, in f32, is an operand with twice the digits.
+    pub(super) fn is_twice(&self, node: usize) -> bool {
+        self.block.is_square(node) && self.places.get(&node).is_some_and(|p| p.elem == Elem::F32)
     }
 
     /// Whether an allocation is a copy or an image that products can do without.
@@ -70,10 +78,12 @@ impl State<'_, '_> {
         self.places[&id].matrix(x.flip, self.shared.contains(&id))
     }
 
-    /// Whether a value's image is written with it: else it is copied from what is given.
+    /// The image of a value, where it is written with it: else it is copied from what is given, or from an inverse.
     pub(super) fn own_image(&self, node: usize) -> Option<usize> {
         let id = node + IMAGE;
-        (self.places.contains_key(&id) && !self.block.given.contains_key(&node)).then_some(id)
+        let apart =
+            self.block.given.contains_key(&node) || matches!(self.block.graph.nodes[node].kind, Kind::Inverse(_));
+        (self.places.contains_key(&id) && !apart).then_some(id)
     }
 
     /// `node[row, col] = value`, and its image.

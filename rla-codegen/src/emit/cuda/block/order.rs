@@ -74,7 +74,9 @@ impl State<'_, '_> {
             let Some(first) = steps.iter().position(|x| x.reads.contains(&id)) else { continue };
             let reads = if id >= IMAGE { BTreeSet::from([id - IMAGE]) } else { BTreeSet::new() };
             added += usize::from(first < before_last + added);
-            let at = first.min(before_last + added).saturating_sub(3);
+            // an inverse's image comes after it
+            let made = steps.iter().position(|x| id >= IMAGE && x.writes.contains(&(id - IMAGE)));
+            let at = first.min(before_last + added).saturating_sub(3).max(made.map_or(0, |i| i + 1));
             steps.insert(at, Step { target: Target::Copy(id), reads, writes: vec![id] });
         }
         (steps, before_last + added)
@@ -125,6 +127,7 @@ impl State<'_, '_> {
             }
             break (plain, before_last, memory, leaves);
         };
+        self.check_order(&steps);
         self.shared = memory.offsets.keys().copied().collect();
         let block = self.block;
         let graph = block.graph;
@@ -172,6 +175,21 @@ impl State<'_, '_> {
         }
         let body = body.finish().lines().map(str::to_string).collect();
         Written { pointers, body, shared: memory.shared + block.reserved, scratch: memory.scratch, leaves }
+    }
+
+    /// Nothing is read before it is written: a kernel that did would compute with whatever lay there.
+    fn check_order(&self, steps: &[Step]) {
+        let mut written: BTreeSet<usize> = BTreeSet::new();
+        for step in steps {
+            for id in &step.reads {
+                let given = self.block.given.contains_key(id) && !self.fetched.contains_key(id);
+                assert!(
+                    given || written.contains(id) || !self.places.contains_key(id),
+                    "%{id} is read before it is written"
+                );
+            }
+            written.extend(&step.writes);
+        }
     }
 
     /// Offsets in shared memory by first fit over lifetimes; what does not fit goes to scratch, the largest first.

@@ -39,8 +39,9 @@ impl State<'_, '_> {
             let exact = self.block.exact(r.node);
             let elem = if exact { Elem::F32 } else { self.block.product };
             let inner = self.block.sizes.padded(self.graph().shape(a).cols);
+            let mac = if elem != Elem::F32 && self.is_twice(a.node) { "mac_twice" } else { "mac" };
             let (a, b) = (self.operand(a, exact), self.operand(b, exact));
-            out.line(format!("mac<{}, {inner}, {minus}>(acc, {a}, {b}, m, n);", elem.c()));
+            out.line(format!("{mac}<{}, {inner}, {minus}>(acc, {a}, {b}, m, n);", elem.c()));
         }
     }
 

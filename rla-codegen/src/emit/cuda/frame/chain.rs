@@ -1,17 +1,65 @@
-//! The sequential kernel around a chain: stages of shared memory, states in registers.
+//! The sequential kernel around a chain: warps by role, states in registers, rings of shared memory that some warps fill.
+//!
+//! A step of the loop ends with a barrier of the block. In step n a role works on chunk n less its lag; meanwhile the copying
+//! warps fetch what is needed some steps later. An item of a ring stays from its first reader's step to its last reader's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::view_kind;
 use super::{Frame, Launch};
 use crate::emit::cuda::block::Written;
+use crate::emit::cuda::chain::roles::{Plan, Role, What};
 use crate::emit::cuda::chain::{Chain, Writer};
 use crate::emit::cuda::place::{Elem, Place};
 use crate::emit::cuda::stage::Group;
 use crate::emit::cuda::{Error, Grid, Kernel, Pass};
 use crate::emit::graph::Kind;
 use crate::emit::text::Text;
-use crate::tile::{Leaf, Role};
+use crate::tile::{Axis, Leaf, Role as Outcome};
+
+/// Warps that copy: as many as the schedulers have left.
+fn copiers(workers: usize) -> usize {
+    4 - workers % 4
+}
+
+/// Bytes for the barriers of bulk copies.
+const BARRIERS: usize = 128;
+
+/// Something that is fetched for every chunk.
+struct Item {
+    /// The pointers into it: name, element type, byte offset.
+    names: Vec<(String, Elem, usize)>,
+    bytes: usize,
+    /// The call that fetches it, with `@to` for the address.
+    fetch: String,
+}
+
+/// Where an item lies.
+struct Ring {
+    offset: usize,
+    places: usize,
+    /// Lag of its first reader.
+    first: usize,
+}
+
+/// A way to divide the work that fits into shared memory.
+struct Layout {
+    roles: Vec<Role>,
+    bodies: Vec<String>,
+    rings: Vec<Option<Ring>>,
+    /// Offset, bytes and places of what a role leaves, for one group of channels.
+    exchange: BTreeMap<What, (usize, usize, usize)>,
+    exchange_bytes: usize,
+    staged: usize,
+    /// Steps between the fetching of an item and its first reader's.
+    ahead: usize,
+}
+
+/// Whether a text has a name as a whole word.
+fn mentions(text: &str, name: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices(name).any(|(at, _)| !text[..at].ends_with(word) && !text[at + name.len()..].starts_with(word))
+}
 
 impl Frame<'_> {
     pub(super) fn chain(&self, g: usize, group: &Group, chain: &Chain) -> Result<Kernel, Error> {
@@ -20,71 +68,59 @@ impl Frame<'_> {
         let channels = sizes.padded(free);
         // slices of equal width: no warp works beyond the padding
         let most = self.config.warps.clamp(1, channels / 16);
-        let warps = (1..=most).rev().find(|w| (channels / 16).is_multiple_of(*w)).unwrap_or(1);
-        let slices = channels.div_ceil(16 * warps);
-        let threads = 32 * warps;
-        // a stage: the part of the record, then inputs
-        let fetched: Vec<&(usize, Place, usize)> =
-            self.fetched(chain).iter().map(|n| self.record.item(*n).expect("laid out")).collect();
-        let low = fetched.iter().map(|(_, _, o)| *o).min().unwrap_or(0);
-        let high = fetched.iter().map(|(_, p, o)| o + p.bytes.next_multiple_of(16)).max().unwrap_or(0);
-        let mut stage = (high - low).next_multiple_of(128);
-        let mut places: BTreeMap<usize, Place> = BTreeMap::new();
-        let mut offsets: Vec<(usize, usize)> = vec![];
-        for (n, place, offset) in &fetched {
-            places.insert(*n, place.clone());
-            offsets.push((*n, offset - low));
-        }
-        let mut own = vec![];
-        for n in chain.images.iter().filter(|n| self.is_own_image(**n)) {
-            let place = self.placed(*n, self.config.product);
-            offsets.push((*n, stage));
-            own.push((*n, place.clone(), stage));
-            stage += place.bytes.next_multiple_of(128);
-            places.insert(*n, place);
-        }
-        let mut slabs = BTreeMap::new();
-        let mut slab_offsets = vec![];
-        for n in &chain.tiles {
-            let Kind::Leaf(leaf) = &self.graph.nodes[*n].kind else { continue };
-            if view_kind(leaf).is_none() {
-                continue;
-            }
-            let elem = if self.elem_of(leaf) == self.config.product { self.config.product } else { Elem::F32 };
-            let ld = 16 * warps + 16 / elem.bytes();
-            let place = Place { name: format!("slab{n}"), elem, ld, bytes: sizes.chunk * ld * elem.bytes() };
-            slab_offsets.push((*n, place.clone(), stage));
-            stage += place.bytes.next_multiple_of(128);
-            slabs.insert(*n, place);
-        }
-        let stages = (self.config.shared / stage.max(1)).clamp(1, 3);
-        let given: Vec<usize> = chain.given.iter().copied().collect();
-        for n in &given {
-            let place = match self.kept_leaf(*n) {
-                Some((place, _)) => place,
-                None => self.record.item(*n).expect("laid out").1.clone(),
-            };
-            places.insert(*n, place);
-        }
+        let groups = (1..=most).rev().find(|w| (channels / 16).is_multiple_of(*w)).unwrap_or(1);
+        let slices = channels.div_ceil(16 * groups);
+        let stores = self.stores(g, chain);
+        let next = group.states.iter().map(|s| (*s, self.stages.next[s])).collect();
+        let stored = stores.iter().map(|(n, ..)| *n).collect();
+        let plan = Plan::new(chain, self.graph, &self.stages.depends, next, stored);
+        let keeps = group.states.iter().any(|s| !self.state_targets(*s).is_empty());
+        let (items, places, slabs) = self.items(chain, groups);
+        let mut writer = Writer {
+            plan: &plan,
+            sizes,
+            product: self.config.product,
+            interface: self.interface,
+            places,
+            slabs,
+            stores,
+            handed: BTreeSet::new(),
+        };
+        let ways = [(true, 2), (true, 1), (false, 2), (false, 1), (false, 0)];
+        let layout =
+            ways.into_iter().map(|(split, ahead)| self.layout(&mut writer, &items, groups, keeps, split, ahead));
+        let fits = |l: &Layout| l.staged + groups * l.exchange_bytes + BARRIERS <= self.config.shared || l.ahead == 0;
+        let layout = layout.into_iter().find(fits).expect("the last way is taken in any case");
+        let workers = groups * layout.roles.len();
+        let threads = 32 * (workers + copiers(workers));
+        let shared = layout.staged + groups * layout.exchange_bytes + BARRIERS;
+        let out = self.chain_text(&layout, &items, groups, slices);
+        let written = Written { pointers: vec![], body: vec![], shared, scratch: 0, leaves: BTreeSet::new() };
+        let launch = Launch { grid: Grid::Sequences(slices), threads, blocks: 1 };
+        Ok(self.kernel("chain", g, launch, &written, out, true)?.0)
+    }
+
+    /// Statements that store values, by value.
+    fn stores(&self, g: usize, chain: &Chain) -> Vec<(usize, String, String)> {
         let mut stores = vec![];
-        let real = sizes.real(free);
+        let free = chain.free.expect("set");
+        let (real, padded) = (self.sizes().real(free), self.sizes().padded(free));
+        let size = if real == padded { "16".to_string() } else { format!("{real} - channel") };
         for (index, of) in &self.stages.sequential {
             if *of != g {
                 continue;
             }
             let (role, r) = self.graph.results[*index];
             match role {
-                Role::Output(i) => {
+                Outcome::Output(i) => {
                     let elem = self.config.output.c();
                     stores.push((
                         r.node,
-                        format!(
-                            "if (c < ch.valid && row < {real}) out{i}[c * x_outputs{i}_s1 + row] = narrow<{elem}>(@);"
-                        ),
+                        format!("!write_rows<{elem}>(@, out{i} + channel, out{i}_step, ch.valid, {size});"),
                         format!("output {i}"),
                     ));
                 }
-                Role::Saved(k) => {
+                Outcome::Saved(k) => {
                     let (place, offset) = self.kept_place(usize::MAX - k, String::new()).expect("kept");
                     let target = format!("(({}*)(kept + {offset}))", place.elem.c());
                     stores.push((r.node, format!("{target}[c * {} + row] = @;", place.ld), "kept for backward".into()));
@@ -102,34 +138,265 @@ impl Frame<'_> {
                 ));
             }
         }
-        let next = group.states.iter().map(|s| (*s, self.stages.next[s])).collect();
-        let writer = Writer {
-            chain,
-            graph: self.graph,
-            depends: &self.stages.depends,
-            sizes,
-            product: self.config.product,
-            interface: self.interface,
-            places,
-            slabs: slabs.clone(),
-            next,
-            stores,
+        stores
+    }
+
+    /// What is fetched, and the places of images, vectors and given values, and of leaves along the free side.
+    fn items(&self, chain: &Chain, groups: usize) -> (Vec<Item>, BTreeMap<usize, Place>, BTreeMap<usize, Place>) {
+        let sizes = self.sizes();
+        let free = chain.free.expect("set");
+        let real = sizes.real(free);
+        let (mut places, mut slabs): (BTreeMap<usize, Place>, BTreeMap<usize, Place>) = Default::default();
+        let mut items = vec![];
+        // vectors lie together at the record's start
+        let mut vectors: Option<(usize, Item)> = None;
+        for n in self.fetched(chain) {
+            let (_, place, offset) = self.record.item(n).expect("laid out");
+            places.insert(n, place.clone());
+            let bytes = place.bytes.next_multiple_of(16);
+            if self.graph.is_matrix(n) {
+                items.push(Item {
+                    names: vec![(place.name.clone(), place.elem, 0)],
+                    bytes,
+                    fetch: format!("fetch<{bytes}>(crew, @to, record + {offset});"),
+                });
+                continue;
+            }
+            match &mut vectors {
+                Some((end, item)) if *end == *offset => {
+                    item.names.push((place.name.clone(), place.elem, item.bytes));
+                    item.bytes += bytes;
+                    *end += bytes;
+                    let start = *end - item.bytes;
+                    item.fetch = format!("fetch<{}>(crew, @to, record + {start});", item.bytes);
+                }
+                _ => {
+                    let full = vectors.take();
+                    items.extend(full.map(|(_, item)| item));
+                    let item = Item {
+                        names: vec![(place.name.clone(), place.elem, 0)],
+                        bytes,
+                        fetch: format!("fetch<{bytes}>(crew, @to, record + {offset});"),
+                    };
+                    vectors = Some((offset + bytes, item));
+                }
+            }
+        }
+        items.extend(vectors.map(|(_, item)| item));
+        let p = self.config.product.c();
+        for n in chain.images.iter().filter(|n| self.is_own_image(**n)) {
+            let place = self.placed(*n, self.config.product);
+            let Kind::Leaf(leaf) = &self.graph.nodes[*n].kind else { unreachable!("it is an input") };
+            let (axis, zero) = (self.graph.nodes[*n].shape.cols, matches!(leaf, Leaf::OutputGrad(_)));
+            items.push(Item {
+                names: vec![(place.name.clone(), place.elem, 0)],
+                bytes: place.bytes,
+                fetch: format!(
+                    "fetch_rows<{p}, {}, CHUNK, {}, {}>(crew, ({p}*)(@to), {}, ch, {}, 0, {}, {zero});",
+                    self.elem_of(leaf).c(),
+                    sizes.padded(axis),
+                    place.ld,
+                    self.view_of(leaf),
+                    self.head_of(leaf),
+                    sizes.real(axis)
+                ),
+            });
+            places.insert(*n, place);
+        }
+        let width = 16 * groups;
+        let slab = |name: String, elem: Elem| {
+            let ld = width + 16 / elem.bytes();
+            Place { name, elem, ld, bytes: sizes.chunk * ld * elem.bytes() }
         };
-        let body = writer.write();
-        let (from, to) = self.state_fields();
+        for n in &chain.tiles {
+            let Kind::Leaf(leaf) = &self.graph.nodes[*n].kind else { continue };
+            if view_kind(leaf).is_none() {
+                continue;
+            }
+            let elem = if self.elem_of(leaf) == self.config.product { self.config.product } else { Elem::F32 };
+            let (place, e, zero) = (slab(format!("slab{n}"), elem), elem.c(), matches!(leaf, Leaf::OutputGrad(_)));
+            items.push(Item {
+                names: vec![(place.name.clone(), elem, 0)],
+                bytes: place.bytes,
+                fetch: format!(
+                    "fetch_rows<{e}, {}, CHUNK, {width}, {}>(crew, ({e}*)(@to), {}, ch, {}, column, {real}, {zero});",
+                    self.elem_of(leaf).c(),
+                    place.ld,
+                    self.view_of(leaf),
+                    self.head_of(leaf)
+                ),
+            });
+            slabs.insert(*n, place);
+        }
+        // values along the free side that other kernels computed
+        for n in &chain.given {
+            let (from, base, offset) = match self.kept_leaf(*n) {
+                Some((place, offset)) => (place, "kept", offset),
+                None => {
+                    let (_, place, offset) = self.record.item(*n).expect("laid out");
+                    (place.clone(), "record", *offset)
+                }
+            };
+            let (place, size) = (slab(format!("v{n}"), from.elem), from.elem.bytes());
+            items.push(Item {
+                names: vec![(place.name.clone(), from.elem, 0)],
+                bytes: place.bytes,
+                fetch: format!(
+                    "fetch_part<CHUNK, {}, {}, {}>(crew, @to, {base} + {offset} + column * {size});",
+                    width * size,
+                    from.ld * size,
+                    place.ld * size
+                ),
+            });
+            places.insert(*n, place);
+        }
+        (items, places, slabs)
+    }
+
+    fn layout(
+        &self,
+        writer: &mut Writer,
+        items: &[Item],
+        groups: usize,
+        keeps: bool,
+        split: bool,
+        ahead: usize,
+    ) -> Layout {
+        let roles = writer.plan.roles(split, keeps);
+        let handed = writer.plan.handed(&roles);
+        writer.handed = handed.keys().copied().collect();
+        let bodies: Vec<String> = roles.iter().map(|role| writer.write(role)).collect();
+        let mut staged = 0;
+        let rings = items
+            .iter()
+            .map(|item| {
+                let readers = roles.iter().zip(&bodies);
+                let lags: Vec<usize> = readers
+                    .filter(|(_, body)| item.names.iter().any(|(name, ..)| mentions(body, name)))
+                    .map(|(role, _)| role.lag)
+                    .collect();
+                let (first, last) = (*lags.iter().min()?, *lags.iter().max()?);
+                let places = ahead + last - first + 1;
+                let ring = Ring { offset: staged, places, first };
+                staged += places * item.bytes.next_multiple_of(128);
+                Some(ring)
+            })
+            .collect();
+        let (mut exchange, mut exchange_bytes) = (BTreeMap::new(), 0);
+        for (what, (_, places)) in handed {
+            let bytes = match what {
+                What::State(s) => {
+                    let per_tile = if self.config.product == Elem::F32 { 512 } else { 256 };
+                    self.sizes().padded(self.state_shape(s).cols) / 8 * per_tile
+                }
+                What::Tile(n) => writer.tiles(n) * 512,
+            };
+            exchange.insert(what, (exchange_bytes, bytes, places));
+            exchange_bytes += places * bytes;
+        }
+        debug_assert!(groups > 0);
+        Layout { roles, bodies, rings, exchange, exchange_bytes, staged, ahead }
+    }
+
+    fn chain_text(&self, layout: &Layout, items: &[Item], groups: usize, slices: usize) -> Text {
         let mut out = Text::default();
-        out.line(format!("constexpr int SLICES = {slices}, STAGES = {stages}, STAGE = {stage};"));
-        out.line("const int slice = blockIdx.x % SLICES, warp = threadIdx.x / 32;");
-        out.line("const int head = blockIdx.x / SLICES % x.heads;");
+        let lag = layout.roles.iter().map(|r| r.lag).max().unwrap_or(0);
+        out.line(format!(
+            "constexpr int SLICES = {slices}, GROUPS = {groups}, ROLES = {}, COPIERS = {}, LAG = {lag}, AHEAD = {};",
+            layout.roles.len(),
+            copiers(groups * layout.roles.len()),
+            layout.ahead
+        ));
+        out.line("const int warp = threadIdx.x / 32, role = warp / GROUPS;");
+        out.line("const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;");
         out.line("const i64 sequence = blockIdx.x / SLICES / x.heads;");
-        out.line(format!("const int column = slice * {}, channel = column + 16 * warp;", 16 * warps));
-        let consts: BTreeSet<usize> = (0..self.graph.nodes.len())
+        out.line("// the warp's first channel, of the block's and of all");
+        out.line("const int own = 16 * (warp % GROUPS), column = slice * 16 * GROUPS, channel = column + own;");
+        let consts = (0..self.graph.nodes.len())
             .filter(|n| matches!(self.graph.nodes[*n].kind, Kind::Leaf(Leaf::Const(_))))
             .collect();
         self.readers(&consts, &mut out);
-        for state in &group.states {
+        out.line("const i64 tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);");
+        out.line("const int chunks = (tokens + CHUNK - 1) / CHUNK;");
+        out.line("const i64 first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);");
+        out.line("const int key_head = head / (int)x.group;");
+        out.line("auto chunk_at = [&](int i) {");
+        out.line(if self.backward() { "const i64 k = chunks - 1 - i;" } else { "const i64 k = i;" });
+        out.line("const i64 left = tokens - k * CHUNK;");
+        out.line(
+            "return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};",
+        );
+        out.line("};");
+        self.copiers(layout, items, groups, &mut out);
+        if layout.exchange_bytes > 0 {
+            out.line(format!(
+                "char* const exchange = shared + {} + warp % GROUPS * {};",
+                layout.staged, layout.exchange_bytes
+            ));
+        }
+        for (r, role) in layout.roles.iter().enumerate() {
+            if r > 0 {
+                out.line(format!("if (role == {r}) {{"));
+            } else {
+                out.line("if (role == 0) {");
+            }
+            self.role(role, &layout.bodies[r], layout, items, &mut out);
+            out.line("}");
+        }
+        out
+    }
+
+    /// The warps that copy: what a step's roles need is there before its barrier.
+    fn copiers(&self, layout: &Layout, items: &[Item], groups: usize, out: &mut Text) {
+        out.line("if (role >= ROLES) {");
+        let barriers = layout.staged + groups * layout.exchange_bytes;
+        out.line(format!(
+            "const Crew all = crew_of<AHEAD>(threadIdx.x - 32 * GROUPS * ROLES, 32 * COPIERS, shared + {barriers});"
+        ));
+        out.line("auto issue = [&](int step) {");
+        out.line("if (!works(all)) return;");
+        out.line("Crew crew = at_step<AHEAD>(all, step);");
+        let firsts: BTreeSet<usize> = layout.rings.iter().flatten().map(|r| r.first).collect();
+        for first in firsts {
+            out.line(format!("if (const int i = step - {first}; i >= 0 && i < chunks) {{"));
+            out.line("const Chunk ch = chunk_at(i);");
+            self.bases("ch.slot", out);
+            for (item, ring) in items.iter().zip(&layout.rings) {
+                let Some(ring) = ring.as_ref().filter(|r| r.first == first) else { continue };
+                let bytes = item.bytes.next_multiple_of(128);
+                let to = format!("shared + {} + i % {} * {bytes}", ring.offset, ring.places);
+                out.line(item.fetch.replace("@to", &to));
+            }
+            out.line("}");
+        }
+        out.line("crew_end(crew);");
+        out.line("};");
+        if layout.ahead > 0 {
+            out.line("for (int step = 0; step < chunks + LAG + AHEAD; step++) {");
+            out.line("if (step >= AHEAD) {");
+            out.line("if (works(all)) crew_wait<AHEAD>(all, step - AHEAD);");
+            out.line("meet();");
+            out.line("}");
+            out.line("issue(step);");
+            out.line("}");
+        } else {
+            out.line("for (int step = 0; step < chunks; step++) {");
+            out.line("meet();");
+            out.line("issue(step);");
+            out.line("if (works(all)) crew_wait<AHEAD>(all, step);");
+            out.line("meet();");
+            out.line("}");
+        }
+        out.line("}");
+    }
+
+    fn role(&self, role: &Role, body: &str, layout: &Layout, items: &[Item], out: &mut Text) {
+        let sizes = self.sizes();
+        let (from, to) = self.state_fields();
+        for state in &role.states {
             let shape = self.state_shape(*state);
             let (rows, cols) = (sizes.real(shape.rows), sizes.real(shape.cols));
+            out.line(format!("// carries {}", self.interface.states[*state]));
             out.line(format!("Tile<{}> state{state};", sizes.padded(shape.cols) / 8));
             out.line(format!("every(state{state}, [&](float& y, int, int, int r, int c) {{"));
             out.line(format!(
@@ -138,104 +405,53 @@ impl Frame<'_> {
             ));
             out.line("});");
         }
-        out.line("const i64 tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);");
-        out.line("const i64 chunks = (tokens + CHUNK - 1) / CHUNK, first = x.sequences.slot(sequence, CHUNK);");
-        out.line("auto chunk_at = [&](i64 i) {");
-        out.line(if self.backward() { "const i64 k = chunks - 1 - i;" } else { "const i64 k = i;" });
-        out.line("const i64 left = tokens - k * CHUNK;");
-        out.line("return Chunk{x.sequences.batch(sequence), start + k * CHUNK, first + k, head, head / (int)x.group, (int)(left < CHUNK ? left : CHUNK)};");
-        out.line("};");
-        // what a chunk needs, into its stage
-        out.line("auto issue = [&](i64 i) {");
-        out.line("if (i < chunks) {");
-        out.line("const Chunk ch = chunk_at(i);");
-        out.line("char* const to = shared + i % STAGES * STAGE;");
-        if high > low {
-            out.line(format!(
-                "fetch<{}>(to, x.record + (ch.slot * x.heads + head) * {} + {low});",
-                high - low,
-                self.record.stride()
-            ));
+        out.line("for (int step = 0; step < chunks + LAG; step++) {");
+        if layout.ahead == 0 {
+            out.line("meet();");
         }
-        let p = self.config.product.c();
-        for (n, place, offset) in &own {
-            let Kind::Leaf(leaf) = &self.graph.nodes[*n].kind else { unreachable!() };
-            let cols = sizes.padded(self.graph.nodes[*n].shape.cols);
-            out.line(format!(
-                "fetch_rows<{p}, {}, CHUNK, {cols}, {}>(({p}*)(to + {offset}), {}, ch, {}, 0, {}, {});",
-                self.elem_of(leaf).c(),
-                place.ld,
-                self.view_of(leaf),
-                self.head_of(leaf),
-                sizes.real(self.graph.nodes[*n].shape.cols),
-                matches!(leaf, Leaf::OutputGrad(_))
-            ));
-        }
-        for (n, place, offset) in &slab_offsets {
-            let Kind::Leaf(leaf) = &self.graph.nodes[*n].kind else { unreachable!() };
-            let e = place.elem.c();
-            out.line(format!(
-                "fetch_rows<{e}, {}, CHUNK, {}, {}>(({e}*)(to + {offset}), {}, ch, {}, column, {real}, {});",
-                self.elem_of(leaf).c(),
-                16 * warps,
-                place.ld,
-                self.view_of(leaf),
-                self.head_of(leaf),
-                matches!(leaf, Leaf::OutputGrad(_))
-            ));
-        }
-        out.line("}");
-        out.line("copies_end();");
-        out.line("};");
-        if stages > 1 {
-            out.line("for (int i = 0; i < STAGES - 1; i++) issue(i);");
-        }
-        out.line("for (i64 i = 0; i < chunks; i++) {");
-        if stages > 1 {
-            out.line("copies_wait<STAGES - 2>();");
-            out.line("__syncthreads();");
-            out.line("issue(i + STAGES - 1);");
-        } else {
-            out.line("__syncthreads();");
-            out.line("issue(i);");
-            out.line("copies_wait<0>();");
-            out.line("__syncthreads();");
+        out.line("meet();");
+        out.line(format!("const int i = step - {};", role.lag));
+        if layout.roles.len() > 1 {
+            out.line("if (i < 0 || i >= chunks) continue;");
         }
         out.line("const Chunk ch = chunk_at(i);");
-        self.bases("ch.slot", &mut out);
-        out.line("char* const at = shared + i % STAGES * STAGE;");
-        for (n, offset) in &offsets {
-            let place = &writer.places[n];
-            out.line(format!("const {0}* const {1} = (const {0}*)(at + {offset});", place.elem.c(), place.name));
-        }
-        for (_, place, offset) in &slab_offsets {
-            out.line(format!("const {0}* const {1} = (const {0}*)(at + {offset});", place.elem.c(), place.name));
-        }
-        for n in &given {
-            match self.kept_leaf(*n) {
-                Some((place, offset)) => {
-                    out.line(format!(
-                        "const {0}* const {1} = (const {0}*)(kept + {offset});",
-                        place.elem.c(),
-                        place.name
-                    ));
-                }
-                None => Self::pointers(&self.record, "record", [*n].into_iter(), &mut out),
+        self.bases("ch.slot", out);
+        for (item, ring) in items.iter().zip(&layout.rings) {
+            let Some(ring) = ring else { continue };
+            let bytes = item.bytes.next_multiple_of(128);
+            for (name, elem, offset) in item.names.iter().filter(|(name, ..)| mentions(body, name)) {
+                let e = elem.c();
+                out.line(format!(
+                    "const {e}* const {name} = (const {e}*)(shared + {} + i % {} * {bytes});",
+                    ring.offset + offset,
+                    ring.places
+                ));
             }
         }
-        for (index, of) in &self.stages.sequential {
-            if *of == g
-                && let Role::Output(i) = self.graph.results[*index].0
+        for (what, (offset, bytes, places)) in &layout.exchange {
+            let (name, used) = match what {
+                What::State(s) => (format!("from{s}"), role.states.contains(s) || role.operands.contains(s)),
+                What::Tile(n) => (format!("at{n}"), mentions(body, &format!("at{n}"))),
+            };
+            if used {
+                out.line(format!("char* const {name} = exchange + {offset} + i % {places} * {bytes};"));
+            }
+        }
+        for (_, (result, _)) in self.graph.results.iter().enumerate() {
+            if let Outcome::Output(i) = result
+                && mentions(body, &format!("out{i}"))
             {
                 let elem = self.config.output.c();
-                out.line(format!("const i64 x_outputs{i}_s1 = x.outputs[{i}].s1;"));
+                out.line(format!("const i64 out{i}_step = x.outputs[{i}].s1;"));
                 out.line(format!("{elem}* const out{i} = rows_of<{elem}>(x.outputs[{i}], ch.batch, ch.first, head);"));
             }
         }
-        self.chunk_starts(group, Some(chain), &mut out);
+        if role.keeps {
+            self.keep_states(role, out);
+        }
         out.lines(body.lines());
         out.line("}");
-        for state in &group.states {
+        for state in &role.states {
             let shape = self.state_shape(*state);
             let (rows, cols) = (sizes.real(shape.rows), sizes.real(shape.cols));
             out.line(format!("if (x.{to}[{state}].ptr) every(state{state}, [&](float& y, int, int, int r, int c) {{"));
@@ -245,49 +461,62 @@ impl Frame<'_> {
             ));
             out.line("});");
         }
-        let written =
-            Written { pointers: vec![], body: vec![], shared: stage * stages, scratch: 0, leaves: BTreeSet::new() };
-        Ok(self
-            .kernel("chain", g, Launch { grid: Grid::Sequences(slices), threads, blocks: 1 }, &written, out, true)?
-            .0)
     }
 
-    /// Writes states at the chunk's start (gradients at its end) where finish or backward reads them.
-    pub(super) fn chunk_starts(&self, group: &Group, chain: Option<&Chain>, out: &mut Text) {
-        for state in &group.states {
-            let shape = self.state_shape(*state);
-            let mut targets = vec![];
-            if self.pass == Pass::ForwardSave
-                && let Some((place, offset)) = self.kept_place(*state, String::new())
-            {
-                targets.push((place, format!("kept + {offset}")));
-            }
-            if let Some(leaf) = self.stages.leaves.get(state)
-                && let Some((_, place, offset)) = self.passed.item(*leaf)
-            {
-                targets.push((place.clone(), format!("passed + {offset}")));
-            }
-            for (place, address) in targets {
+    /// States at the chunk's start (gradients at its end), where finish or backward reads them.
+    fn keep_states(&self, role: &Role, out: &mut Text) {
+        for state in role.states.iter().chain(&role.operands) {
+            let columns = self.sizes().padded(self.state_shape(*state).cols) / 8;
+            for (place, address) in self.state_targets(*state) {
                 let elem = place.elem.c();
                 let target = format!("(({elem}*)({address}))");
-                if chain.is_some() {
+                if role.states.contains(state) {
                     out.line(format!(
                         "every(state{state}, [&](float& x, int n, int e, int r, int c) {{ {target}[(channel + r) * {} + c] = narrow<{elem}>(x); }});",
                         place.ld
                     ));
-                    continue;
-                }
-                let (rows, cols) = (self.sizes().padded(shape.rows), self.sizes().padded(shape.cols));
-                let own = if place.ld > 0 {
-                    format!("r * {} + c", self.sizes().padded(shape.cols) + 4)
                 } else {
-                    "r + c".into()
-                };
-                let index = if place.ld > 0 { format!("r * {} + c", place.ld) } else { "r + c".into() };
+                    out.line(format!(
+                        "keep<{elem}, {columns}, {}>({target} + channel * {}, from{state});",
+                        place.ld, place.ld
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Where a state at the chunk's start goes: the place and its address.
+    fn state_targets(&self, state: usize) -> Vec<(Place, String)> {
+        let mut targets = vec![];
+        if self.pass == Pass::ForwardSave
+            && let Some((place, offset)) = self.kept_place(state, String::new())
+        {
+            targets.push((place, format!("kept + {offset}")));
+        }
+        if let Some(leaf) = self.stages.leaves.get(&state)
+            && let Some((_, place, offset)) = self.passed.item(*leaf)
+        {
+            targets.push((place.clone(), format!("passed + {offset}")));
+        }
+        targets
+    }
+
+    /// As [`keep_states`](Frame::keep_states), of a walk's states in memory.
+    pub(super) fn chunk_starts(&self, group: &Group, out: &mut Text) {
+        for state in &group.states {
+            let shape = self.state_shape(*state);
+            for (place, address) in self.state_targets(*state) {
+                let elem = place.elem.c();
+                let target = format!("(({elem}*)({address}))");
+                let (rows, cols) = (self.sizes().padded(shape.rows), self.sizes().padded(shape.cols));
+                let matrix = place.ld > 0;
+                let own = if matrix { format!("r * {} + c", cols + 4) } else { "r + c".into() };
+                let index = if matrix { format!("r * {} + c", place.ld) } else { "r + c".into() };
                 out.line(format!(
                     "each<{rows}, {cols}>([&](int r, int c) {{ {target}[{index}] = narrow<{elem}>(state{state}[{own}]); }});"
                 ));
             }
         }
+        debug_assert!(group.states.iter().all(|s| self.state_shape(*s).rows != Axis::Token));
     }
 }

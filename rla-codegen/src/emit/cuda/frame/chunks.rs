@@ -71,7 +71,7 @@ impl Frame<'_> {
         let (threads, blocks) = match written.shared {
             0..=57344 if self.config.sizes.chunk <= 32 => (128, 4),
             0..=114688 => (256, 2),
-            _ => (256, 1),
+            _ => (512, 1),
         };
         self.kernel(name, 0, Launch { grid: Grid::Chunks, threads, blocks }, &written, out, false)
     }

@@ -134,7 +134,7 @@ impl Frame<'_> {
             out.line("});");
         }
         self.loop_head(&mut out);
-        self.chunk_starts(group, None, &mut given);
+        self.chunk_starts(group, &mut given);
         out.line("__syncthreads();");
         if written.scratch > 0 {
             let total = (state_scratch + written.scratch).next_multiple_of(128);

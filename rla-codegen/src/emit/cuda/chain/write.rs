@@ -1,0 +1,205 @@
+//! The text of a role's work on a chunk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::roles::{Plan, Role, What};
+use super::{Chain, lower, solves, sums_tokens};
+use crate::emit::cuda::Interface;
+use crate::emit::cuda::expr;
+use crate::emit::cuda::place::{Elem, Place, Sizes};
+use crate::emit::graph::Kind;
+use crate::emit::text::Text;
+use crate::tile::{Axis, Leaf};
+
+/// Writes the work of a chunk.
+pub struct Writer<'a> {
+    /// What is computed together.
+    pub plan: &'a Plan<'a>,
+    /// Sizes.
+    pub sizes: &'a Sizes,
+    /// Type of products.
+    pub product: Elem,
+    /// Statements for comments.
+    pub interface: &'a Interface,
+    /// Places of images, vectors and given values.
+    pub places: BTreeMap<usize, Place>,
+    /// Leaves along the free side: their slab's place.
+    pub slabs: BTreeMap<usize, Place>,
+    /// Statements with `@` for the element at token `c` and channel `row`, or after `!` for the tile, by value.
+    pub stores: Vec<(usize, String, String)>,
+    /// What other roles read.
+    pub handed: BTreeSet<What>,
+}
+
+impl Writer<'_> {
+    fn chain(&self) -> &Chain {
+        self.plan.chain
+    }
+
+    /// Name of a value's tile: carried states go by their own name.
+    fn name(&self, node: usize) -> String {
+        match self.plan.state_of(node) {
+            Some(state) => format!("state{state}"),
+            None => format!("t{node}"),
+        }
+    }
+
+    /// Number of column tiles of a value: tokens of a value per token, else the contracted side.
+    pub fn tiles(&self, node: usize) -> usize {
+        let shape = self.plan.graph.nodes[node].shape;
+        let axis = if shape.rows == Axis::Token { Axis::Token } else { shape.cols };
+        self.sizes.padded(axis) / 8
+    }
+
+    /// The steps of a chunk.
+    pub fn write(&self, role: &Role) -> String {
+        let mut out = Text::default();
+        for state in role.states.iter().filter(|s| self.handed.contains(&What::State(**s))) {
+            out.line(format!("leave<{}>(from{state}, state{state});", self.product.c()));
+        }
+        for n in &role.values {
+            out.line(format!("Tile<{}> t{n};", self.tiles(*n)));
+            out.line(format!("found(t{n}, at{n});"));
+        }
+        let mut made: BTreeSet<usize> = BTreeSet::new();
+        let mut last = vec![];
+        for n in &role.tiles {
+            if self.plan.next_of(*n).is_some() {
+                last.push(*n);
+                continue;
+            }
+            self.given_operands(*n, &mut made, &mut out);
+            self.tile(*n, self.name(*n), role, true, &mut out);
+            self.store(*n, &mut out);
+            if self.handed.contains(&What::Tile(*n)) && !role.values.contains(n) {
+                out.line(format!("leave(at{n}, t{n});"));
+            }
+        }
+        // updates come last: everything else reads the states at the chunk's start
+        for n in last {
+            let state = self.plan.next_of(n).expect("it is a next state");
+            self.given_operands(n, &mut made, &mut out);
+            self.tile(n, format!("state{state}"), role, false, &mut out);
+        }
+        out.finish()
+    }
+
+    /// Tiles of given values that a value's products need.
+    fn given_operands(&self, n: usize, made: &mut BTreeSet<usize>, out: &mut Text) {
+        let Some(terms) = self.plan.terms(n) else { return };
+        for (_, t) in terms {
+            let Some(m) = self.chain().multiply(self.plan.graph, self.plan.depends, *t) else { continue };
+            if self.chain().given.contains(&m.tile) && made.insert(m.tile) {
+                let (name, place) = (self.name(m.tile), &self.places[&m.tile]);
+                out.line(format!("Tile<{}> {name};", self.tiles(m.tile)));
+                let value = place.read(self.plan.graph, m.tile, "c", "own + r");
+                out.line(format!("every({name}, [&](float& x, int n, int e, int r, int c) {{ x = {value}; }});"));
+            }
+        }
+    }
+
+    fn tile(&self, n: usize, name: String, role: &Role, declare: bool, out: &mut Text) {
+        let graph = self.plan.graph;
+        if let Some(origin) = graph.nodes[n].origin
+            && let Some(statement) = self.interface.statements.get(origin as usize)
+        {
+            out.line(format!("// {statement}"));
+        }
+        if declare {
+            out.line(format!("Tile<{}> {name};", self.tiles(n)));
+        }
+        if let Some(slab) = self.slabs.get(&n) {
+            out.line(format!("take<{}, {}>({name}, {} + own);", slab.elem.c(), slab.ld, slab.name));
+            return;
+        }
+        let element =
+            |value: &str| format!("every({name}, [&](float& x, int n, int e, int r, int c) {{ x = {value}; }});");
+        let Some(terms) = self.plan.terms(n) else {
+            out.line(element(&self.value(n, true)));
+            return;
+        };
+        let is_product = |t: usize| self.plan.is_product(t) && (t == n || self.plan.is_inline(t));
+        let mut start = String::new();
+        for (minus, t) in terms.iter().filter(|(_, t)| !is_product(*t)) {
+            let sign = if *minus { "-" } else { "+" };
+            start += &format!(" {sign} {}", self.value(*t, false));
+        }
+        let start = start.trim_start_matches(" + ").to_string();
+        out.line(element(if start.is_empty() { "0.f" } else { &start }));
+        for (minus, t) in terms.iter().filter(|(_, t)| is_product(*t)) {
+            let m = self.chain().multiply(graph, self.plan.depends, *t).expect("it is a product of the chain");
+            let image = &self.places[&m.image];
+            // a strictly lower or unit lower matrix M: of B[s][t] = M[t][s] only s <= t counts
+            let part = match lower(graph, m.image) {
+                true if m.down => "LOWER",
+                true => "UPPER",
+                false => "WHOLE",
+            };
+            let types = format!("{}, {}, {}, {part}, {minus}", self.product.c(), image.ld, m.down);
+            match self.plan.state_of(m.tile).filter(|state| role.operands.contains(state)) {
+                Some(state) => out.line(format!(
+                    "multiply_left<{types}, {}>({name}, from{state}, {});",
+                    self.tiles(m.tile),
+                    image.name
+                )),
+                // what goes through the inverse of a system is a sum that later tokens' terms may cancel: twice the digits
+                None => out.line(format!(
+                    "multiply<{types}, {}>({name}, {}, {});",
+                    1 + usize::from(solves(graph, m.image) && sums_tokens(graph, m.tile)),
+                    self.name(m.tile),
+                    image.name
+                )),
+            }
+        }
+    }
+
+    fn store(&self, n: usize, out: &mut Text) {
+        for (node, statement, comment) in &self.stores {
+            if *node == n {
+                out.line(format!("// {comment}"));
+                if let Some(call) = statement.strip_prefix('!') {
+                    out.line(call.replace('@', &self.name(n)));
+                    continue;
+                }
+                out.line(format!(
+                    "every({}, [&](float& x, int n, int e, int r, int c) {{ const int row = channel + r; {} }});",
+                    self.name(n),
+                    statement.replace('@', "x")
+                ));
+            }
+        }
+    }
+
+    /// The element (n, e), at row r and column c of the lane's tile, of a value.
+    fn value(&self, n: usize, top: bool) -> String {
+        let graph = self.plan.graph;
+        let shape = graph.nodes[n].shape;
+        let free = self.chain().free;
+        if !top {
+            if self.chain().tiles.contains(&n) && !self.plan.is_inline(n) {
+                return format!("{}.x[n][e]", self.name(n));
+            }
+            if let Some(place) = self.places.get(&n) {
+                return match (shape.rows, shape.cols) {
+                    // a value per token and channel lies [token][channel], the block's channels of it
+                    (Axis::Token, axis) if axis != Axis::One => place.read(graph, n, "c", "own + r"),
+                    (Axis::One, Axis::One) => format!("{}[0]", place.name),
+                    (Axis::Token, _) => format!("per_token({}, n, e)", place.name),
+                    (axis, _) if Some(axis) == free => format!("{}[channel + r]", place.name),
+                    (_, axis) if Some(axis) == free => format!("{}[channel + r]", place.name),
+                    _ => format!("{}[c]", place.name),
+                };
+            }
+        }
+        match &graph.nodes[n].kind {
+            Kind::Leaf(Leaf::Number(x)) => expr::number(*x),
+            Kind::Leaf(Leaf::Size(s)) => format!("{}.f", self.sizes.sides[*s as usize]),
+            Kind::Leaf(Leaf::Const(i)) => format!("const{i}"),
+            Kind::Map(f, args) => {
+                let args: Vec<String> = args.iter().map(|a| self.value(a.node, false)).collect();
+                expr::map(*f, &args)
+            }
+            other => unreachable!("{other:?} in a chain"),
+        }
+    }
+}
