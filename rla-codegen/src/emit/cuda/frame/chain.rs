@@ -15,7 +15,7 @@ use crate::emit::cuda::stage::Group;
 use crate::emit::cuda::{Error, Grid, Kernel, Pass};
 use crate::emit::graph::Kind;
 use crate::emit::text::Text;
-use crate::tile::{Axis, Leaf, Role as Outcome};
+use crate::tile::{Leaf, Role as Outcome};
 
 /// Warps that copy: as many as the schedulers have left.
 fn copiers(workers: usize) -> usize {
@@ -87,8 +87,7 @@ impl Frame<'_> {
             handed: BTreeSet::new(),
         };
         let ways = [(true, 2), (true, 1), (false, 2), (false, 1), (false, 0)];
-        let layout =
-            ways.into_iter().map(|(split, ahead)| self.layout(&mut writer, &items, groups, keeps, split, ahead));
+        let layout = ways.into_iter().map(|(split, ahead)| self.layout(&mut writer, &items, keeps, split, ahead));
         let fits = |l: &Layout| l.staged + groups * l.exchange_bytes + BARRIERS <= self.config.shared || l.ahead == 0;
         let layout = layout.into_iter().find(fits).expect("the last way is taken in any case");
         let workers = groups * layout.roles.len();
@@ -253,15 +252,7 @@ impl Frame<'_> {
         (items, places, slabs)
     }
 
-    fn layout(
-        &self,
-        writer: &mut Writer,
-        items: &[Item],
-        groups: usize,
-        keeps: bool,
-        split: bool,
-        ahead: usize,
-    ) -> Layout {
+    fn layout(&self, writer: &mut Writer, items: &[Item], keeps: bool, split: bool, ahead: usize) -> Layout {
         let roles = writer.plan.roles(split, keeps);
         let handed = writer.plan.handed(&roles);
         writer.handed = handed.keys().copied().collect();
@@ -294,7 +285,6 @@ impl Frame<'_> {
             exchange.insert(what, (exchange_bytes, bytes, places));
             exchange_bytes += places * bytes;
         }
-        debug_assert!(groups > 0);
         Layout { roles, bodies, rings, exchange, exchange_bytes, staged, ahead }
     }
 
@@ -335,11 +325,7 @@ impl Frame<'_> {
             ));
         }
         for (r, role) in layout.roles.iter().enumerate() {
-            if r > 0 {
-                out.line(format!("if (role == {r}) {{"));
-            } else {
-                out.line("if (role == 0) {");
-            }
+            out.line(format!("if (role == {r}) {{"));
             self.role(role, &layout.bodies[r], layout, items, &mut out);
             out.line("}");
         }
@@ -437,7 +423,7 @@ impl Frame<'_> {
                 out.line(format!("char* const {name} = exchange + {offset} + i % {places} * {bytes};"));
             }
         }
-        for (_, (result, _)) in self.graph.results.iter().enumerate() {
+        for (result, _) in &self.graph.results {
             if let Outcome::Output(i) = result
                 && mentions(body, &format!("out{i}"))
             {
@@ -517,6 +503,5 @@ impl Frame<'_> {
                 ));
             }
         }
-        debug_assert!(group.states.iter().all(|s| self.state_shape(*s).rows != Axis::Token));
     }
 }
