@@ -1378,29 +1378,88 @@ mod avx512 {
             store(at, x);
         }
 
+        /// Where a row's element of the panel from column `s0` on lies, in a matrix with panels of `lanes`.
+        #[inline(always)]
+        unsafe fn row_of(m: *const f32, t: usize, s0: usize, tokens: usize, lanes: usize) -> *const f32 {
+            m.add(s0 / lanes * tokens * lanes + t * lanes + s0 % lanes)
+        }
+
         /// `Y[t,c] = sum over s < t of A[t,s] W[s,c] E[t,s,c]` for one panel of channels; `run` holds `tokens` vectors.
+        ///
+        /// Rows are taken in blocks: `run[s]` holds `W[s] E[t0,s]` for the first row t0 of a block, which the rows share; each row's
+        /// sum is then multiplied by its own decay from t0 on.
         #[inline(always)]
         pub unsafe fn apply(m: *const f32, w: *const f32, a: *const f32, y: *mut f32, run: *mut f32, tokens: usize, width: usize, lanes: usize) {
             for j in (0..width).step_by(L) {
-                for t in 0..tokens {
-                    let mut all = zero();
-                    if t > 0 {
-                        let at = load(a.add((t - 1) * width + j));
-                        store(run.add((t - 1) * L), load(w.add((t - 1) * width + j)));
-                        for s in 0..t {
-                            let mut x = load(run.add(s * L));
-                            if s + 1 < t {
-                                x = mul(x, at);
-                                store(run.add(s * L), x);
-                            }
-                            all = fma(splat(*m.add(cell(t, s, tokens, lanes))), x, all);
-                        }
-                    }
-                    store(y.add(t * width + j), all);
+                let (w, a, y) = (w.add(j), a.add(j), y.add(j));
+                let mut t = 0;
+                while t + 4 <= tokens {
+                    apply_rows::<4>(m, w, a, y, run, t, tokens, width, lanes);
+                    t += 4;
+                }
+                while t < tokens {
+                    apply_rows::<1>(m, w, a, y, run, t, tokens, width, lanes);
+                    t += 1;
                 }
             }
         }
-        /// `Y[s,c] = sum over t > s of A[t,s] W[t,c] E[t,s,c]`.
+
+        /// R rows of [`apply`] from `t0` on.
+        #[inline(always)]
+        unsafe fn apply_rows<const R: usize>(
+            m: *const f32,
+            w: *const f32,
+            a: *const f32,
+            y: *mut f32,
+            run: *mut f32,
+            t0: usize,
+            tokens: usize,
+            width: usize,
+            lanes: usize,
+        ) {
+            let mut at = [zero(); R];
+            for r in 0..R {
+                at[r] = load(a.add((t0 + r) * width));
+            }
+            let mut all = [zero(); R];
+            let mut total = at[0];
+            for r in 1..R {
+                total = mul(total, at[r]);
+            }
+            let mut s0 = 0;
+            while s0 < t0 {
+                let end = if s0 + lanes < t0 { s0 + lanes } else { t0 };
+                let row = row_of(m, t0, s0, tokens, lanes);
+                for s in s0..end {
+                    let x = load(run.add(s * L));
+                    for r in 0..R {
+                        all[r] = fma(splat(*row.add(r * lanes + s - s0)), x, all[r]);
+                    }
+                    store(run.add(s * L), mul(x, total));
+                }
+                s0 = end;
+            }
+            let mut decay = at[0];
+            for r in 1..R {
+                all[r] = mul(all[r], decay);
+                decay = mul(decay, at[r]);
+            }
+            for i in 0..R {
+                let s = t0 + i;
+                let column = row_of(m, t0, s, tokens, lanes);
+                let mut x = load(w.add(s * width));
+                for r in i + 1..R {
+                    all[r] = fma(splat(*column.add(r * lanes)), x, all[r]);
+                    x = mul(x, at[r]);
+                }
+                store(run.add(s * L), x);
+            }
+            for r in 0..R {
+                store(y.add((t0 + r) * width), all[r]);
+            }
+        }
+
+        /// `Y[s,c] = sum over t > s of A[t,s] W[t,c] E[t,s,c]`: [`apply`] from the last token on.
         #[inline(always)]
         pub unsafe fn apply_transposed(
             m: *const f32,
@@ -1413,25 +1472,73 @@ mod avx512 {
             lanes: usize,
         ) {
             for j in (0..width).step_by(L) {
-                for s in (0..tokens).rev() {
-                    let mut all = zero();
-                    if s + 1 < tokens {
-                        let at = load(a.add((s + 1) * width + j));
-                        store(run.add((s + 1) * L), load(w.add((s + 1) * width + j)));
-                        for t in s + 1..tokens {
-                            let mut x = load(run.add(t * L));
-                            if t > s + 1 {
-                                x = mul(x, at);
-                                store(run.add(t * L), x);
-                            }
-                            all = fma(splat(*m.add(cell(t, s, tokens, lanes))), x, all);
-                        }
-                    }
-                    store(y.add(s * width + j), all);
+                let (w, a, y) = (w.add(j), a.add(j), y.add(j));
+                let mut s = tokens;
+                while s % 4 != 0 {
+                    s -= 1;
+                    apply_columns::<1>(m, w, a, y, run, s, tokens, width, lanes);
+                }
+                while s > 0 {
+                    s -= 4;
+                    apply_columns::<4>(m, w, a, y, run, s, tokens, width, lanes);
                 }
             }
         }
-        /// `Y[j,c] = sum over t > j > s of A[t,s] P[t,c] W[s,c] E[t,s,c]`, rows t gathered from the last on.
+
+        /// R rows of [`apply_transposed`] from `s0` on: `run[t]` holds `W[t] E[t,s]` for the last of them.
+        #[inline(always)]
+        unsafe fn apply_columns<const R: usize>(
+            m: *const f32,
+            w: *const f32,
+            a: *const f32,
+            y: *mut f32,
+            run: *mut f32,
+            s0: usize,
+            tokens: usize,
+            width: usize,
+            lanes: usize,
+        ) {
+            let mut at = [zero(); R];
+            for r in 0..R {
+                at[r] = load(a.add((s0 + r) * width));
+            }
+            let mut all = [zero(); R];
+            let mut total = at[0];
+            for r in 1..R {
+                total = mul(total, at[r]);
+            }
+            // R columns from s0 on lie in one panel
+            let column = row_of(m, 0, s0, tokens, lanes);
+            for t in s0 + R..tokens {
+                let x = load(run.add(t * L));
+                for r in 0..R {
+                    all[r] = fma(splat(*column.add(t * lanes + r)), x, all[r]);
+                }
+                store(run.add(t * L), mul(x, total));
+            }
+            let mut decay = at[R - 1];
+            for r in (0..R - 1).rev() {
+                all[r] = mul(all[r], decay);
+                decay = mul(decay, at[r]);
+            }
+            for i in (0..R).rev() {
+                let t = s0 + i;
+                let mut x = load(w.add(t * width));
+                for r in (0..i).rev() {
+                    all[r] = fma(splat(*column.add(t * lanes + r)), x, all[r]);
+                    x = mul(x, at[r]);
+                }
+                store(run.add(t * L), x);
+            }
+            for r in 0..R {
+                store(y.add((s0 + r) * width), all[r]);
+            }
+        }
+
+        /// `Y[j,c] = sum over t > j > s of A[t,s] P[t,c] W[s,c] E[t,s,c]`; `run` holds `tokens` vectors.
+        ///
+        /// Tokens are taken in blocks from the last on. Pairs with both ends outside a block count for all its tokens alike, those with
+        /// one end inside for the tokens on the other side of it: no sum is taken back.
         #[inline(always)]
         pub unsafe fn rectangle(
             m: *const f32,
@@ -1445,22 +1552,104 @@ mod avx512 {
             lanes: usize,
         ) {
             for j in (0..width).step_by(L) {
+                let (p, w, a, y) = (p.add(j), w.add(j), a.add(j), y.add(j));
                 for s in 0..tokens {
                     store(run.add(s * L), zero());
                 }
-                for i in (0..tokens).rev() {
-                    let mut all = zero();
-                    for s in 0..i {
-                        all = add(all, load(run.add(s * L)));
-                    }
-                    store(y.add(i * width + j), all);
-                    let mut back = load(p.add(i * width + j));
-                    for s in (0..i).rev() {
-                        let x = mul(splat(*m.add(cell(i, s, tokens, lanes))), load(w.add(s * width + j)));
-                        store(run.add(s * L), fma(x, back, load(run.add(s * L))));
-                        back = mul(back, load(a.add(s * width + j)));
-                    }
+                let mut s = tokens;
+                while s % 4 != 0 {
+                    s -= 1;
+                    rectangle_rows::<1>(m, p, w, a, y, run, s, tokens, width, lanes);
                 }
+                while s > 0 {
+                    s -= 4;
+                    rectangle_rows::<4>(m, p, w, a, y, run, s, tokens, width, lanes);
+                }
+            }
+        }
+
+        /// R tokens of [`rectangle`] from `t0` on: `run[s]` holds `sum of A[t,s] P[t] E[t,j]` over the t after the block, j its last token.
+        #[inline(always)]
+        unsafe fn rectangle_rows<const R: usize>(
+            m: *const f32,
+            p: *const f32,
+            w: *const f32,
+            a: *const f32,
+            y: *mut f32,
+            run: *mut f32,
+            t0: usize,
+            tokens: usize,
+            width: usize,
+            lanes: usize,
+        ) {
+            let mut at = [zero(); R];
+            // P[t] with the decay from the block's start on
+            let mut late = [zero(); R];
+            let mut total = splat(1.0);
+            for r in 0..R {
+                at[r] = load(a.add((t0 + r) * width));
+                late[r] = load(p.add((t0 + r) * width));
+                if r > 0 {
+                    late[r] = mul(late[r], total);
+                }
+                total = if r > 0 { mul(total, at[r]) } else { at[r] };
+            }
+            let mut far = zero();
+            let mut rows = [zero(); R];
+            let mut back = splat(1.0);
+            let mut end = t0;
+            while end > 0 {
+                let s0 = (end - 1) / lanes * lanes;
+                let row = row_of(m, t0, s0, tokens, lanes);
+                for s in (s0..end).rev() {
+                    let x = mul(load(w.add(s * width)), back);
+                    back = mul(back, load(a.add(s * width)));
+                    let z = load(run.add(s * L));
+                    far = fma(x, z, far);
+                    let mut z = mul(z, total);
+                    for r in 0..R {
+                        let f = splat(*row.add(r * lanes + s - s0));
+                        rows[r] = fma(f, x, rows[r]);
+                        z = fma(f, late[r], z);
+                    }
+                    store(run.add(s * L), z);
+                }
+                end = s0;
+            }
+            // pairs that end within the block, pairs that begin there, and those within it
+            far = mul(far, total);
+            let mut all = [far; R];
+            let mut sum = zero();
+            for r in (1..R).rev() {
+                sum = fma(rows[r], late[r], sum);
+                all[r - 1] = add(all[r - 1], sum);
+            }
+            let mut sum = zero();
+            let mut decay = splat(1.0);
+            let mut early = [zero(); R];
+            for r in (0..R).rev() {
+                early[r] = mul(load(w.add((t0 + r) * width)), decay);
+                decay = mul(decay, at[r]);
+            }
+            for r in 0..R - 1 {
+                sum = fma(early[r], load(run.add((t0 + r) * L)), sum);
+                all[r + 1] = add(all[r + 1], sum);
+            }
+            for i in 0..R {
+                let s = t0 + i;
+                let column = row_of(m, t0, s, tokens, lanes);
+                let x = load(w.add(s * width));
+                let mut decay = splat(1.0);
+                for r in i + 1..R {
+                    let pair = mul(mul(splat(*column.add(r * lanes)), load(p.add((t0 + r) * width))), mul(x, decay));
+                    for k in i + 1..r {
+                        all[k] = add(all[k], pair);
+                    }
+                    decay = mul(decay, at[r]);
+                }
+            }
+            for r in 0..R {
+                store(y.add((t0 + r) * width), all[r]);
             }
         }
 
