@@ -2,7 +2,7 @@
 //!
 //! A pass becomes up to three kinds of kernels. *Prepare* computes what holds no carried state, for all chunks at once.
 //! *Sequential* carries the states through the chunks of a sequence: as a [`chain`] in registers where every value is per
-//! channel of the free side, else as a [`walk`](frame) of one block. *Finish* computes, for all chunks at once, what needs
+//! channel of the free side, else as a walk of one block. *Finish* computes, for all chunks at once, what needs
 //! carried states but is not needed to carry them on. Values pass between kernels in records, one a chunk and value head.
 //!
 //! Reading order: `place` (where values lie), `stage` (what is computed where), `block` and `chain` (the two ways to

@@ -84,9 +84,9 @@ pub fn products(option: ProductsOption, backend: Backend, dtype: DType) -> Resul
 /// Layout of states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LayoutOption {
-    /// Value-major, [N,HV,V,K]
+    /// Value-major: N, HV, V, K
     Vk,
-    /// Key-major, [N,HV,K,V]
+    /// Key-major: N, HV, K, V
     Kv,
 }
 
