@@ -169,9 +169,8 @@ pub fn executed(program: &Program, chunk: usize, sizes: &[usize]) -> f64 {
                 let half = chunk > 1 && (result || square(*a) || square(*b));
                 flops += 2.0 * rows * cols * inner * if half { triangle } else { 1.0 };
             }
-            Op::Solve { m, y0, .. } => {
+            Op::Solve { m, .. } => {
                 let products = m.iter().flatten().count() as f64;
-                let _ = y0;
                 flops += 2.0 * products * rows * cols * chunk as f64 * triangle;
             }
             Op::DecayDot { p, .. } => {

@@ -286,10 +286,8 @@ impl Frame<'_> {
         }
         out.line("once(&w);");
         for state in carried {
-            let Carried { index, .. } = state;
             let source = if backward { "state_grads_in" } else { "states_in" };
             out.line(format!("{};", self.move_state("load", source, state)));
-            let _ = index;
         }
         self.copy_states(carried, true, out);
         for (i, shape) in self.parameter_grads() {

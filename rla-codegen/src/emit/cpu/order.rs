@@ -101,11 +101,9 @@ pub fn reads(graph: &Graph, layout: &Layout, fused: &Fused, stage: usize) -> Vec
     }
     for node in &it.nodes {
         match &graph.nodes[*node].kind {
-            Kind::Map(..) | Kind::Lower(_) if !is_chain_root(it, graph, *node, fused) => {
-                walk.inner(*node, layout[*node])
-            }
-            Kind::Sum(x, over) => {
-                let pos = sum_lane(graph, layout, it, *x, *over);
+            Kind::Map(..) | Kind::Lower(_) if !is_chain_root(it, *node) => walk.inner(*node, layout[*node]),
+            Kind::Sum(x, _) => {
+                let pos = sum_lane(graph, layout, *x);
                 walk.operand(*x, pos);
             }
             _ => {}
@@ -115,14 +113,13 @@ pub fn reads(graph: &Graph, layout: &Layout, fused: &Fused, stage: usize) -> Vec
 }
 
 /// Whether a node is the sum that a tile stage accumulates, and not work that follows.
-pub fn is_chain_root(stage: &Stage, graph: &Graph, node: usize, fused: &Fused) -> bool {
+pub fn is_chain_root(stage: &Stage, node: usize) -> bool {
     let Form::Tile { solve: None, .. } = stage.form else { return false };
-    let _ = (graph, fused);
     stage.nodes[0] == node
 }
 
 /// The position of lanes (of the reference) for a sum's operand: along its layout, or along the vector.
-pub fn sum_lane(graph: &Graph, layout: &Layout, _stage: &Stage, x: Ref, _over: Pos) -> Pos {
+pub fn sum_lane(graph: &Graph, layout: &Layout, x: Ref) -> Pos {
     if graph.is_matrix(x.node) {
         return layout[x.node].flip(x.flip);
     }
@@ -337,7 +334,7 @@ pub fn order(graph: &Graph, layout: &Layout, mut fused: Fused, in_place: bool) -
             read.extend(stages[s].nodes.iter().filter(write));
         }
     }
-    let single = single(graph, &fused, &all, &steps, &turned);
+    let single = single(graph, &fused, &all, &steps);
     Ordered { fused, once, steps, stored, read, turned, single, copies, in_place: places_of_states }
 }
 
@@ -408,13 +405,7 @@ fn schedule(
 }
 
 /// Matrices that are written and read within one walk, panel by panel.
-fn single(
-    graph: &Graph,
-    fused: &Fused,
-    all: &[Vec<Read>],
-    steps: &[Step],
-    turned: &BTreeSet<usize>,
-) -> BTreeSet<usize> {
+fn single(graph: &Graph, fused: &Fused, all: &[Vec<Read>], steps: &[Step]) -> BTreeSet<usize> {
     let walk_of = |stage: usize| {
         steps.iter().position(|s| match s {
             Step::Whole(_) => false,
@@ -428,7 +419,6 @@ fn single(
             continue;
         }
         let Some(walk) = walk_of(*stage) else { continue };
-        let _ = turned;
         let ok = all.iter().enumerate().all(|(s, reads)| {
             reads.iter().filter(|r| r.node == node).all(|r| {
                 s == *stage

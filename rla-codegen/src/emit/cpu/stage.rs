@@ -264,7 +264,7 @@ pub fn epilogue(context: &Context, index: usize, mut row: Row, walk: Walk, backw
     for node in &stage.nodes {
         let kind = &graph.nodes[*node].kind;
         match kind {
-            Kind::Map(..) | Kind::Lower(_) if !is_chain_root(stage, graph, *node, &context.ordered.fused) => {
+            Kind::Map(..) | Kind::Lower(_) if !is_chain_root(stage, *node) => {
                 let lane = row.lane(*node);
                 let v = row.compute(*node, lane);
                 store(context, &mut row, *node, p, &v);
@@ -276,8 +276,8 @@ pub fn epilogue(context: &Context, index: usize, mut row: Row, walk: Walk, backw
         matches!(node.kind, Kind::Sum(..)) && (stage.nodes.contains(n) || finished_by(context, index, *n))
     });
     for (node, info) in sums {
-        let Kind::Sum(x, over) = &info.kind else { unreachable!("filtered") };
-        let pos = sum_lane(graph, space.layout, stage, *x, *over);
+        let Kind::Sum(x, _) = &info.kind else { unreachable!("filtered") };
+        let pos = sum_lane(graph, space.layout, *x);
         let v = row.operand(*x, pos);
         let s = format!("s{node}");
         let name = space.name(node);

@@ -82,7 +82,7 @@ impl<'a> Frame<'a> {
         for (g, group) in self.stages.groups.iter().enumerate() {
             let (kernel, bytes) = match &group.carry {
                 Carry::Chain(chain) => (self.chain(g, group, chain)?, 0),
-                Carry::Walk(_) => self.walk(g, group)?,
+                Carry::Walk => self.walk(g, group)?,
             };
             kernels.push(kernel);
             scratch = scratch.max(bytes);

@@ -11,9 +11,8 @@ use crate::tile::{Axis, Leaf, Role};
 pub enum Carry {
     /// In registers.
     Chain(Chain),
-    /// By one block, in memory; the reason.
-    #[allow(dead_code)] // shown by the debug form
-    Walk(String),
+    /// By one block, in memory.
+    Walk,
 }
 
 /// One group of states that need one another.
@@ -93,7 +92,7 @@ pub fn stages(graph: &Graph, backward: bool) -> Stages {
         .map(|(states, values)| {
             let carry = match chain(graph, &depends, &states, &leaves, &next) {
                 Ok(chain) => Carry::Chain(chain),
-                Err(reason) => Carry::Walk(reason),
+                Err(_) => Carry::Walk,
             };
             Group { states, carry, values }
         })
@@ -107,7 +106,7 @@ pub fn stages(graph: &Graph, backward: bool) -> Stages {
             let taken = match &mut group.carry {
                 Carry::Chain(chain) => chain.add(graph, &depends, r.node).is_ok(),
                 // a walk computes results that need its states alone
-                Carry::Walk(_) => {
+                Carry::Walk => {
                     let needs = behind(graph, &depends, r.node);
                     let own: BTreeSet<usize> = group.states.iter().filter_map(|s| leaves.get(s)).copied().collect();
                     leaves.values().filter(|l| needs.contains(l)).all(|l| own.contains(l))
@@ -123,8 +122,7 @@ pub fn stages(graph: &Graph, backward: bool) -> Stages {
         if let Carry::Chain(chain) = &group.carry {
             group.values = chain.tiles.iter().copied().filter(|n| depends[*n]).collect();
         } else {
-            for (index, g) in &sequential {
-                let _ = g;
+            for index in sequential.keys() {
                 let values = behind(graph, &depends, graph.results[*index].1.node);
                 if values.iter().any(|v| group.values.contains(v)) {
                     group.values.extend(values);

@@ -150,7 +150,7 @@ impl Frame<'_> {
         later.extend(record);
         passed.extend(from);
         for (g, group) in self.stages.groups.iter().enumerate() {
-            if let Carry::Walk(_) = group.carry {
+            if let Carry::Walk = group.carry {
                 let (record, from) = self.hand_over(&self.walk_roots(g, group), Some(group));
                 later.extend(record);
                 passed.extend(from);

@@ -14,11 +14,8 @@ use crate::tile::{Axis, Role};
 impl Frame<'_> {
     /// All of a decode step by one block.
     pub(super) fn walk_all(&self) -> Result<(Kernel, usize), Error> {
-        let group = Group {
-            states: (0..self.program.states.len()).collect(),
-            carry: Carry::Walk(String::new()),
-            values: BTreeSet::new(),
-        };
+        let group =
+            Group { states: (0..self.program.states.len()).collect(), carry: Carry::Walk, values: BTreeSet::new() };
         self.walk_kernel(0, &group, "decode", true)
     }
 
