@@ -127,7 +127,7 @@ fn random_shapes() {
 fn random_variants() {
     let seeds: Vec<u64> = (100..108).collect();
     let recurrences: Vec<Recurrence> = seeds.iter().map(|&seed| golden::parse(&random_variant::text(seed))).collect();
-    let schedule = Schedule { chunk_bf16: 32, ..Schedule::default() };
+    let schedule = Schedule::with_bf16(32);
     let (mut count, mut bad) = ((0, 0), vec![]);
     for (seed, operation) in seeds.iter().zip(batch::operations(&recurrences, Form::Chunk, &schedule)) {
         let runs = runs(&operation);
@@ -228,11 +228,11 @@ fn permission_is_for_bf16() {
 #[test]
 fn the_text_compiles() {
     let recurrence = golden::built_in("kda");
-    let schedule = Schedule { chunk_bf16: 32, ..Schedule::default() };
+    let schedule = Schedule::with_bf16(32);
     let text = pipeline::cpu_kernel(&recurrence, Form::Chunk, &schedule, &[Level::Avx512]).expect("of the class");
     let entry = rla_tests::kernel::Kernels::compile(&recurrence, &text).entry(Level::Avx512);
     assert!(entry.forward_bf16.is_some() && cpu::of_bf16(Level::Avx512));
     for chunk_bf16 in [1, 8, 16, 48] {
-        assert!(Schedule { chunk_bf16, ..Schedule::default() }.refusal().is_some(), "chunk_bf16 {chunk_bf16}");
+        assert!(Schedule::with_bf16(chunk_bf16).refusal().is_some(), "chunk_bf16 {chunk_bf16}");
     }
 }

@@ -50,7 +50,7 @@ fn renamed(recurrence: &Recurrence, rng: &mut Rng) -> (Recurrence, Vec<(String, 
 }
 
 fn source(recurrence: &Recurrence) -> String {
-    let schedule = Schedule { chunk_bf16: 32, ..Schedule::default() };
+    let schedule = Schedule::with_bf16(32);
     let kernel = pipeline::cpu(recurrence, &schedule, "rla_test", &[Level::Avx512, Level::Portable]);
     kernel.unwrap_or_else(|e| panic!("{}: {e:?}", recurrence.name)).source
 }

@@ -71,6 +71,8 @@ pub struct Compiled {
     pub chunk_bf16: usize,
     /// One line that says which configuration this is.
     pub configuration: &'static str,
+    /// Where the parameters come from, and which others were passed over, and why.
+    pub tuning: &'static str,
     /// The entries by level, best first. Each fills in a table and does nothing else.
     pub entries: &'static [(Level, unsafe extern "C" fn() -> Entry)],
 }

@@ -130,7 +130,7 @@ pub fn cpu(
     levels: &[Level],
 ) -> Result<CpuKernel, KernelError> {
     let (_, programs) = chunk_programs(recurrence).map_err(|e| KernelError::Outside(Box::new(e)))?;
-    kernels(recurrence, &programs, schedule, symbol, levels)
+    kernels(recurrence, &programs, true, schedule, symbol, levels)
 }
 
 /// The token-by-token CPU kernels of any recurrence.
@@ -138,19 +138,35 @@ pub fn cpu(
 /// # Errors
 /// None that is the recurrence's.
 pub fn cpu_recurrent(recurrence: &Recurrence, symbol: &str, levels: &[Level]) -> Result<CpuKernel, KernelError> {
-    kernels(recurrence, &token_programs(recurrence), &Schedule::TOKEN, symbol, levels)
+    kernels(recurrence, &token_programs(recurrence), true, &Schedule::TOKEN, symbol, levels)
+}
+
+/// The kernels of programs that are at hand; without `training`, forward and decode alone.
+///
+/// # Errors
+/// An illegal schedule.
+pub fn cpu_of(
+    recurrence: &Recurrence,
+    programs: &Programs,
+    training: bool,
+    schedule: &Schedule,
+    symbol: &str,
+    levels: &[Level],
+) -> Result<CpuKernel, KernelError> {
+    kernels(recurrence, programs, training, schedule, symbol, levels)
 }
 
 fn kernels(
     recurrence: &Recurrence,
     programs: &Programs,
+    training: bool,
     schedule: &Schedule,
     symbol: &str,
     levels: &[Level],
 ) -> Result<CpuKernel, KernelError> {
     let parts = emit::cpu::Programs {
         forward: &programs.forward,
-        training: Some((&programs.forward_save, &programs.backward)),
+        training: training.then_some((&programs.forward_save, &programs.backward)),
         decode: &programs.decode,
     };
     deep(|| emit::cpu::emit(&parts, &interface(recurrence), schedule, symbol, levels).map_err(KernelError::Emit))

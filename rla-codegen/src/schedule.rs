@@ -1,9 +1,14 @@
 //! How programs become kernels: plain data, and which choices are legal.
+//!
+//! `space` lists the free choices with their values and the predicates of legality; `cost` predicts, and so orders the search.
 
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::Level;
 use crate::tile::{Op, Program};
+
+pub mod cost;
+pub mod space;
 
 /// Shape of a register tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,64 +32,162 @@ impl Tile {
         };
         Tile { rows, vectors, lanes }
     }
+
+    /// The tile that choices ask for. A text holds several levels, chosen for the first: a level whose registers do not hold
+    /// the tile keeps its own.
+    pub fn chosen(choices: &Choices, level: Level) -> Tile {
+        let own = Tile::of(level);
+        let or = |chosen: usize, own: usize| if chosen == 0 { own } else { chosen };
+        let tile = Tile { rows: or(choices.rows, own.rows), vectors: or(choices.vectors, own.vectors), ..own };
+        if space::tile_refusal(&tile, level).is_none() { tile } else { own }
+    }
 }
 
-/// Choices that do not change results beyond rounding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Choices for one pass. None changes results beyond rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Choices {
+    /// Tokens a chunk; 0 for a pass that is not written.
+    pub chunk: usize,
+    /// Rows of a register tile; 0: as many as were fastest where the level was measured.
+    pub rows: usize,
+    /// Vectors of a row of a register tile; 0: likewise.
+    pub vectors: usize,
+    /// Pace at which the next chunk's rows are fetched from inside the products: 0 not at all, 1 spread over the whole
+    /// chunk, n within an n-th part of it.
+    pub prefetch: usize,
+    /// A system of at most so many readouts is solved in register blocks that its products flow into; of more, row by row.
+    pub solve: usize,
+    /// Work behind a tile of at most so many lines is unrolled with the tile in registers; longer work reads a copy of it.
+    pub unroll: usize,
+    /// Whether what forward keeps for backward passes the caches by.
+    pub stream: bool,
+}
+
+impl Choices {
+    /// Those that were fastest where they were measured, with chunks of so many tokens.
+    pub const fn chunk(chunk: usize) -> Choices {
+        Choices { chunk, rows: 0, vectors: 0, prefetch: 1, solve: 4, unroll: 10, stream: true }
+    }
+}
+
+/// What choices are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Slot {
+    /// Forward that keeps nothing.
+    Forward,
+    /// Forward that keeps, and backward: they share what is kept, and so its layout.
+    Training,
+    /// The same where a decay acts per channel: work between two tokens then goes over channels, not through a product, and
+    /// grows with the chunk.
+    TrainingChannel,
+    /// Forward whose products take bf16 operands.
+    Bf16,
+}
+
+impl Slot {
+    /// All of them.
+    pub const ALL: [Slot; 4] = [Slot::Forward, Slot::Training, Slot::TrainingChannel, Slot::Bf16];
+
+    /// The name in tables, and of the field of [`Schedule`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Slot::Forward => "forward",
+            Slot::Training => "training",
+            Slot::TrainingChannel => "training_channel",
+            Slot::Bf16 => "bf16",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Slot> {
+        Slot::ALL.into_iter().find(|slot| slot.name() == name)
+    }
+
+    /// Whether it is for forward that keeps, and backward.
+    pub fn trains(self) -> bool {
+        matches!(self, Slot::Training | Slot::TrainingChannel)
+    }
+
+    /// The slot that training of a program that keeps reads.
+    pub fn of_training(program: &Program) -> Slot {
+        let channel = |op: &Op| matches!(op, Op::DecayDot { .. } | Op::DecayApply { .. } | Op::DecayRect { .. });
+        if program.nodes.iter().any(|n| channel(&n.op)) { Slot::TrainingChannel } else { Slot::Training }
+    }
+}
+
+/// Choices for every pass of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Schedule {
-    /// Tokens a chunk, forward only.
-    pub chunk_forward: usize,
-    /// Tokens a chunk where forward keeps for backward, and backward.
-    pub chunk_backward: usize,
-    /// The same where a decay acts per channel: work between two tokens then goes over channels, not through a product,
-    /// and grows with the chunk.
-    pub chunk_backward_channel: usize,
-    /// Tokens a chunk of the forward whose products take bf16 operands; 0: there is none.
-    pub chunk_bf16: usize,
-    /// Fetch the next chunk's rows from inside the products.
-    pub prefetch: bool,
+    /// Of [`Slot::Forward`].
+    pub forward: Choices,
+    /// Of [`Slot::Training`].
+    pub training: Choices,
+    /// Of [`Slot::TrainingChannel`].
+    pub training_channel: Choices,
+    /// Of [`Slot::Bf16`]; a chunk of 0: there is none.
+    pub bf16: Choices,
 }
 
 impl Default for Schedule {
     fn default() -> Schedule {
-        Schedule { chunk_forward: 16, chunk_backward: 32, chunk_backward_channel: 16, chunk_bf16: 0, prefetch: true }
+        Schedule {
+            forward: Choices::chunk(16),
+            training: Choices::chunk(32),
+            training_channel: Choices::chunk(16),
+            bf16: Choices::chunk(0),
+        }
     }
 }
 
 impl Schedule {
     /// Token by token.
-    pub const TOKEN: Schedule = Schedule::uniform(1, false);
+    pub const TOKEN: Schedule = {
+        let token = Choices { prefetch: 0, ..Choices::chunk(1) };
+        Schedule { forward: token, training: token, training_channel: token, bf16: Choices::chunk(0) }
+    };
 
-    /// Chunks of one size everywhere, and no products in bf16.
-    pub const fn uniform(chunk: usize, prefetch: bool) -> Schedule {
-        Schedule { chunk_forward: chunk, chunk_backward: chunk, chunk_backward_channel: chunk, chunk_bf16: 0, prefetch }
+    /// The default, with products in bf16 in chunks of so many tokens.
+    pub fn with_bf16(chunk: usize) -> Schedule {
+        Schedule { bf16: Choices::chunk(chunk), ..Schedule::default() }
     }
 
-    /// Tokens a chunk of a program that keeps for backward.
-    pub fn chunk_of_training(&self, program: &Program) -> usize {
-        let by_channel = program
-            .nodes
-            .iter()
-            .any(|n| matches!(n.op, Op::DecayDot { .. } | Op::DecayApply { .. } | Op::DecayRect { .. }));
-        if by_channel { self.chunk_backward_channel } else { self.chunk_backward }
+    /// The same with chunks of one size everywhere; products in bf16 where they can be that long.
+    pub fn with_chunk(&self, chunk: usize) -> Schedule {
+        let alike = |choices: Choices| Choices { chunk, ..choices };
+        let bf16 = space::refusal(&alike(self.bf16), Slot::Bf16).map_or(chunk, |_| 0);
+        Schedule {
+            forward: alike(self.forward),
+            training: alike(self.training),
+            training_channel: alike(self.training_channel),
+            bf16: Choices { chunk: bf16, ..self.bf16 },
+        }
+    }
+
+    /// The choices of a slot.
+    pub fn of(&self, slot: Slot) -> &Choices {
+        match slot {
+            Slot::Forward => &self.forward,
+            Slot::Training => &self.training,
+            Slot::TrainingChannel => &self.training_channel,
+            Slot::Bf16 => &self.bf16,
+        }
+    }
+
+    /// The choices of a slot, to be changed.
+    pub fn of_mut(&mut self, slot: Slot) -> &mut Choices {
+        match slot {
+            Slot::Forward => &mut self.forward,
+            Slot::Training => &mut self.training,
+            Slot::TrainingChannel => &mut self.training_channel,
+            Slot::Bf16 => &mut self.bf16,
+        }
     }
 
     /// Why a schedule is not legal, if it is not.
     pub fn refusal(&self) -> Option<String> {
-        let chunks = [
-            ("chunk_forward", self.chunk_forward),
-            ("chunk_backward", self.chunk_backward),
-            ("chunk_backward_channel", self.chunk_backward_channel),
-        ];
-        for (name, chunk) in chunks {
-            if chunk != 1 && !(chunk.is_power_of_two() && (8..=128).contains(&chunk)) {
-                return Some(format!("{name} is {chunk}; legal are 1, 8, 16, 32, 64 and 128"));
-            }
-        }
-        // a panel of tokens must be two vectors wide, so that a vector of pairs is whole
-        if ![0, 32, 64, 128].contains(&self.chunk_bf16) {
-            return Some(format!("chunk_bf16 is {}; legal are 0 (none), 32, 64 and 128", self.chunk_bf16));
-        }
-        None
+        Slot::ALL.into_iter().find_map(|slot| {
+            let reason = space::refusal(self.of(slot), slot)?;
+            Some(format!("{}: {reason}", slot.name()))
+        })
     }
 }

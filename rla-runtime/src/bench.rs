@@ -1,6 +1,6 @@
 //! Timing of an operation's passes beside the machine's ceilings.
 use crate::device::cpu::ceiling::{Ceilings, median, quantile};
-use crate::device::cpu::clock::Clock;
+use crate::device::cpu::clock::{self, Clock};
 use crate::draw::{self, Gates, Keys, Plan, Rng};
 use crate::error::{Error, Result};
 use crate::op::{BackwardOptions, ForwardOptions, Operation, Saved};
@@ -273,7 +273,7 @@ pub fn measure(
     clock: Clock,
     budget: Duration,
 ) -> Result<Vec<Row>> {
-    clock.check(threads)?;
+    clock::check(clock, threads)?;
     let mut ceilings = Ceilings::new(threads);
     let mut samples: Vec<Vec<f64>> = vec![vec![]; passes.len()];
     let mut repeats = vec![1usize; passes.len()];

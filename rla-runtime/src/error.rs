@@ -84,4 +84,15 @@ impl fmt::Display for Error {
     }
 }
 
+impl From<rla_build::Error> for Error {
+    fn from(error: rla_build::Error) -> Error {
+        match error {
+            rla_build::Error::Recurrence(text) => Error::Recurrence(text),
+            rla_build::Error::Compile(text) => Error::Compile(text),
+            rla_build::Error::File { path, reason } => Error::File { path, reason },
+            other => Error::Build(other.to_string()),
+        }
+    }
+}
+
 impl std::error::Error for Error {}

@@ -4,14 +4,14 @@
 //! oracle on the same rounded inputs. Bounds by rung are those of [`Bounds`].
 use crate::case::{Case, Results};
 use crate::error::{Error, Result};
-use crate::judge::{self, Bounds, Layout, Slice};
+use crate::judge::{self, Bounds, Judged, Slice};
 use crate::kernel::launch::Poison;
 use crate::op::{Backend, BackwardOptions, ForwardOptions, Operation, Saved};
 use crate::problem::{Problem, Products, StateLayout};
 use crate::tensor::{DType, Tensor, View, ViewMut};
 use rla_codegen::data::{Cotangents, Gradients, Inputs, Outputs};
 use rla_codegen::oracle;
-use rla_dsl::recurrence::{InputKind, Recurrence, Type};
+use rla_dsl::recurrence::Recurrence;
 
 mod decode;
 mod kinks;
@@ -239,53 +239,8 @@ pub fn compute(operation: &Operation, case: &Case, setting: &Setting) -> Result<
 /// What results are compared with, in the order of [`tensors`]; `None`: nothing.
 type Reference = Vec<Option<Vec<f64>>>;
 
-/// A tensor of the results: its name, its slices, its bound and the floor's root mean square.
-struct Judged {
-    name: String,
-    layout: Layout,
-    bound: f64,
-    rms: f64,
-}
-
 fn judged(recurrence: &Recurrence, case: &Case, bounds: &Bounds) -> Vec<Judged> {
-    let (inputs, dims) = (&case.inputs, &case.inputs.dims);
-    let (values, cotangents) = (judge::rms_of_values(recurrence, inputs), judge::rms_of_cotangents(&case.cotangents));
-    let size = |side: rla_dsl::recurrence::Side| dims.sizes[side.0 as usize];
-    let tokens = |heads: usize, width: usize| Layout::Tokens { sequences: inputs.sequences(), heads, width };
-    let state = |decl: &rla_dsl::recurrence::State| {
-        let width = decl.rows.map_or(1, size) * size(decl.cols);
-        Layout::Rows { rows: inputs.sequence_count(), heads: dims.value_heads, width }
-    };
-    let mut list = vec![];
-    for (i, name) in recurrence.outputs.iter().enumerate() {
-        let width = match recurrence.output_type(i) {
-            Type::Column(side) | Type::Row(side) => size(side),
-            _ => 1,
-        };
-        let layout = tokens(dims.value_heads, width);
-        list.push(Judged { name: format!("out.{name}"), layout, bound: bounds.outputs, rms: values });
-    }
-    for decl in &recurrence.states {
-        let name = format!("out.{}", decl.name);
-        list.push(Judged { name, layout: state(decl), bound: bounds.states, rms: values });
-    }
-    if case.backward() {
-        for decl in &recurrence.inputs {
-            let heads = if decl.per_key_head() { dims.key_heads } else { dims.value_heads };
-            let width = decl.side.map_or(1, size);
-            let layout = match decl.kind {
-                InputKind::Input => tokens(heads, width),
-                InputKind::Param => Layout::Rows { rows: 1, heads, width },
-            };
-            let name = format!("grad.{}", decl.name);
-            list.push(Judged { name, layout, bound: bounds.of_gradient(decl), rms: cotangents });
-        }
-        for decl in &recurrence.states {
-            let name = format!("grad.{}0", decl.name);
-            list.push(Judged { name, layout: state(decl), bound: bounds.gradients, rms: cotangents });
-        }
-    }
-    list
+    judge::judged(recurrence, &case.inputs, case.backward().then_some(&case.cotangents), bounds)
 }
 
 /// All tensors of a result, in the order of [`judged`].

@@ -10,9 +10,7 @@ pub mod case;
 #[cfg(feature = "models")]
 pub mod checkpoint;
 pub mod device;
-pub mod draw;
 pub mod error;
-pub mod judge;
 pub mod kernel;
 pub mod ladder;
 pub mod laws;
@@ -25,11 +23,14 @@ pub mod sample;
 pub mod tensor;
 #[cfg(feature = "models")]
 pub mod train;
+#[cfg(feature = "tune")]
+pub mod tune;
 pub mod variant;
 pub mod verify;
 
 pub use error::{Error, Result};
 pub use op::{Backend, Operation};
 pub use problem::{Problem, Products, StateLayout};
+pub use rla_build::{draw, judge};
 pub use rla_dsl_macro::rla_variant;
 pub use tensor::{DType, Tensor, View, ViewMut};

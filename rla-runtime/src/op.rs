@@ -12,6 +12,7 @@ use crate::tensor::{DType, Tensor, View, ViewMut};
 use rla_codegen::canon::canonicalize;
 use rla_codegen::data::Cotangents;
 use rla_codegen::kernel::{Compiled, CpuKernel, Form};
+use rla_codegen::schedule::Schedule;
 use rla_dsl::recurrence::{InputKind, Recurrence, Side};
 use std::sync::Arc;
 
@@ -175,6 +176,15 @@ impl Operation {
             backend: Backend::Cpu,
             engine: Engine::Kernel(Arc::new(kernel)),
         })
+    }
+
+    /// The chunk-parallel kernel with these parameters (of a recurrence outside the class the token-by-token one, which has
+    /// none), compiled by rustc where it is not in the user's cache.
+    pub fn with_schedule(recurrence: Recurrence, schedule: &Schedule) -> Result<Operation> {
+        let form = if canonicalize(&recurrence).is_ok() { Form::Chunk } else { Form::Token };
+        let kernel = dispatch::with_schedule(&recurrence, form, schedule)?;
+        let (recurrence, engine) = (Arc::new(recurrence), Engine::Kernel(Arc::new(kernel)));
+        Ok(Operation { recurrence, backend: Backend::Cpu, engine })
     }
 
     /// Kernels on the first NVIDIA GPU, with chunks of `chunk` tokens (16, 32, 64 or 128).

@@ -25,10 +25,8 @@ use super::{graph, text};
 use tera::{Context, Delimiters, Tera};
 
 use crate::kernel::{CpuKernel, Level};
-use crate::schedule::{Schedule, Tile};
+use crate::schedule::{Choices, Schedule, Slot, space as choices};
 use crate::tile::{Leaf, Program, Shape};
-
-use space::Widths;
 
 /// A pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,43 +224,51 @@ pub fn emit(
     context.insert("levels", &texts);
     context.insert("training", &programs.training.is_some());
     let source = tera.render("kernel", &context).map_err(fault)?;
-    let Schedule { chunk_forward: chunk, chunk_bf16, prefetch, .. } = *schedule;
-    let mut configuration = format!("chunk {chunk}");
-    if let Some((save, _)) = programs.training {
-        configuration += &format!(", {} with backward", schedule.chunk_of_training(save));
-    }
-    if chunk_bf16 > 0 {
-        configuration += &format!(", {chunk_bf16} with bf16 products");
-    }
-    configuration += &format!("; prefetch {prefetch}");
+    let (chunk, chunk_bf16) = (schedule.forward.chunk, schedule.bf16.chunk);
+    let configuration = configuration(programs, schedule);
     Ok(CpuKernel { symbol: symbol.into(), levels: levels.to_vec(), source, chunk, chunk_bf16, configuration })
 }
 
+/// The chunks of every pass, and what differs from the default beside them.
+fn configuration(programs: &Programs, schedule: &Schedule) -> String {
+    let training = programs.training.map(|(save, _)| Slot::of_training(save));
+    let mut passes = vec![(Slot::Forward, "")];
+    passes.extend(training.map(|slot| (slot, " with backward")));
+    if schedule.bf16.chunk > 0 {
+        passes.push((Slot::Bf16, " with bf16 products"));
+    }
+    let describe = |(slot, what): (Slot, &'static str)| {
+        let of = schedule.of(slot);
+        let beside = choices::difference(of, &Choices::chunk(of.chunk));
+        let beside = if *of == Choices::chunk(of.chunk) { String::new() } else { format!(" ({beside})") };
+        format!("{}{beside}{what}", of.chunk)
+    };
+    format!("chunk {}", passes.into_iter().map(describe).collect::<Vec<_>>().join(", "))
+}
+
 fn level_text(programs: &Programs, interface: &Interface, schedule: &Schedule, level: Level) -> LevelText {
-    let tile = Tile::of(level);
-    let forward = Widths { tile, chunk: schedule.chunk_forward };
-    let training = |save| Widths { tile, chunk: schedule.chunk_of_training(save) };
-    let bf16 = bf16_features(level).filter(|_| schedule.chunk_bf16 > 0);
+    let bf16 = bf16_features(level).filter(|_| schedule.bf16.chunk > 0);
     let attributes = attributes(features(level));
-    let token = Widths { tile, chunk: 1 };
-    let mut parts =
-        vec![("forward", Pass::Forward, programs.forward, forward), ("decode", Pass::Decode, programs.decode, token)];
+    let mut parts = vec![
+        ("forward", Pass::Forward, programs.forward, schedule.forward),
+        ("decode", Pass::Decode, programs.decode, Schedule::TOKEN.forward),
+    ];
     if let Some((save, backward)) = programs.training {
-        parts.push(("forward_save", Pass::ForwardSave, save, training(save)));
-        parts.push(("backward", Pass::Backward, backward, training(save)));
+        let training = *schedule.of(Slot::of_training(save));
+        parts.push(("forward_save", Pass::ForwardSave, save, training));
+        parts.push(("backward", Pass::Backward, backward, training));
     }
     let mut passes: Vec<PassText> = parts
         .into_iter()
-        .map(|(name, pass, program, widths)| {
+        .map(|(name, pass, program, choices)| {
             let own = if pass == Pass::Decode { decode::write(program, interface, level, &attributes) } else { None };
-            let general = || frame::write(pass, false, program, interface, widths, schedule, &attributes);
+            let general = || frame::write(pass, false, program, interface, &choices, level, &attributes);
             PassText { name, text: indented2(&own.unwrap_or_else(general)) }
         })
         .collect();
     if let Some(further) = bf16 {
-        let widths = Widths { tile, chunk: schedule.chunk_bf16 };
         let attributes = self::attributes(&format!("{},{further}", features(level)));
-        let text = frame::write(Pass::Forward, true, programs.forward, interface, widths, schedule, &attributes);
+        let text = frame::write(Pass::Forward, true, programs.forward, interface, &schedule.bf16, level, &attributes);
         passes.push(PassText { name: "forward_bf16", text: indented2(&text) });
     }
     LevelText {

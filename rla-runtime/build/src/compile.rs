@@ -117,8 +117,19 @@ impl Cache {
     }
 }
 
+/// What the rustc that compiles kernels calls itself; nothing where there is none.
+pub fn rustc_version() -> Option<String> {
+    let run = Command::new(rustc_program()).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    run.status.success().then(|| text.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+}
+
+fn rustc_program() -> PathBuf {
+    std::env::var_os("RUSTC").filter(|value| !value.is_empty()).map_or("rustc".into(), PathBuf::from)
+}
+
 fn rustc(source: &Path, output: &Path, kind: Kind) -> Result<(), Error> {
-    let program = std::env::var_os("RUSTC").filter(|value| !value.is_empty()).map_or("rustc".into(), PathBuf::from);
+    let program = rustc_program();
     let mut command = Command::new(&program);
     command.args(FLAGS).arg("--crate-name=rla_kernel").arg("-o").arg(output).arg(source);
     match kind {

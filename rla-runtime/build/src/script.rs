@@ -1,15 +1,24 @@
 //! What build scripts do: kernels of some recurrences, compiled to objects, archived, linked; and for rla-kernels a table of
 //! them in Rust.
+use crate::clock::Clock;
 use crate::compile::Cache;
 use crate::error::Error;
-use crate::find;
-use crate::table::Table;
+use crate::table::{self, DEVICE_VARIABLE, Row, TABLE_VARIABLE, Table, Tables};
+use crate::tune::search::{self, Settings};
+use crate::tune::{self, Element, Task};
+use crate::{find, machine};
+use rla_codegen::data::Dims;
 use rla_codegen::kernel::{CpuKernel, Form, Level};
 use rla_codegen::pipeline;
+use rla_codegen::schedule::{Slot, space};
 use rla_dsl::Recurrence;
 use rla_dsl::identity::kernels_variable;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Seconds that a build may search for the machine that it runs on.
+pub const TUNE_VARIABLE: &str = "RLA_TUNE";
 
 /// Compiles the kernels of every recurrence in this crate: `.rla` files and `rla_variant!` bodies. The one line of a
 /// build script:
@@ -44,6 +53,8 @@ fn finish(result: Result<(), Error>) {
 struct Script {
     out: PathBuf,
     target: String,
+    /// Whether what is built runs on the machine that builds.
+    native: bool,
     levels: Vec<Level>,
     /// The archive of all objects, named after the package: two of one name would hide one another.
     archive: String,
@@ -59,20 +70,121 @@ impl Script {
             "aarch64" => vec![Level::Neon, Level::Portable],
             _ => vec![Level::Portable],
         };
+        let native = var("HOST")? == var("TARGET")?;
         let archive = format!("rla_kernels_of_{}", var("CARGO_PKG_NAME")?.replace('-', "_"));
-        Ok(Script { out: var("OUT_DIR")?.into(), target: var("TARGET")?, levels, archive })
+        Ok(Script { out: var("OUT_DIR")?.into(), target: var("TARGET")?, native, levels, archive })
+    }
+
+    /// The level that parameters are chosen for.
+    fn level(&self) -> Level {
+        if self.native { machine::best() } else { self.levels[0] }
+    }
+
+    /// The tables that fit the device: this crate's own in `folder`, those of rla-build, and where `RLA_TUNE` gives seconds
+    /// what is found now, or was found by an earlier build.
+    fn tables(&self, recurrences: &[Recurrence], folder: &Path) -> Result<Tables, Error> {
+        for name in [TUNE_VARIABLE, DEVICE_VARIABLE, TABLE_VARIABLE] {
+            println!("cargo::rerun-if-env-changed={name}");
+        }
+        let named = std::env::var(DEVICE_VARIABLE).ok().filter(|name| !name.is_empty());
+        let this = if self.native { machine::device() } else { "default".to_string() };
+        let device = named.clone().unwrap_or_else(|| this.clone());
+        let file = format!("{}.toml", machine::file_name(&device));
+        let own = folder.join(&file);
+        if !folder.as_os_str().is_empty() {
+            println!("cargo::rerun-if-changed={}", if own.is_file() { &own } else { Path::new("build.rs") }.display());
+        }
+        if let Some(path) = std::env::var_os(TABLE_VARIABLE).filter(|path| path != "default" && !path.is_empty()) {
+            println!("cargo::rerun-if-changed={}", Path::new(&path).display());
+        }
+        let asked = std::env::var(TUNE_VARIABLE).ok().filter(|value| !value.is_empty());
+        let Some(asked) = asked else { return Tables::of(&device, &[own]) };
+        let seconds: f64 = asked.parse().ok().filter(|s: &f64| s.is_finite() && *s > 0.0).ok_or_else(|| {
+            Error::Compile(format!("{TUNE_VARIABLE}: expected a number of seconds above 0, found `{asked}`"))
+        })?;
+        if !self.native || device != this {
+            return Err(Error::Compile(format!(
+                "{TUNE_VARIABLE}: a build for another machine cannot search; name its table with {DEVICE_VARIABLE} or {TABLE_VARIABLE}"
+            )));
+        }
+        let found = self.out.join("tunings").join(file);
+        let before = Tables::of(&device, &[own.clone(), found.clone()])?;
+        self.search(recurrences, &before, &device, &found, seconds)?;
+        Tables::of(&device, &[own, found])
+    }
+
+    /// Searches for every pass of every recurrence, each with its part of the seconds that are left.
+    fn search(
+        &self,
+        recurrences: &[Recurrence],
+        before: &Tables,
+        device: &str,
+        path: &Path,
+        seconds: f64,
+    ) -> Result<(), Error> {
+        let began = Instant::now();
+        let compiler = table::compiler();
+        let cache = Cache::at(self.out.join("tune"));
+        let workers = std::env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1usize).clamp(1, 4);
+        let mut tasks = vec![];
+        for recurrence in recurrences {
+            if let Ok((_, programs)) = pipeline::chunk_programs(recurrence) {
+                let slots = [Slot::Forward, Slot::of_training(&programs.forward_save)];
+                tasks.extend(slots.map(|slot| self.task(recurrence, slot)));
+            }
+        }
+        let count = tasks.len();
+        for (index, task) in tasks.iter().enumerate() {
+            let left = (seconds - began.elapsed().as_secs_f64()).max(0.0);
+            let settings = Settings {
+                budget: Duration::from_secs_f64(left / (count - index) as f64),
+                clock: Clock::of_threads(1),
+                workers,
+                seed: search::fresh_seed(),
+            };
+            let start = *Table::shipped()?.schedule(&task.recurrence.name)?.of(task.slot);
+            let known = *before.choose(&task.recurrence, task.level)?.schedule.of(task.slot);
+            let source = tune::Compiler::new(task, cache.clone(), machine::caches())?;
+            let found = search::search(task, &source, start, &[known], &settings, &|| false, &mut |_| ())?;
+            let row = Row::new(task, &found, &compiler);
+            println!(
+                "rla: searched {} {}: {} candidates in {:.1} s, {:.3} of the default's time (spread {:.3}): {}",
+                row.variant,
+                row.pass,
+                row.candidates,
+                found.seconds,
+                row.ratio,
+                row.spread,
+                space::text(&row.choices)
+            );
+            Table::merge(path, device, row)?;
+        }
+        println!(
+            "cargo::warning=rla: searched {count} kernels in {:.0} s: {}",
+            began.elapsed().as_secs_f64(),
+            path.display()
+        );
+        Ok(())
+    }
+
+    /// What a build tunes: the usual sizes, short enough to be timed often.
+    fn task(&self, recurrence: &Recurrence, slot: Slot) -> Task {
+        let mut sizes = vec![128, 128];
+        sizes.resize(recurrence.sides.len(), 64);
+        let dims = Dims { sizes, batch: 1, tokens: 512, key_heads: 2, value_heads: 2 };
+        Task { recurrence: recurrence.clone(), slot, level: self.level(), element: Element::F32, dims, threads: 1 }
     }
 
     /// Objects of all recurrences, several at a time.
-    fn compile(&self, recurrences: &[Recurrence], table: &Table) -> Result<Vec<(CpuKernel, Form)>, Error> {
+    fn compile(&self, recurrences: &[Recurrence], tables: &Tables) -> Result<Vec<Built>, Error> {
         let cache = Cache::at(self.out.join("kernels"));
         let workers = std::env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1usize).max(1);
         let one = |recurrence: &Recurrence| {
-            let (kernel, form) = text(recurrence, table, &self.levels)?;
-            let object = cache.object(&kernel.symbol, &kernel.source, Some(&self.target))?;
-            Ok((kernel, form, object.path))
+            let built = built(recurrence, tables, &self.levels, self.level())?;
+            let object = cache.object(&built.kernel.symbol, &built.kernel.source, Some(&self.target))?;
+            Ok((built, object.path))
         };
-        let mut results: Vec<Result<(CpuKernel, Form, PathBuf), Error>> = vec![];
+        let mut results: Vec<Result<(Built, PathBuf), Error>> = vec![];
         for batch in recurrences.chunks(workers) {
             std::thread::scope(|scope| {
                 let handles: Vec<_> = batch.iter().map(|r| scope.spawn(|| one(r))).collect();
@@ -87,9 +199,11 @@ impl Script {
         // which crates link it is said where the kernels are declared: a package's tests and examples have variants too
         archive.cargo_metadata(false);
         for result in results {
-            let (kernel, form, object) = result?;
+            let (built, object) = result?;
             archive.object(object);
-            kernels.push((kernel, form));
+            // seen with `cargo build -vv`
+            println!("rla: {}: {}; {}", built.name, built.kernel.configuration, built.tuning);
+            kernels.push(built);
         }
         if !kernels.is_empty() {
             let archived = archive.try_compile(&self.archive);
@@ -100,13 +214,22 @@ impl Script {
     }
 }
 
+/// The kernels of a recurrence.
+struct Built {
+    name: String,
+    kernel: CpuKernel,
+    form: Form,
+    tuning: String,
+}
+
 /// The kernels of a recurrence as text: chunk-parallel where it is of the class, else token by token.
-fn text(recurrence: &Recurrence, table: &Table, levels: &[Level]) -> Result<(CpuKernel, Form), Error> {
+fn built(recurrence: &Recurrence, tables: &Tables, levels: &[Level], level: Level) -> Result<Built, Error> {
+    let name = recurrence.name.clone();
     let form = if rla_codegen::canon::canonicalize(recurrence).is_ok() { Form::Chunk } else { Form::Token };
-    let schedule = table.schedule(&recurrence.name)?;
-    let kernel = pipeline::cpu_kernel(recurrence, form, &schedule, levels);
-    let kernel = kernel.map_err(|e| Error::Compile(format!("{}: {e}", recurrence.name)))?;
-    Ok((kernel, form))
+    let chosen = tables.choose(recurrence, level)?;
+    let kernel = pipeline::cpu_kernel(recurrence, form, &chosen.schedule, levels);
+    let kernel = kernel.map_err(|e| Error::Compile(format!("{name}: {e}")))?;
+    Ok(Built { name, kernel, form, tuning: chosen.line() })
 }
 
 fn own_kernels() -> Result<(), Error> {
@@ -117,11 +240,12 @@ fn own_kernels() -> Result<(), Error> {
     for path in &found.watched {
         println!("cargo::rerun-if-changed={}", path.display());
     }
-    let kernels = script.compile(&found.variants, &Table::shipped()?)?;
-    for (recurrence, (kernel, form)) in found.variants.iter().zip(&kernels) {
+    let tables = script.tables(&found.variants, &root.join("tunings"))?;
+    let kernels = script.compile(&found.variants, &tables)?;
+    for (recurrence, built) in found.variants.iter().zip(&kernels) {
         // read by what `rla_variant!` expands to
-        let path = script.out.join(format!("{}.rs", kernel.symbol));
-        let (declarations, row) = described(kernel, *form, &script.archive);
+        let path = script.out.join(format!("{}.rs", built.kernel.symbol));
+        let (declarations, row) = described(built, &script.archive);
         write(&path, &format!("{{\n{declarations}static COMPILED: Compiled = {row};\n&COMPILED\n}}\n"))?;
         println!("cargo::rustc-env={}={}", kernels_variable(recurrence), path.display());
     }
@@ -138,8 +262,9 @@ fn builtin_kernels(names: &[&str]) -> Result<(), Error> {
         let parsed = rla_dsl::parse(text).map_err(|d| Error::Recurrence(d.render(name, text)))?;
         recurrences.extend(parsed.variants);
     }
-    let kernels = script.compile(&recurrences, &Table::shipped()?)?;
-    let described: Vec<_> = kernels.iter().map(|(kernel, form)| described(kernel, *form, &script.archive)).collect();
+    let tables = script.tables(&recurrences, Path::new(""))?;
+    let kernels = script.compile(&recurrences, &tables)?;
+    let described: Vec<_> = kernels.iter().map(|built| described(built, &script.archive)).collect();
     let mut text: String = described.iter().map(|(declarations, _)| declarations.as_str()).collect();
     let rows: String = described.iter().map(|(_, row)| format!("    {row},\n")).collect();
     let _ = writeln!(text, "\n/// What was compiled in.\npub static KERNELS: &[Compiled] = &[\n{rows}];");
@@ -155,7 +280,8 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 }
 
 /// A kernel in Rust: the declarations of its entries, and the value that describes it.
-fn described(kernel: &CpuKernel, form: Form, archive: &str) -> (String, String) {
+fn described(built: &Built, archive: &str) -> (String, String) {
+    let Built { kernel, form, tuning, .. } = built;
     let CpuKernel { symbol, levels, chunk, chunk_bf16, configuration, .. } = kernel;
     let mut declarations =
         format!("#[allow(unsafe_code)]\n#[link(name = {archive:?}, kind = \"static\")]\nunsafe extern \"C\" {{\n");
@@ -168,7 +294,7 @@ fn described(kernel: &CpuKernel, form: Form, archive: &str) -> (String, String) 
     declarations += "}\n";
     let row = format!(
         "Compiled {{ symbol: {symbol:?}, form: Form::{form:?}, chunk: {chunk}, chunk_bf16: {chunk_bf16}, \
-         configuration: {configuration:?}, entries: &[{entries}] }}"
+         configuration: {configuration:?}, tuning: {tuning:?}, entries: &[{entries}] }}"
     );
     (declarations, row)
 }

@@ -1,22 +1,223 @@
 //! The tables of tunings: parameters of kernels by device.
+//!
+//! `tunings/default.toml` is written by hand and holds for every machine. Tables of devices hold rows that a search found
+//! (`[[tuned]]`): each with the key that it was measured for, what was measured, and the evidence that it is right. A row is
+//! applied only where the compiler writes today, for this variant, the very text that was checked and timed then.
 use crate::error::Error;
-use rla_codegen::schedule::Schedule;
-use std::path::Path;
+use crate::machine;
+use crate::tune::check::Evidence;
+use crate::tune::search::Found;
+use crate::tune::{self, Element, Task};
+use rla_codegen::data::Dims;
+use rla_codegen::kernel::{Level, fingerprint};
+use rla_codegen::pipeline::{self, Programs};
+use rla_codegen::schedule::{Choices, Schedule, Slot, space};
+use rla_dsl::recurrence::Recurrence;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
-/// The table that is used where no other is named.
-const SHIPPED: &str = include_str!("../../../tunings/default.toml");
+/// The table that holds for every machine.
+const DEFAULT: &str = include_str!("../../../tunings/default.toml");
+/// Tables of devices that are part of this crate: names in messages, and texts.
+const DEVICES: &[(&str, &str)] = &[];
+
+/// Names a table to use in place of those of this crate; `default`: none of a device.
+pub const TABLE_VARIABLE: &str = "RLA_TABLE";
+/// Names the device whose table is taken, where that is not this machine: for cross-compiling.
+pub const DEVICE_VARIABLE: &str = "RLA_DEVICE";
 
 /// Parameters for one device.
 #[derive(Clone, Debug)]
 pub struct Table {
     values: toml::Table,
+    rows: Vec<Row>,
     path: String,
 }
 
+/// What a search found for one pass of one variant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Name of the variant.
+    pub variant: String,
+    /// Hash of its canonical text.
+    pub identity: String,
+    /// The pass: `forward`, `training`, `training_channel`, `bf16`.
+    pub pass: String,
+    /// Instruction set.
+    pub level: String,
+    /// Type of q, k, v and the like.
+    pub dtype: String,
+    /// K, V, declared dims.
+    pub sizes: Vec<usize>,
+    /// H and HV.
+    pub heads: [usize; 2],
+    /// Which laws hold: `invariant`, the configuration does not depend on B, N, T.
+    pub mode: String,
+    /// B and T of the call that was timed.
+    pub timed: [usize; 2],
+    /// Threads of that call.
+    pub threads: usize,
+    /// Milliseconds of that call.
+    pub ms: f64,
+    /// Of the default parameters beside it.
+    pub ms_default: f64,
+    /// Median of the ratio of the two.
+    pub ratio: f64,
+    /// Half the distance between that ratio's quartiles.
+    pub spread: f64,
+    /// Executed operations over the machine's f32 product rate, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of_matrix: Option<f64>,
+    /// Wall seconds of the search.
+    pub searched: f64,
+    /// Candidates that it looked at.
+    pub candidates: usize,
+    /// The day.
+    pub date: String,
+    /// This compiler, and rustc.
+    pub compiler: String,
+    /// Fingerprint of the text that was checked and timed.
+    pub text: String,
+    /// The parameters.
+    pub choices: Choices,
+    /// What is known of their being right.
+    pub evidence: Proof,
+}
+
+/// The evidence of a row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// Random cases against the oracle.
+    pub cases: usize,
+    /// Their seed.
+    pub seed: u64,
+    /// Runs of each with equal bits.
+    pub repeats: usize,
+    /// Largest relative error of outputs and states.
+    pub outputs: f64,
+    /// Largest relative error of gradients.
+    pub gradients: f64,
+    /// Largest error over its bound.
+    pub worst: f64,
+    /// Whether the whole ladder and the laws passed (`rla verify`), where they were run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
+}
+
+impl From<Evidence> for Proof {
+    fn from(e: Evidence) -> Proof {
+        let Evidence { cases, seed, repeats, outputs, gradients, worst } = e;
+        Proof { cases, seed, repeats, outputs, gradients, worst, verified: None }
+    }
+}
+
+/// This compiler and the rustc beside it.
+pub fn compiler() -> String {
+    let rustc = crate::compile::rustc_version().unwrap_or_else(|| "no rustc".into());
+    format!("rla {}, {rustc}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The day, in UTC (Hinnant, "chrono-compatible low-level date algorithms").
+fn today() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let days = (since.as_secs() / 86400) as i64 + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    format!("{:04}-{month:02}-{day:02}", year + era * 400 + i64::from(month <= 2))
+}
+
+impl Row {
+    /// What a search found for a task, `compiler` having written the candidates.
+    pub fn new(task: &Task, found: &Found, compiler: &str) -> Row {
+        let (dims, comparison) = (&task.dims, &found.comparison);
+        // figures that a reader can hold beside one another
+        let short = |x: f64| format!("{x:.3e}").parse().unwrap_or(x);
+        let mut evidence = Proof::from(found.evidence);
+        for x in [&mut evidence.outputs, &mut evidence.gradients, &mut evidence.worst] {
+            *x = short(*x);
+        }
+        Row {
+            variant: task.recurrence.name.clone(),
+            identity: identity(&task.recurrence),
+            pass: task.slot.name().into(),
+            level: task.level.name().into(),
+            dtype: task.element.name().into(),
+            sizes: dims.sizes.clone(),
+            heads: [dims.key_heads, dims.value_heads],
+            mode: "invariant".into(),
+            timed: [dims.batch, dims.tokens],
+            threads: task.threads,
+            ms: short(comparison.seconds * 1e3),
+            ms_default: short(comparison.other * 1e3),
+            ratio: short(comparison.ratio),
+            spread: short(comparison.spread),
+            of_matrix: None,
+            searched: (found.seconds * 10.0).round() / 10.0,
+            candidates: found.records.len(),
+            date: today(),
+            compiler: compiler.into(),
+            text: found.text.clone(),
+            choices: found.best,
+            evidence,
+        }
+    }
+
+    /// The part of the key that two rows may not share: the newer replaces the older.
+    fn key(&self) -> (&str, &str, &str, &str, &[usize], [usize; 2], &str) {
+        let Row { variant, pass, level, dtype, sizes, heads, mode, .. } = self;
+        (variant, pass, level, dtype, sizes, *heads, mode)
+    }
+
+    /// A name for messages.
+    fn name(&self) -> String {
+        let sizes = self.sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        format!("{} {} {} {} {sizes}", self.variant, self.pass, self.level, self.dtype)
+    }
+
+    fn refusal(&self) -> Option<String> {
+        let Some(slot) = Slot::named(&self.pass) else { return Some(format!("`{}` is no pass", self.pass)) };
+        let Some(level) = machine::LEVELS.into_iter().find(|l| l.name() == self.level) else {
+            return Some(format!("`{}` is no instruction set", self.level));
+        };
+        space::refusal_on(&self.choices, slot, level)
+    }
+}
+
+/// The hash of a variant's canonical text.
+pub fn identity(recurrence: &Recurrence) -> String {
+    format!("{:032x}", rla_dsl::identity::identity(recurrence))
+}
+
+/// Parameters for a kernel, and where they come from.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// The parameters.
+    pub schedule: Schedule,
+    /// One line a pass: which row, or the default.
+    pub from: Vec<String>,
+    /// Rows that were passed over, and why.
+    pub passed_over: Vec<String>,
+}
+
+impl Chosen {
+    /// All of it in one line.
+    pub fn line(&self) -> String {
+        let mut all = self.from.clone();
+        all.extend(self.passed_over.iter().map(|reason| format!("not {reason}")));
+        all.join("; ")
+    }
+}
+
 impl Table {
-    /// The table that is part of this crate.
+    /// The table that holds for every machine.
     pub fn shipped() -> Result<Table, Error> {
-        Table::parse("tunings/default.toml", SHIPPED)
+        Table::parse("tunings/default.toml", DEFAULT)
     }
 
     /// Reads a table.
@@ -25,13 +226,27 @@ impl Table {
         Table::parse(&path.display().to_string(), &text)
     }
 
+    /// A table of a device, without rows.
+    pub fn of_device(device: &str) -> Table {
+        let values = toml::Table::from_iter([("device".to_string(), toml::Value::from(device))]);
+        Table { values, rows: vec![], path: format!("tunings/{}.toml", machine::file_name(device)) }
+    }
+
     fn parse(path: &str, text: &str) -> Result<Table, Error> {
         let refuse = |reason: String| Error::Table { path: path.into(), reason };
-        let values: toml::Table = text.parse().map_err(|e: toml::de::Error| refuse(e.to_string()))?;
-        if let Some(key) = values.keys().find(|key| !["device", "schedule", "variant"].contains(&key.as_str())) {
-            return Err(refuse(format!("`{key}`: expected device, schedule or variant")));
+        let mut values: toml::Table = text.parse().map_err(|e: toml::de::Error| refuse(e.to_string()))?;
+        if let Some(key) = values.keys().find(|key| !["device", "schedule", "variant", "tuned"].contains(&key.as_str()))
+        {
+            return Err(refuse(format!("`{key}`: expected device, schedule, variant or tuned")));
         }
-        let table = Table { values, path: path.into() };
+        let rows = values.remove("tuned").unwrap_or(toml::Value::Array(vec![]));
+        let rows: Vec<Row> = rows.try_into().map_err(|e: toml::de::Error| refuse(e.to_string()))?;
+        for row in &rows {
+            if let Some(reason) = row.refusal() {
+                return Err(refuse(format!("the row {}: {reason}", row.name())));
+            }
+        }
+        let table = Table { values, rows, path: path.into() };
         table.schedule("")?;
         if let Some(toml::Value::Table(variants)) = table.values.get("variant") {
             variants.keys().try_for_each(|name| table.schedule(name).map(|_| ()))?;
@@ -44,18 +259,67 @@ impl Table {
         self.values.get("device").and_then(toml::Value::as_str).unwrap_or("default")
     }
 
-    /// The parameters of a variant: the compiler's own, the table's general ones over them, the variant's over these.
+    /// What a search found.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Puts a row in the place of one with its key.
+    pub fn put(&mut self, row: Row) {
+        match self.rows.iter_mut().find(|old| old.key() == row.key()) {
+            Some(old) => *old = row,
+            None => self.rows.push(row),
+        }
+        self.rows.sort_by(|a, b| a.key().cmp(&b.key()));
+    }
+
+    /// The text of the table.
+    pub fn text(&self) -> Result<String, Error> {
+        let refuse = |e: toml::ser::Error| Error::Table { path: self.path.clone().into(), reason: e.to_string() };
+        let mut values = self.values.clone();
+        values.insert("tuned".into(), toml::Value::try_from(&self.rows).map_err(refuse)?);
+        let head = "# What `rla tune` found on this device. docs/tuning.md says what the fields are; a row whose variant or compiler\n\
+                    # has changed since is ignored, with a note.\n";
+        Ok(format!("{head}{}", toml::to_string(&values).map_err(refuse)?))
+    }
+
+    /// Writes a row into the table in a file, which is whole at any moment.
+    pub fn merge(path: &Path, device: &str, row: Row) -> Result<(), Error> {
+        let mut table = if path.exists() { Table::read(path)? } else { Table::of_device(device) };
+        if table.device() != device {
+            let reason = format!("it is of `{}`, and this is `{device}`", table.device());
+            return Err(Error::Table { path: path.into(), reason });
+        }
+        table.put(row);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
+        }
+        let new = path.with_extension(format!("{}.new", std::process::id()));
+        let written = std::fs::write(&new, table.text()?).and_then(|()| std::fs::rename(&new, path));
+        written.map_err(|e| {
+            let _ = std::fs::remove_file(&new);
+            Error::file(path, e)
+        })
+    }
+
+    /// The parameters of a variant without rows of searches: the compiler's own, the table's general ones over them, the
+    /// variant's over these.
     pub fn schedule(&self, variant: &str) -> Result<Schedule, Error> {
         let refuse = |reason: String| Error::Table { path: self.path.clone().into(), reason };
         let mut merged = toml::Table::try_from(Schedule::default()).map_err(|e| refuse(e.to_string()))?;
         let general = self.values.get("schedule");
         let own = self.values.get("variant").and_then(|variants| variants.get(variant));
         for layer in [general, own].into_iter().flatten() {
-            let layer = layer.as_table().ok_or_else(|| refuse("expected a table of parameters".into()))?;
-            for (key, value) in layer {
-                match merged.get_mut(key) {
-                    Some(slot) => *slot = value.clone(),
-                    None => return Err(refuse(format!("`{key}`: the schedule has no such parameter"))),
+            for (slot, choices) in layer.as_table().ok_or_else(|| refuse("expected a table of parameters".into()))? {
+                let Some(toml::Value::Table(merged)) = merged.get_mut(slot) else {
+                    return Err(refuse(format!("`{slot}`: the schedule has no such pass")));
+                };
+                let choices = choices.as_table().ok_or_else(|| refuse(format!("`{slot}`: expected its parameters")))?;
+                for (key, value) in choices {
+                    match merged.get_mut(key) {
+                        Some(old) => *old = value.clone(),
+                        None => return Err(refuse(format!("`{slot}.{key}`: the schedule has no such parameter"))),
+                    }
                 }
             }
         }
@@ -67,33 +331,172 @@ impl Table {
     }
 }
 
+/// The tables that may be used: the default, and those of a device, later ones first asked.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    default: Table,
+    devices: Vec<Table>,
+    device: String,
+    notes: Vec<String>,
+}
+
+impl Tables {
+    /// The default alone.
+    pub fn default_only() -> Result<Tables, Error> {
+        Ok(Tables { default: Table::shipped()?, devices: vec![], device: "default".into(), notes: vec![] })
+    }
+
+    /// Those of this crate for a device, or the one that `RLA_TABLE` names. `extra`: further ones, asked first.
+    pub fn of(device: &str, extra: &[PathBuf]) -> Result<Tables, Error> {
+        let mut tables = Tables { device: device.into(), ..Tables::default_only()? };
+        let named = std::env::var_os(TABLE_VARIABLE).filter(|value| !value.is_empty());
+        match named {
+            Some(name) if name == "default" => return Ok(tables),
+            Some(path) => tables.add(Table::read(Path::new(&path))?),
+            None => {
+                for (path, text) in DEVICES {
+                    tables.add(Table::parse(path, text)?);
+                }
+            }
+        }
+        for path in extra.iter().filter(|path| path.is_file()) {
+            tables.add(Table::read(path)?);
+        }
+        Ok(tables)
+    }
+
+    /// Those of this machine, or of the device that `RLA_DEVICE` names.
+    pub fn of_machine() -> Result<Tables, Error> {
+        let named = std::env::var(DEVICE_VARIABLE).ok().filter(|name| !name.is_empty());
+        Tables::of(&named.unwrap_or_else(machine::device), &[])
+    }
+
+    fn add(&mut self, table: Table) {
+        if table.device() == self.device || table.device() == "default" {
+            self.devices.push(table);
+        } else {
+            self.notes.push(format!("{}: of another device, `{}`", table.path, table.device()));
+        }
+    }
+
+    /// Parameters of a variant on a level: rows of searches where one fits, else the default's.
+    pub fn choose(&self, recurrence: &Recurrence, level: Level) -> Result<Chosen, Error> {
+        let mut schedule = self.default.schedule(&recurrence.name)?;
+        let mut passed_over = self.notes.clone();
+        let (mut from, mut programs) = (vec![], None);
+        let identity = identity(recurrence);
+        for slot in Slot::ALL {
+            let mut fitting: Vec<(&Table, &Row)> = vec![];
+            for table in self.devices.iter().rev() {
+                for row in table.rows.iter().filter(|row| row.variant == recurrence.name && row.pass == slot.name()) {
+                    match stale(recurrence, &identity, level, slot, row, &mut programs) {
+                        None => fitting.push((table, row)),
+                        Some(reason) => passed_over.push(format!("{}, {}: {reason}", table.path, row.name())),
+                    }
+                }
+            }
+            // one text serves all sizes and types: the row of the usual ones comes first
+            fitting.sort_by_key(|(_, row)| (row.dtype != natural(slot), distance(&row.sizes)));
+            if let Some((table, row)) = fitting.first() {
+                *schedule.of_mut(slot) = row.choices;
+                from.push(format!("{} by {}, {}", slot.name(), table.path, row.name()));
+            }
+            for (table, row) in fitting.iter().skip(1) {
+                passed_over.push(format!("{}, {}: another row comes first", table.path, row.name()));
+            }
+        }
+        if from.is_empty() {
+            from.push(format!("parameters of {}", self.default.path));
+        }
+        Ok(Chosen { schedule, from, passed_over })
+    }
+}
+
+/// The type that a pass is first tuned for.
+fn natural(slot: Slot) -> &'static str {
+    if slot == Slot::Bf16 { "bf16" } else { "f32" }
+}
+
+/// How far sizes are from K = V = 128.
+fn distance(sizes: &[usize]) -> usize {
+    sizes.iter().take(2).map(|size| size.abs_diff(128)).sum()
+}
+
+/// Why a row does not hold for what the compiler writes today.
+fn stale(
+    recurrence: &Recurrence,
+    identity: &str,
+    level: Level,
+    slot: Slot,
+    row: &Row,
+    programs: &mut Option<Programs>,
+) -> Option<String> {
+    if row.identity != identity {
+        return Some("measured for another content of the variant, ignored".into());
+    }
+    if row.level != level.name() {
+        return Some(format!("for {}, not {}", row.level, level.name()));
+    }
+    if programs.is_none() {
+        let Ok((_, compiled)) = pipeline::chunk_programs(recurrence) else {
+            return Some("the variant is outside the class".into());
+        };
+        *programs = Some(compiled);
+    }
+    let programs = programs.as_ref()?;
+    match text_of(recurrence, programs, slot, level, &row.choices) {
+        Ok(text) if text == row.text => None,
+        _ => Some(format!("measured with another compiler ({}), ignored", row.compiler)),
+    }
+}
+
+/// The fingerprint of a pass's text under choices.
+pub fn text_of(
+    recurrence: &Recurrence,
+    programs: &Programs,
+    slot: Slot,
+    level: Level,
+    choices: &Choices,
+) -> Result<String, String> {
+    let dims = Dims { sizes: vec![], batch: 1, tokens: 1, key_heads: 1, value_heads: 1 };
+    let recurrence = recurrence.clone();
+    let task = Task { recurrence, slot, level, element: Element::F32, dims, threads: 1 };
+    Ok(format!("{:032x}", fingerprint(&[&tune::write(&task, programs, choices)?.source])))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_shipped_table_is_legal() {
+    fn the_shipped_tables_are_legal() {
         let table = Table::shipped().unwrap();
         assert_eq!(table.device(), "default");
         table.schedule("any").unwrap();
+        for (path, text) in DEVICES {
+            let table = Table::parse(path, text).unwrap();
+            assert!(path.ends_with(&format!("{}.toml", machine::file_name(table.device()))), "{path}");
+        }
     }
 
     #[test]
     fn a_variant_overrides_single_parameters() {
-        let text = "[schedule]\nchunk_forward = 16\n[variant.a]\nchunk_forward = 32\n";
+        let text = "[schedule.forward]\nchunk = 16\n[variant.a.forward]\nchunk = 32\n";
         let table = Table::parse("t", text).unwrap();
-        assert_eq!(table.schedule("a").unwrap().chunk_forward, 32);
-        assert_eq!(table.schedule("b").unwrap().chunk_forward, 16);
+        assert_eq!(table.schedule("a").unwrap().forward.chunk, 32);
+        assert_eq!(table.schedule("b").unwrap().forward.chunk, 16);
     }
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for (text, reason) in [
-            ("chunk = 3", "expected device, schedule or variant"),
-            ("[schedule]\nchonk = 3", "no such parameter"),
-            ("[schedule]\nchunk_forward = 17", "chunk_forward"),
-            ("[schedule]\nchunk_forward = \"x\"", "invalid type"),
-            ("[variant.a]\nchunk_forward = 0", "chunk_forward"),
+            ("chunk = 3", "expected device, schedule, variant or tuned"),
+            ("[schedule]\nchunk = 3", "no such pass"),
+            ("[schedule.forward]\nchonk = 3", "no such parameter"),
+            ("[schedule.forward]\nchunk = 17", "forward: chunk=17"),
+            ("[schedule.forward]\nchunk = \"x\"", "invalid type"),
+            ("[variant.a.forward]\nchunk = 0", "forward: chunk=0"),
+            ("[[tuned]]\nvariant = \"a\"", "missing field"),
             ("[schedule", "TOML"),
         ] {
             let error = Table::parse("t.toml", text).unwrap_err().to_string();

@@ -5,14 +5,16 @@ use crate::error::{Error, Result};
 use crate::problem::Products;
 use crate::tensor::DType;
 use rla_build::compile::Cache;
-use rla_build::table::Table;
+use rla_build::machine;
+use rla_build::table::{Chosen, DEVICE_VARIABLE, Table, Tables};
 use rla_codegen::canon::canonicalize;
 use rla_codegen::kernel::{Compiled, CpuKernel, Form, Level, symbol};
-use rla_codegen::schedule::Schedule;
+use rla_codegen::schedule::{Schedule, space};
 use rla_codegen::{abi, pipeline};
 use rla_dsl::Recurrence;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A kernel that can be called.
@@ -37,11 +39,22 @@ pub struct Report {
     pub configuration: String,
     /// Compiled into this program, or the library that rustc made.
     pub origin: String,
+    /// Where the parameters come from, and which others were passed over, and why.
+    pub tuning: String,
     /// What would have come first, and why it was passed over.
     pub passed_over: Vec<String>,
 }
 
 impl Report {
+    /// Everything that is known of why this kernel runs and no other: a line each.
+    pub fn explain(&self) -> Vec<String> {
+        let form = if self.form == Form::Chunk { "chunk-parallel" } else { "token by token" };
+        let mut lines = vec![format!("kernel: {form}, {}, {}, {}", self.level.name(), self.configuration, self.origin)];
+        lines.extend(self.tuning.split("; ").filter(|part| !part.is_empty()).map(|part| format!("parameters: {part}")));
+        lines.extend(self.passed_over.iter().map(|reason| format!("not {reason}")));
+        lines
+    }
+
     /// What products are computed in where the caller permits the type of the inputs, `dtype`, and if f32, why.
     pub fn products(&self, dtype: DType) -> String {
         let reason = match dtype {
@@ -84,9 +97,15 @@ pub fn find(recurrence: &Recurrence, form: Form) -> Result<Arc<Kernel>> {
     if let Some(kernel) = chosen.get(&key) {
         return Ok(kernel.clone());
     }
-    let kernel = match built_in(&symbol) {
+    let kernel = match built_in(&symbol).filter(|_| pinned().is_none()) {
         Some(compiled) => Kernel::compiled(&recurrence.name, compiled)?,
-        None => Kernel::from_text(&recurrence.name, form, &text(recurrence, form, &shipped(recurrence)?, &[level])?)?,
+        None => {
+            let parameters = parameters(recurrence, level)?;
+            let mut kernel =
+                Kernel::from_text(&recurrence.name, form, &text(recurrence, form, &parameters.schedule, &[level])?)?;
+            kernel.report.tuning = parameters.line();
+            kernel
+        }
     };
     let mut kernel = kernel;
     if form == Form::Token
@@ -117,9 +136,7 @@ pub fn with_chunk(recurrence: &Recurrence, chunk: usize) -> Result<Kernel> {
         let found = format!("{chunk}, and `{}` is outside the class: {}", recurrence.name, outside.reason);
         return Err(Error::argument("chunk", "none: it runs token by token", found));
     }
-    let alike = Schedule::uniform(chunk, shipped(recurrence)?.prefetch);
-    let with_bf16 = Schedule { chunk_bf16: chunk, ..alike };
-    let schedule = if with_bf16.refusal().is_none() { with_bf16 } else { alike };
+    let schedule = shipped(recurrence)?.with_chunk(chunk);
     if let Some(reason) = schedule.refusal() {
         return Err(Error::argument("chunk", "a chunk that the schedule holds", format!("{chunk} ({reason})")));
     }
@@ -127,9 +144,48 @@ pub fn with_chunk(recurrence: &Recurrence, chunk: usize) -> Result<Kernel> {
     Kernel::from_text(&recurrence.name, Form::Chunk, &text(recurrence, Form::Chunk, &schedule, &level)?)
 }
 
-/// What the shipped table says of a variant.
+/// The kernels of a recurrence with these parameters, compiled by rustc or found in the user's cache.
+pub fn with_schedule(recurrence: &Recurrence, form: Form, schedule: &Schedule) -> Result<Kernel> {
+    let level = cpu::levels()?.into_iter().take(1).collect::<Vec<_>>();
+    let mut kernel = Kernel::from_text(&recurrence.name, form, &text(recurrence, form, schedule, &level)?)?;
+    kernel.report.tuning = "parameters of the caller".into();
+    Ok(kernel)
+}
+
+/// The environment variable that pins parameters.
+pub const KERNEL_VARIABLE: &str = "RLA_KERNEL";
+
+/// What `RLA_KERNEL` holds, if anything.
+fn pinned() -> Option<String> {
+    std::env::var(KERNEL_VARIABLE).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// The user's table for this machine: what `rla tune` writes where no other is named, and what kernels that are compiled at run
+/// time take their parameters from.
+pub fn user_table() -> PathBuf {
+    Cache::of_user().folder().join("tunings").join(format!("{}.toml", machine::file_name(&machine::device())))
+}
+
+/// Parameters for a kernel that is compiled now: those that `RLA_KERNEL` pins, else the rows of tables that fit this machine,
+/// else the default's.
+fn parameters(recurrence: &Recurrence, level: Level) -> Result<Chosen> {
+    let Some(pin) = pinned() else {
+        let named = std::env::var(DEVICE_VARIABLE).ok().filter(|name| !name.is_empty());
+        let tables = Tables::of(&named.unwrap_or_else(machine::device), &[user_table()])?;
+        return Ok(tables.choose(recurrence, level)?);
+    };
+    let mut schedule = shipped(recurrence)?;
+    if pin.trim() != "default" {
+        let refused = |reason| Error::argument(KERNEL_VARIABLE, "`default`, or PASS.PARAMETER=NUMBER,...", reason);
+        space::parse(&pin, &mut schedule).map_err(refused)?;
+    }
+    let from = vec![format!("pinned by {KERNEL_VARIABLE}={pin}")];
+    Ok(Chosen { schedule, from, passed_over: vec!["tables of tunings: parameters are pinned".into()] })
+}
+
+/// What the shipped default table says of a variant.
 fn shipped(recurrence: &Recurrence) -> Result<Schedule> {
-    Table::shipped().and_then(|table| table.schedule(&recurrence.name)).map_err(from_build)
+    Ok(Table::shipped()?.schedule(&recurrence.name)?)
 }
 
 /// The generated text of a recurrence's kernels.
@@ -157,6 +213,7 @@ impl Kernel {
                     },
                     configuration: kernel.configuration.to_string(),
                     origin: "compiled into this program".to_string(),
+                    tuning: kernel.tuning.to_string(),
                     passed_over,
                 };
                 return Ok(Kernel { entry, report });
@@ -174,7 +231,7 @@ impl Kernel {
         let announce =
             || eprintln!("rla: compiling the kernels of `{name}` with rustc, kept in {}", cache.folder().display());
         // named by its contents alone: a text may hold the kernels of several recurrences
-        let compiled = cache.library("rla", &text.source, announce).map_err(from_build)?;
+        let compiled = cache.library("rla", &text.source, announce).map_err(Error::from)?;
         let library = Library::open(&compiled.path)?;
         let mut passed_over = not_of_this_machine();
         for level in wanted {
@@ -187,6 +244,7 @@ impl Kernel {
                     chunk_bf16: if entry.forward_bf16.is_some() && cpu::has_bf16(level) { text.chunk_bf16 } else { 0 },
                     configuration: text.configuration.clone(),
                     origin: format!("compiled by rustc into {}", compiled.path.display()),
+                    tuning: String::new(),
                     passed_over,
                 };
                 return Ok(Kernel { entry, report });
@@ -229,13 +287,4 @@ fn not_of_this_machine() -> Vec<String> {
     };
     let family = cpu::LEVELS.into_iter().filter(|&level| cpu::of_this_family(level));
     family.filter_map(reason).collect()
-}
-
-fn from_build(error: rla_build::Error) -> Error {
-    match error {
-        rla_build::Error::Recurrence(text) => Error::Recurrence(text),
-        rla_build::Error::Compile(text) => Error::Compile(text),
-        rla_build::Error::File { path, reason } => Error::File { path, reason },
-        other => Error::Build(other.to_string()),
-    }
 }

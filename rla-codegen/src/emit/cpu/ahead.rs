@@ -153,7 +153,10 @@ impl Frame<'_> {
         let requests = if requests.is_empty() { "0".into() } else { requests.join(" + ") };
         out.line("// requests that this chunk's products make");
         out.line(format!("let requests = {requests};"));
-        out.line("Ahead::list(list, count, requests)");
+        out.line(match self.context.choices.prefetch {
+            1 => "Ahead::list(list, count, requests)".to_string(),
+            part => format!("Ahead::list(list, count, requests / {part})"),
+        });
         out.line("}");
         out.line("");
     }

@@ -12,7 +12,8 @@ use super::space::{Space, Widths};
 use super::stage::{self, Context, backwards, block};
 use super::text::Text;
 use super::{Interface, Pass, borders, scales};
-use crate::schedule::Schedule;
+use crate::kernel::Level;
+use crate::schedule::{Choices, Tile};
 use crate::tile::{Axis, Leaf, Program, Role, Shape};
 
 /// Everything that is written for one pass.
@@ -31,17 +32,18 @@ pub fn write(
     bf16: bool,
     program: &Program,
     interface: &Interface,
-    widths: Widths,
-    schedule: &Schedule,
+    choices: &Choices,
+    level: Level,
     attributes: &[String],
 ) -> String {
+    let widths = Widths { tile: Tile::chosen(choices, level), chunk: choices.chunk };
     let mut graph = Graph::new(program);
     if bf16 {
         graph.given = Some(interface.in_16_bits.clone());
         graph = scales::move_scales(&graph);
     }
     let lanes = layout(&graph, widths.chunk);
-    let fused = fuse(&graph, &lanes);
+    let fused = fuse(&graph, &lanes, choices.solve);
     let mut ordered = order(&graph, &lanes, fused, true);
     let words = pairs::without_floats(&graph, &lanes, &mut ordered);
     let mut space = Space::new(&graph, &lanes, widths, &|leaf| interface.field(leaf));
@@ -55,12 +57,13 @@ pub fn write(
         space: &space,
         ordered: &ordered,
         requests: Requests::None,
+        choices: *choices,
         streamed: BTreeSet::new(),
         kept: BTreeMap::new(),
         statements: &interface.statements,
     };
     let mut frame = Frame { pass, program, interface, context, bound: BTreeMap::new() };
-    if schedule.prefetch && widths.chunk > 1 {
+    if choices.prefetch > 0 && widths.chunk > 1 {
         frame.context.requests = frame.requests();
     }
     let mut out = Text::default();
@@ -229,7 +232,11 @@ impl Frame<'_> {
         for (key, target) in &self.bound {
             if let Some(state) = target.strip_prefix("next") {
                 kept.insert(key / 2, format!("keep{state}"));
-            } else if key % 2 == 0 && once(key / 2) && !self.ordered().read.contains(&(key / 2)) {
+            } else if self.context.choices.stream
+                && key % 2 == 0
+                && once(key / 2)
+                && !self.ordered().read.contains(&(key / 2))
+            {
                 streamed.insert(key / 2);
             }
         }

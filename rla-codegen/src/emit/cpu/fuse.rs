@@ -80,6 +80,7 @@ pub struct Fused {
 struct Fuse<'a> {
     graph: &'a Graph,
     layout: &'a Layout,
+    solve: usize,
     uses: Vec<usize>,
     users: Vec<Vec<usize>>,
     is_result: Vec<bool>,
@@ -87,8 +88,8 @@ struct Fuse<'a> {
     out: Fused,
 }
 
-/// Forms the stages.
-pub fn fuse(graph: &Graph, layout: &Layout) -> Fused {
+/// Forms the stages; systems of at most `solve` readouts in register blocks.
+pub fn fuse(graph: &Graph, layout: &Layout, solve: usize) -> Fused {
     let count = graph.nodes.len();
     let mut users = vec![vec![]; count];
     for (i, node) in graph.nodes.iter().enumerate() {
@@ -101,6 +102,7 @@ pub fn fuse(graph: &Graph, layout: &Layout) -> Fused {
     let mut fuse = Fuse {
         graph,
         layout,
+        solve,
         uses: graph.uses(),
         users,
         is_result,
@@ -127,11 +129,11 @@ fn classes(graph: &Graph) -> Vec<u8> {
     class
 }
 
-/// Whether a system is solved row by row: where it decays by channel, has more readouts than registers hold blocks of, or
-/// a single column. What it reads is then in memory, and no product is absorbed into it.
-fn is_serial(graph: &Graph, solve: usize) -> bool {
+/// Whether a system is solved row by row: where it decays by channel, has more readouts than `most` (registers
+/// hold no more blocks), or a single column. What it reads is then in memory, and no product is absorbed into it.
+fn is_serial(graph: &Graph, solve: usize, most: usize) -> bool {
     let Kind::Solve { y0, a, .. } = &graph.nodes[solve].kind else { return false };
-    a.is_some() || y0.len() > 4 || graph.nodes[solve].shape.cols == Axis::One
+    a.is_some() || y0.len() > most || graph.nodes[solve].shape.cols == Axis::One
 }
 
 impl Fuse<'_> {
@@ -284,7 +286,7 @@ impl Fuse<'_> {
                 self.graph.shape(*r) == self.graph.nodes[user].shape
                     && self.layout[node] == self.layout[user].flip(r.flip)
             }
-            Kind::Solve { y0, .. } if !is_serial(self.graph, user) => {
+            Kind::Solve { y0, .. } if !is_serial(self.graph, user, self.solve) => {
                 y0.iter().flatten().any(|r| r.node == node && self.layout[node] == Pos::Cols.flip(r.flip))
             }
             _ => false,
@@ -366,7 +368,7 @@ impl Fuse<'_> {
         let graph = self.graph;
         let Kind::Solve { y0, .. } = &graph.nodes[node].kind else { unreachable!("called for a solve") };
         let shape = graph.nodes[node].shape;
-        let form = if is_serial(graph, node) {
+        let form = if is_serial(graph, node, self.solve) {
             Form::Serial { solve: node }
         } else {
             let chains = y0.iter().map(|r| r.map_or(vec![], |r| self.chain(r, false))).collect();

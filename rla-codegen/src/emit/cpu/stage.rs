@@ -12,6 +12,7 @@ use super::product;
 use super::solve;
 use super::space::Space;
 use super::text::Text;
+use crate::schedule::Choices;
 use crate::tile::{Axis, DecayKind, Direction, ScanKind};
 
 /// What the functions of a pass are written from.
@@ -22,6 +23,8 @@ pub struct Context<'a> {
     pub ordered: &'a Ordered,
     /// Which products fetch rows ahead.
     pub requests: Requests,
+    /// Of the pass.
+    pub choices: Choices,
     /// Nodes whose every store passes the caches by: kept for backward, read by nobody here.
     pub streamed: BTreeSet<usize>,
     /// Nodes that are stored once more, for backward, and the field that says where.
@@ -355,11 +358,12 @@ pub fn store(context: &Context, row: &mut Row, node: usize, p: &str, v: &str) {
         let w = space.widths.panel(space.graph.vector_axis(node));
         if p == "0" { format!("w.{}", space.name(node)) } else { format!("w.{}.add({p} * {w})", space.name(node)) }
     };
-    let call = if context.streamed.contains(&node) { "stream" } else { "store" };
-    row.body.push(format!("{call}({at}.add(j * L), {v});"));
+    let stored = if context.streamed.contains(&node) { "stream" } else { "store" };
+    row.body.push(format!("{stored}({at}.add(j * L), {v});"));
     if let Some(field) = context.kept.get(&node) {
         let here = format!("w.{}", space.name(node));
-        row.body.push(format!("stream({}.add(j * L), {v});", at.replacen(&here, &format!("w.{field}"), 1)));
+        let kept = if context.choices.stream { "stream" } else { "store" };
+        row.body.push(format!("{kept}({}.add(j * L), {v});", at.replacen(&here, &format!("w.{field}"), 1)));
     }
 }
 
@@ -405,7 +409,7 @@ fn tile(context: &Context, index: usize, terms: &[Term], out: &mut Text) {
     out.lines(&end.top);
     out.lines(&end.before);
     // short work is unrolled with the tile in registers; long work reads a copy of it
-    let short = end.head.len() + end.body.len() + end.tail.len() <= 10;
+    let short = end.head.len() + end.body.len() + end.tail.len() <= context.choices.unroll;
     let source = if short { "acc" } else { "tile" };
     if short {
         out.line(format!("each!({rows}, i, {{"));

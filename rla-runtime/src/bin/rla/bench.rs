@@ -5,7 +5,10 @@ use crate::source;
 use clap::{Args, ValueEnum};
 use rla_dsl::Recurrence;
 use rla_runtime::bench::{self, Bench, Pass, Row};
-use rla_runtime::device::cpu::{self, clock::Clock};
+use rla_runtime::device::cpu::{
+    self,
+    clock::{self, Clock},
+};
 use rla_runtime::{DType, Error, Operation, Problem, Products};
 use serde_json::json;
 use std::process::ExitCode;
@@ -34,7 +37,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value = "cpu")]
     backend: BackendOption,
     /// Batch, tokens, key heads, value heads, K, V
-    #[arg(long, value_name = "B,T,H,HV,K,V", default_value = "1,2048,16,16,128,128", value_parser = shape)]
+    #[arg(long, value_name = "B,T,H,HV,K,V", default_value = "1,2048,16,16,128,128", value_parser = options::shape)]
     shape: [usize; 6],
     /// Size of a declared dim (may be repeated)
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = options::dim)]
@@ -64,6 +67,9 @@ pub struct Arguments {
     /// Seconds to spend, all passes together, at least five samples each
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     seconds: f64,
+    /// Says line by line which kernel and configuration ran, where its parameters come from, and why others did not
+    #[arg(long)]
+    explain: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -94,11 +100,6 @@ enum ClockOption {
     Thread,
 }
 
-fn shape(text: &str) -> Result<[usize; 6], String> {
-    let numbers: Result<Vec<usize>, _> = text.split(',').map(|part| part.trim().parse()).collect();
-    numbers.ok().and_then(|n| n.try_into().ok()).ok_or_else(|| "expected six numbers, B,T,H,HV,K,V".into())
-}
-
 /// Runs it.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let backend = arguments.backend.backend()?;
@@ -121,7 +122,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         ClockOption::Wall => Clock::Wall,
         ClockOption::Thread => Clock::Thread,
     };
-    clock.check(threads)?;
+    clock::check(clock, threads)?;
     bench::set_threads(threads)?;
     let passes: Vec<Pass> = arguments.pass.iter().map(|&pass| pass.into()).collect();
     let layout = arguments.state_layout.into();
@@ -130,6 +131,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if let (Products::Input, Some(report)) = (products, operation.report()) {
         kernel += &format!("; {}", report.products(dtype));
     }
+    let operation_lines = operation.report().filter(|_| arguments.explain).map(|report| {
+        let mut lines = report.explain();
+        lines.push(report.products(dtype));
+        lines
+    });
     let variant = operation.recurrence().name.clone();
     let mut bench = Bench::new(operation, problem, dtype, &passes, arguments.layers, layout)?;
     bench.permit(products);
@@ -145,7 +151,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             dtype,
             clock.name()
         ))?;
-        output::line(&kernel)?;
+        match &operation_lines {
+            Some(lines) => lines.iter().try_for_each(|line| output::line(line))?,
+            None => output::line(&kernel)?,
+        }
         output::line(
             "pass            ms    ms_low   ms_high    GFLOP  least      MB  GFLOP/s   GB/s  of_matrix (least)  of_copy",
         )?;
@@ -156,6 +165,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
                 "variant": variant, "pass": row.pass.name(), "backend": backend.name(), "device": device,
                 "dtype": dtype.name(), "shape": arguments.shape, "threads": threads, "clock": clock.name(), "kernel": kernel,
             });
+            if let Some(lines) = &operation_lines {
+                object["explain"] = json!(lines);
+            }
             for (name, size) in &arguments.dims {
                 object["dims"][name] = json!(size);
             }

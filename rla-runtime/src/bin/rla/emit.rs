@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use rla_build::table::Table;
 use rla_codegen::canon::canonicalize;
 use rla_codegen::kernel::{Form, Level};
-use rla_codegen::schedule::Schedule;
+use rla_codegen::schedule::{Choices, Schedule};
 use rla_dsl::Recurrence;
 use rla_runtime::Error;
 use rla_runtime::device::cpu;
@@ -108,7 +108,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         if form == Form::Token {
             return Err(Error::argument("--chunk", "none: the kernel works token by token", chunk.to_string()).into());
         }
-        schedule = Schedule::uniform(chunk, schedule.prefetch);
+        schedule = Schedule { bf16: Choices::chunk(0), ..schedule.with_chunk(chunk) };
         if let Some(reason) = schedule.refusal() {
             return Err(Error::argument("--chunk", "a chunk that the schedule holds", reason).into());
         }

@@ -17,6 +17,8 @@ mod output;
 mod source;
 #[cfg(feature = "models")]
 mod train;
+#[cfg(feature = "tune")]
+mod tune;
 mod verify;
 
 use output::Failure;
@@ -44,7 +46,10 @@ Exit codes:
 Environment:
   RLA_CPU_LEVEL  avx512, avx2, neon or portable: kernels of this instruction set only
   RLA_CACHE      folder of kernels compiled at run time (default: rla in the user's cache folder)
-  RUSTC          the rustc that compiles them";
+  RUSTC          the rustc that compiles them
+  RLA_KERNEL     pins parameters of kernels: `forward.chunk=32,training.rows=4` over the default table, or `default`
+  RLA_TABLE      a table of tunings in place of the shipped ones; `default`: none of a device
+  RLA_TUNE       in builds: seconds that the build script may search for the machine that it runs on";
 
 #[derive(Subcommand)]
 enum Command {
@@ -58,6 +63,8 @@ enum Command {
     Generate(generate::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
+    #[cfg(feature = "tune")]
+    Tune(Box<tune::Arguments>),
 }
 
 /// Deeply nested recurrences recurse deeply in the interpreters too; memory of a stack is taken only as it is used.
@@ -76,6 +83,8 @@ fn main() -> ExitCode {
         Command::Generate(arguments) => generate::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
+        #[cfg(feature = "tune")]
+        Command::Tune(arguments) => tune::run(&arguments),
     };
     let thread = std::thread::Builder::new().name("rla".into()).stack_size(STACK_BYTES);
     let result = match thread.spawn(run) {

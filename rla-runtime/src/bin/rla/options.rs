@@ -143,3 +143,9 @@ pub fn dim(text: &str) -> Result<(String, usize), String> {
     let size = size.trim().parse().ok().filter(|&size| size > 0).ok_or_else(|| format!("`{size}` is not a size"))?;
     Ok((name.trim().to_string(), size))
 }
+
+/// B, T, H, HV, K, V.
+pub fn shape(text: &str) -> Result<[usize; 6], String> {
+    let numbers: Result<Vec<usize>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    numbers.ok().and_then(|n| n.try_into().ok()).ok_or_else(|| "expected six numbers, B,T,H,HV,K,V".into())
+}

@@ -10,7 +10,7 @@ mod bounds;
 pub use bounds::Bounds;
 
 use rla_codegen::data::{Cotangents, Inputs};
-use rla_dsl::recurrence::{Recurrence, Side};
+use rla_dsl::recurrence::{InputKind, Recurrence, Side, Type};
 use std::ops::Range;
 
 /// Consecutive tokens of one slice.
@@ -182,6 +182,67 @@ fn rms(tensors: Vec<&Vec<f64>>) -> f64 {
         count += 1;
     }
     if count == 0 { 0.0 } else { (sum / count as f64).sqrt() }
+}
+
+/// A tensor of the results: its name, its slices, its bound and the floor's root mean square.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// `out.o`, `grad.q` ...
+    pub name: String,
+    /// Its slices.
+    pub layout: Layout,
+    /// The bound on its relative error.
+    pub bound: f64,
+    /// Root mean square of what it is made of.
+    pub rms: f64,
+}
+
+/// The tensors of a result: outputs, final states, and with cotangents the gradients of inputs and of initial states.
+pub fn judged(
+    recurrence: &Recurrence,
+    inputs: &Inputs,
+    cotangents: Option<&Cotangents>,
+    bounds: &Bounds,
+) -> Vec<Judged> {
+    let dims = &inputs.dims;
+    let values = rms_of_values(recurrence, inputs);
+    let size = |side: rla_dsl::recurrence::Side| dims.sizes[side.0 as usize];
+    let tokens = |heads: usize, width: usize| Layout::Tokens { sequences: inputs.sequences(), heads, width };
+    let state = |decl: &rla_dsl::recurrence::State| {
+        let width = decl.rows.map_or(1, size) * size(decl.cols);
+        Layout::Rows { rows: inputs.sequence_count(), heads: dims.value_heads, width }
+    };
+    let mut list = vec![];
+    for (i, name) in recurrence.outputs.iter().enumerate() {
+        let width = match recurrence.output_type(i) {
+            Type::Column(side) | Type::Row(side) => size(side),
+            _ => 1,
+        };
+        let layout = tokens(dims.value_heads, width);
+        list.push(Judged { name: format!("out.{name}"), layout, bound: bounds.outputs, rms: values });
+    }
+    for decl in &recurrence.states {
+        let name = format!("out.{}", decl.name);
+        list.push(Judged { name, layout: state(decl), bound: bounds.states, rms: values });
+    }
+    if let Some(cotangents) = cotangents {
+        let cotangents = rms_of_cotangents(cotangents);
+        for decl in &recurrence.inputs {
+            let heads = if decl.per_key_head() { dims.key_heads } else { dims.value_heads };
+            let width = decl.side.map_or(1, size);
+            let layout = match decl.kind {
+                InputKind::Input => tokens(heads, width),
+                InputKind::Param => Layout::Rows { rows: 1, heads, width },
+            };
+            let name = format!("grad.{}", decl.name);
+            list.push(Judged { name, layout, bound: bounds.of_gradient(decl), rms: cotangents });
+        }
+        for decl in &recurrence.states {
+            let name = format!("grad.{}0", decl.name);
+            list.push(Judged { name, layout: state(decl), bound: bounds.gradients, rms: cotangents });
+        }
+    }
+    list
 }
 
 fn everything(x: &[f64]) -> Vec<Range<usize>> {

@@ -1,0 +1,215 @@
+//! The free choices of a CPU kernel as named parameters with their values, and what is legal as predicates that can be listed.
+
+use super::{Choices, Schedule, Slot, Tile};
+use crate::kernel::Level;
+
+/// One free choice.
+#[derive(Clone, Copy)]
+pub struct Parameter {
+    /// The name in tables.
+    pub name: &'static str,
+    /// What is chosen.
+    pub what: &'static str,
+    /// The values that a search tries; `stream` counts as 0 and 1.
+    pub values: &'static [usize],
+    /// Reads it.
+    pub get: fn(&Choices) -> usize,
+    /// Sets it.
+    pub set: fn(&mut Choices, usize),
+}
+
+/// Every free choice.
+pub const PARAMETERS: [Parameter; 7] = [
+    Parameter {
+        name: "chunk",
+        what: "tokens a chunk",
+        values: &[8, 16, 32, 64, 128],
+        get: |c| c.chunk,
+        set: |c, x| c.chunk = x,
+    },
+    Parameter {
+        name: "rows",
+        what: "rows of a register tile (0: the level's own)",
+        values: &[0, 2, 4, 8],
+        get: |c| c.rows,
+        set: |c, x| c.rows = x,
+    },
+    Parameter {
+        name: "vectors",
+        what: "vectors of a row of a register tile (0: the level's own); a panel of a state is as wide",
+        values: &[0, 1, 2, 4],
+        get: |c| c.vectors,
+        set: |c, x| c.vectors = x,
+    },
+    Parameter {
+        name: "prefetch",
+        what: "the next chunk's rows are fetched not at all (0), or within an n-th part of this chunk's products",
+        values: &[0, 1, 2, 4],
+        get: |c| c.prefetch,
+        set: |c, x| c.prefetch = x,
+    },
+    Parameter {
+        name: "solve",
+        what: "a system of at most so many readouts is solved in register blocks, of more row by row",
+        values: &[0, 1, 2, 4],
+        get: |c| c.solve,
+        set: |c, x| c.solve = x,
+    },
+    Parameter {
+        name: "unroll",
+        what: "work behind a tile of at most so many lines is unrolled with the tile in registers",
+        values: &[0, 10, 24],
+        get: |c| c.unroll,
+        set: |c, x| c.unroll = x,
+    },
+    Parameter {
+        name: "stream",
+        what: "what forward keeps for backward passes the caches by (1), or not (0)",
+        values: &[0, 1],
+        get: |c| usize::from(c.stream),
+        set: |c, x| c.stream = x != 0,
+    },
+];
+
+/// The parameter of that name.
+pub fn parameter(name: &str) -> Option<&'static Parameter> {
+    PARAMETERS.iter().find(|p| p.name == name)
+}
+
+/// A condition that legal choices fulfil.
+pub struct Predicate {
+    /// What it demands.
+    pub demands: &'static str,
+    /// Whether choices for a slot fulfil it; `None` for the level: on some level.
+    pub holds: fn(&Choices, Slot, Option<Level>) -> bool,
+}
+
+/// Every condition.
+pub const PREDICATES: [Predicate; 7] = [
+    Predicate {
+        demands: "chunk is 1 or a power of two from 8 to 128; with bf16 products 0 (none), 32, 64 or 128: a panel of tokens is \
+                  two vectors wide, so that a vector of pairs is whole",
+        holds: |c, slot, _| match slot {
+            Slot::Bf16 => [0, 32, 64, 128].contains(&c.chunk),
+            _ => c.chunk == 1 || (c.chunk.is_power_of_two() && (8..=128).contains(&c.chunk)),
+        },
+    },
+    Predicate {
+        demands: "rows is 0, 2, 4 or 8: a system of two readouts halves a block, of more quarters it",
+        holds: |c, _, _| [0, 2, 4, 8].contains(&c.rows),
+    },
+    Predicate {
+        demands: "vectors is 0, 1, 2 or 4: panels are powers of two; with bf16 products 0 or 2",
+        holds: |c, slot, _| [0, 1, 2, 4].contains(&c.vectors) && (slot != Slot::Bf16 || [0, 2].contains(&c.vectors)),
+    },
+    Predicate {
+        demands: "a tile, a row of its right operand and a left element fit in the registers, and its rows in one vector's lanes",
+        holds: |c, _, level| level.is_none_or(|level| tile_refusal(&asked(c, level), level).is_none()),
+    },
+    Predicate { demands: "prefetch is at most 8", holds: |c, _, _| c.prefetch <= 8 },
+    Predicate { demands: "solve is at most 4: registers hold no more blocks", holds: |c, _, _| c.solve <= 4 },
+    Predicate { demands: "unroll is at most 64", holds: |c, _, _| c.unroll <= 64 },
+];
+
+/// The tile as asked for, legal or not.
+fn asked(choices: &Choices, level: Level) -> Tile {
+    let own = Tile::of(level);
+    let or = |chosen: usize, own: usize| if chosen == 0 { own } else { chosen };
+    Tile { rows: or(choices.rows, own.rows), vectors: or(choices.vectors, own.vectors), ..own }
+}
+
+/// Vector registers of a level.
+pub fn registers(level: Level) -> usize {
+    match level {
+        Level::Avx512 | Level::Neon => 32,
+        Level::Avx2 | Level::Portable => 16,
+    }
+}
+
+/// Why a level cannot hold a tile.
+pub fn tile_refusal(tile: &Tile, level: Level) -> Option<String> {
+    let needed = tile.rows * tile.vectors + tile.vectors + 1;
+    if needed > registers(level) {
+        let (rows, vectors) = (tile.rows, tile.vectors);
+        return Some(format!("{rows} rows of {vectors} vectors need {needed} registers of {}", registers(level)));
+    }
+    // the blocks of a transposed left operand lie within one panel
+    (tile.rows > tile.lanes).then(|| format!("{} rows are more than the {} lanes of a vector", tile.rows, tile.lanes))
+}
+
+/// Why choices are legal on no level.
+pub fn refusal(choices: &Choices, slot: Slot) -> Option<String> {
+    refusal_at(choices, slot, None)
+}
+
+/// Why choices are not legal on a level.
+pub fn refusal_on(choices: &Choices, slot: Slot, level: Level) -> Option<String> {
+    refusal_at(choices, slot, Some(level))
+}
+
+fn refusal_at(choices: &Choices, slot: Slot, level: Option<Level>) -> Option<String> {
+    let broken = PREDICATES.iter().find(|p| !(p.holds)(choices, slot, level))?;
+    Some(format!("{} breaks `{}`", text(choices), broken.demands))
+}
+
+/// `chunk=16 rows=8 ...`, every parameter.
+pub fn text(choices: &Choices) -> String {
+    let parts: Vec<String> = PARAMETERS.iter().map(|p| format!("{}={}", p.name, (p.get)(choices))).collect();
+    parts.join(" ")
+}
+
+/// The parameters in which choices differ from others, `rows=8 solve=0`; `as it was` where they do not.
+pub fn difference(choices: &Choices, from: &Choices) -> String {
+    let differ = PARAMETERS.iter().filter(|p| (p.get)(choices) != (p.get)(from));
+    let parts: Vec<String> = differ.map(|p| format!("{}={}", p.name, (p.get)(choices))).collect();
+    if parts.is_empty() { "as it was".into() } else { parts.join(" ") }
+}
+
+/// Parameters set by name over a schedule: `forward.chunk=32,training.rows=4`.
+///
+/// # Errors
+/// What is no parameter, no number, or not legal.
+pub fn parse(text: &str, schedule: &mut Schedule) -> Result<(), String> {
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let expected = || format!("`{item}`: expected PASS.PARAMETER=NUMBER");
+        let (name, value) = item.split_once('=').ok_or_else(expected)?;
+        let (slot, name) = name.trim().split_once('.').ok_or_else(expected)?;
+        let value = value.trim().parse().map_err(|_| expected())?;
+        let slots = Slot::ALL.map(Slot::name).join(", ");
+        let slot = Slot::named(slot).ok_or_else(|| format!("`{slot}`: expected one of {slots}"))?;
+        let names = PARAMETERS.map(|p| p.name).join(", ");
+        let parameter = parameter(name).ok_or_else(|| format!("`{name}`: expected one of {names}"))?;
+        (parameter.set)(schedule.of_mut(slot), value);
+    }
+    schedule.refusal().map_or(Ok(()), Err)
+}
+
+/// All legal choices of a slot on a level. What names the level's own tile in other words is left out.
+pub fn candidates(slot: Slot, level: Level) -> Vec<Choices> {
+    let mut all = vec![Choices::chunk(16)];
+    for parameter in &PARAMETERS {
+        let tried = |choices: &Choices| -> Vec<Choices> {
+            let set = |&value: &usize| {
+                let mut changed = *choices;
+                (parameter.set)(&mut changed, value);
+                changed
+            };
+            parameter.values.iter().map(set).collect()
+        };
+        all = all.iter().flat_map(tried).collect();
+    }
+    let own = Tile::of(level);
+    all.retain(|c| {
+        let named = c.rows == own.rows || c.vectors == own.vectors;
+        // only training keeps
+        let keeps = matches!(slot, Slot::Training | Slot::TrainingChannel);
+        !named && (keeps || c.stream) && refusal_on(c, slot, level).is_none() && c.chunk > 0
+    });
+    all
+}
+
+/// Legal choices that differ from others in one parameter, by a step or more.
+pub fn neighbours(choices: &Choices, slot: Slot, level: Level) -> Vec<Choices> {
+    let count = |other: &Choices| PARAMETERS.iter().filter(|p| (p.get)(other) != (p.get)(choices)).count();
+    candidates(slot, level).into_iter().filter(|other| count(other) == 1).collect()
+}

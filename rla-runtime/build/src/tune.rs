@@ -1,0 +1,142 @@
+//! Tuning: which choices of the schedule are fastest on this machine, of those that are right.
+//!
+//! A candidate is generated and compiled, then checked (`check`) against the oracle on cases drawn for this search and run
+//! twice for equal bits, and only then timed (`time`) in turns with the best so far. `search` decides who comes next, `pack`
+//! takes compiled candidates to a machine without a compiler. Everything works on memory of its own (`call`, `memory`).
+use crate::compile::Cache;
+use crate::error::Error;
+use rla_codegen::canon::canonicalize;
+use rla_codegen::data::Dims;
+use rla_codegen::kernel::{CpuKernel, Form, Level, fingerprint};
+use rla_codegen::pipeline::{self, Programs};
+use rla_codegen::schedule::cost::{self, Caches, Cost};
+use rla_codegen::schedule::{Choices, Schedule, Slot};
+use rla_dsl::recurrence::Recurrence;
+use std::path::PathBuf;
+
+pub mod call;
+pub mod check;
+pub mod memory;
+pub mod pack;
+pub mod search;
+pub mod time;
+
+pub use memory::Element;
+
+/// What is tuned: one pass of one variant for one instruction set, timed at one shape.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The variant.
+    pub recurrence: Recurrence,
+    /// The pass.
+    pub slot: Slot,
+    /// The instruction set.
+    pub level: Level,
+    /// Type of q, k, v and the like.
+    pub element: Element,
+    /// The shape that is timed.
+    pub dims: Dims,
+    /// Threads that run sequences and heads.
+    pub threads: usize,
+}
+
+impl Task {
+    /// The programs that the pass runs, in order.
+    pub fn programs<'a>(&self, programs: &'a Programs) -> Vec<&'a rla_codegen::tile::Program> {
+        match self.slot {
+            Slot::Forward | Slot::Bf16 => vec![&programs.forward],
+            Slot::Training | Slot::TrainingChannel => vec![&programs.forward_save, &programs.backward],
+        }
+    }
+
+    /// The slot that training of a variant reads.
+    pub fn slot_of_training(programs: &Programs) -> Slot {
+        Slot::of_training(&programs.forward_save)
+    }
+}
+
+/// A compiled candidate.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The library.
+    pub path: PathBuf,
+    /// Its entry without the level.
+    pub symbol: String,
+}
+
+/// Where candidates come from.
+pub trait Source: Sync {
+    /// All candidates with their predicted cost, cheapest first.
+    fn order(&self) -> Vec<(Choices, Cost)>;
+    /// A fingerprint of the text: equal texts are one candidate.
+    fn fingerprint(&self, choices: &Choices) -> Result<String, String>;
+    /// The candidate's library.
+    fn make(&self, choices: &Choices) -> Result<Made, String>;
+    /// Whether making takes a compiler's time.
+    fn compiles(&self) -> bool;
+}
+
+/// Writes the text of the kernels that a task needs: its pass, and what no text is without.
+pub type Write<'a> = dyn Fn(&Choices) -> Result<CpuKernel, String> + Sync + 'a;
+
+/// Candidates that this machine generates and compiles.
+pub struct Compiler<'a> {
+    task: Task,
+    programs: Programs,
+    write: Box<Write<'a>>,
+    cache: Cache,
+    caches: Caches,
+}
+
+/// The text of a pass of a variant under choices.
+pub fn write(task: &Task, programs: &Programs, choices: &Choices) -> Result<CpuKernel, String> {
+    let mut schedule = Schedule::default();
+    *schedule.of_mut(task.slot) = *choices;
+    let symbol = rla_codegen::kernel::symbol(&task.recurrence, Form::Chunk);
+    let training = task.slot.trains();
+    pipeline::cpu_of(&task.recurrence, programs, training, &schedule, &symbol, &[task.level]).map_err(|e| e.to_string())
+}
+
+impl<'a> Compiler<'a> {
+    /// Candidates of a task. Variants outside the class run token by token and have no choices.
+    pub fn new(task: &Task, cache: Cache, caches: Caches) -> Result<Compiler<'a>, Error> {
+        let (_, programs) = pipeline::chunk_programs(&task.recurrence).map_err(|outside| {
+            let (name, line) = (&task.recurrence.name, outside.span.line);
+            Error::Compile(format!("`{name}` has nothing to tune: outside the class, line {line}: {}", outside.reason))
+        })?;
+        let (own, kept) = (task.clone(), programs.clone());
+        let write = Box::new(move |choices: &Choices| write(&own, &kept, choices));
+        Ok(Compiler { task: task.clone(), programs, write, cache, caches })
+    }
+
+    /// The same with texts written by another: a test plants wrong ones.
+    pub fn written_by(self, write: Box<Write<'a>>) -> Compiler<'a> {
+        Compiler { write, ..self }
+    }
+}
+
+impl Source for Compiler<'_> {
+    fn order(&self) -> Vec<(Choices, Cost)> {
+        let task = &self.task;
+        cost::ordered(&task.programs(&self.programs), task.slot, task.level, &task.dims.sizes, &self.caches)
+    }
+
+    fn fingerprint(&self, choices: &Choices) -> Result<String, String> {
+        Ok(format!("{:032x}", fingerprint(&[&(self.write)(choices)?.source])))
+    }
+
+    fn make(&self, choices: &Choices) -> Result<Made, String> {
+        let text = (self.write)(choices)?;
+        let compiled = self.cache.library("rla", &text.source, || {}).map_err(|e| e.to_string())?;
+        Ok(Made { path: compiled.path, symbol: text.symbol })
+    }
+
+    fn compiles(&self) -> bool {
+        true
+    }
+}
+
+/// Whether a variant has anything to tune.
+pub fn has_choices(recurrence: &Recurrence) -> bool {
+    canonicalize(recurrence).is_ok()
+}

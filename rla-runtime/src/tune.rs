@@ -1,0 +1,165 @@
+//! `rla tune`: the search of rla-build with what only the runtime knows: the machine's ceiling, the ladder and the laws for
+//! what was found, the log and the picture.
+use crate::device::cpu::ceiling::Ceilings;
+use crate::device::cpu::clock::Clock;
+use crate::error::{Error, Result};
+use crate::ladder::Setting;
+use crate::op::{Backend, Operation};
+use crate::problem::{Products, StateLayout};
+use crate::tensor::DType;
+use crate::verify;
+use rla_build::machine;
+use rla_build::table::{Row, Table};
+use rla_build::tune::search::{self, Found, Outcome, Record, Settings};
+use rla_build::tune::{Element, Source, Task};
+use rla_codegen::explain::cost;
+use rla_codegen::pipeline;
+use rla_codegen::schedule::{Choices, Schedule, Slot, space};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+mod picture;
+
+/// Where a search leaves its traces.
+pub struct Traces {
+    log: PathBuf,
+    picture: PathBuf,
+    file: std::fs::File,
+    start: Choices,
+}
+
+impl Traces {
+    /// Files of a task in a folder.
+    pub fn new(folder: &Path, task: &Task, start: Choices) -> Result<Traces> {
+        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
+        let stem = format!("{}-{}-{}", task.recurrence.name, task.slot.name(), task.level.name());
+        let (log, picture) = (folder.join(format!("{stem}.jsonl")), folder.join(format!("{stem}.svg")));
+        let file = std::fs::File::create(&log).map_err(|e| Error::file(&log, e))?;
+        Ok(Traces { log, picture, file, start })
+    }
+
+    /// Writes a candidate's line.
+    pub fn candidate(&mut self, record: &Record) -> Result<()> {
+        let line = line(record, &self.start);
+        writeln!(self.file, "{line}").map_err(|e| Error::file(&self.log, e))
+    }
+
+    /// Draws the search. Both files' names.
+    pub fn finish(self, task: &Task, found: &Found) -> Result<(PathBuf, PathBuf)> {
+        picture::draw(&self.picture, task, found)?;
+        Ok((self.log, self.picture))
+    }
+}
+
+/// A candidate as one object of the log.
+fn line(record: &Record, start: &Choices) -> Value {
+    let mut choices = serde_json::Map::new();
+    for parameter in &space::PARAMETERS {
+        choices.insert(parameter.name.into(), json!((parameter.get)(&record.choices)));
+    }
+    let mut object = json!({
+        "number": record.number,
+        "at": round(record.at, 3),
+        "choices": choices,
+        "differs": space::difference(&record.choices, start),
+        "predicted_cycles": round(record.predicted, 1),
+        "outcome": outcome(&record.outcome),
+    });
+    match &record.outcome {
+        Outcome::Refused(reason) => object["reason"] = json!(reason),
+        Outcome::Same(number) => object["same_as"] = json!(number),
+        _ => {}
+    }
+    if let Some(measured) = &record.measured {
+        object["ms"] = json!(round(measured.seconds * 1e3, 4));
+        object["ms_best_so_far"] = json!(round(measured.other * 1e3, 4));
+        object["ratio"] = json!(round(measured.ratio, 4));
+        object["spread"] = json!(round(measured.spread, 4));
+    }
+    object
+}
+
+fn round(x: f64, digits: i32) -> f64 {
+    let scale = f64::powi(10.0, digits);
+    (x * scale).round() / scale
+}
+
+/// One word.
+pub fn outcome(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Start => "start",
+        Outcome::Refused(_) => "refused",
+        Outcome::Same(_) => "same",
+        Outcome::Slower => "slower",
+        Outcome::Best => "best",
+    }
+}
+
+/// Searches, writes the log, the picture and the table's row. `watch` is told of every candidate.
+#[allow(clippy::too_many_arguments)]
+pub fn tune(
+    task: &Task,
+    source: &dyn Source,
+    start: Choices,
+    hints: &[Choices],
+    settings: &Settings,
+    compiler: &str,
+    verify: bool,
+    traces: Traces,
+    stop: &(dyn Fn() -> bool + Sync),
+    watch: &mut dyn FnMut(&Record),
+) -> Result<(Row, Found, (PathBuf, PathBuf))> {
+    let mut traces = traces;
+    let mut failed = None;
+    let mut both = |record: &Record| {
+        if let Err(error) = traces.candidate(record) {
+            failed.get_or_insert(error);
+        }
+        watch(record);
+    };
+    let found = search::search(task, source, start, hints, settings, stop, &mut both).map_err(Error::from)?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let mut row = Row::new(task, &found, compiler);
+    row.of_matrix = Some(round(of_matrix(task, &found, settings.clock)?, 3));
+    if verify && !stop() {
+        row.evidence.verified = Some(verified(task, found.best)?);
+    }
+    let files = traces.finish(task, &found)?;
+    Ok((row, found, files))
+}
+
+/// Executed operations over the machine's f32 product rate.
+fn of_matrix(task: &Task, found: &Found, clock: Clock) -> Result<f64> {
+    let Ok((_, programs)) = pipeline::chunk_programs(&task.recurrence) else { return Ok(0.0) };
+    let executed = |program| cost::executed(program, found.best.chunk, &task.dims.sizes);
+    let flops: f64 = task.programs(&programs).into_iter().map(executed).sum();
+    let dims = &task.dims;
+    let mut ceilings = Ceilings::new(task.threads);
+    (0..3).for_each(|_| ceilings.measure(clock));
+    let all = flops * (dims.batch * dims.tokens * dims.value_heads) as f64;
+    Ok(all / found.comparison.seconds / 1e9 / ceilings.matrix_gflops())
+}
+
+/// Whether kernels with the choices pass the whole ladder and the laws on this machine.
+fn verified(task: &Task, choices: Choices) -> Result<bool> {
+    let mut schedule = Schedule::default();
+    *schedule.of_mut(task.slot) = choices;
+    let operation = Operation::with_schedule(task.recurrence.clone(), &schedule)?;
+    let mut setting = Setting { layout: StateLayout::ValueMajor, ..Setting::of(Backend::Cpu) };
+    if task.element == Element::Bf16 {
+        setting.dtype = DType::Bf16;
+    }
+    if task.slot == Slot::Bf16 {
+        setting.products = Products::Input;
+    }
+    let rows = verify::verify(&operation, &setting, 1, |_| ())?;
+    Ok(rows.iter().all(|row| row.passed))
+}
+
+/// Enters a row into a table.
+pub fn enter(path: &Path, row: Row) -> Result<()> {
+    Table::merge(path, &machine::device(), row).map_err(Error::from)
+}

@@ -1,0 +1,202 @@
+//! Tuning is a gate of correctness before it is a timer: wrong candidates are refused with the reason, an interrupted search
+//! leaves a whole table, a table of another compiler or variant is not applied.
+use rla_build::clock::Clock;
+use rla_build::compile::Cache;
+use rla_build::machine;
+use rla_build::table::{self, Row, Table, Tables};
+use rla_build::tune::search::{self, Outcome, Settings};
+use rla_build::tune::{Compiler, Element, Made, Source, Task, write};
+use rla_codegen::data::Dims;
+use rla_codegen::pipeline::{Programs, chunk_programs};
+use rla_codegen::schedule::cost::{Caches, Cost};
+use rla_codegen::schedule::{Choices, Slot};
+use rla_tests::golden::built_in;
+use rla_tests::mutant::{Mutant, mutated};
+use std::path::PathBuf;
+use std::time::Duration;
+
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("rla-tune-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    folder
+}
+
+fn task(slot: Slot) -> Task {
+    let dims = Dims { sizes: vec![32, 32], batch: 1, tokens: 64, key_heads: 1, value_heads: 2 };
+    let recurrence = built_in("rdn");
+    Task { recurrence, slot, level: machine::best(), element: Element::F32, dims, threads: 1 }
+}
+
+fn settings(seconds: u64) -> Settings {
+    Settings { budget: Duration::from_secs(seconds), clock: Clock::of_threads(1), workers: 2, seed: 7 }
+}
+
+/// A few candidates of a compiler.
+struct Few<'a> {
+    compiler: Compiler<'a>,
+    candidates: Vec<Choices>,
+}
+
+impl Source for Few<'_> {
+    fn order(&self) -> Vec<(Choices, Cost)> {
+        self.candidates.iter().map(|choices| (*choices, Cost::default())).collect()
+    }
+
+    fn fingerprint(&self, choices: &Choices) -> Result<String, String> {
+        self.compiler.fingerprint(choices)
+    }
+
+    fn make(&self, choices: &Choices) -> Result<Made, String> {
+        self.compiler.make(choices)
+    }
+
+    fn compiles(&self) -> bool {
+        true
+    }
+}
+
+fn mutant(name: &str) -> Mutant {
+    Mutant::all().into_iter().find(|m| m.name() == name).unwrap_or_else(|| panic!("no mutant `{name}`"))
+}
+
+/// Programs in which forward, or backward, has a fault.
+fn faulty(programs: &Programs, name: &str, backward: bool) -> Programs {
+    let mut programs = programs.clone();
+    let program = if backward { &mut programs.backward } else { &mut programs.forward };
+    *program = mutated(program, &mutant(name)).unwrap_or_else(|| panic!("`{name}` has no place"));
+    programs
+}
+
+/// Plants faults in the space, and returns the reason why each was refused.
+fn refusals(slot: Slot, faults: &[(usize, &str)]) -> Vec<String> {
+    let task = task(slot);
+    let (_, programs) = chunk_programs(&task.recurrence).expect("of the class");
+    let planted: Vec<(Choices, Programs)> =
+        faults.iter().map(|&(chunk, name)| (Choices::chunk(chunk), faulty(&programs, name, slot.trains()))).collect();
+    let cache = folder(&format!("planted-{}", slot.name()));
+    let compiler = Compiler::new(&task, Cache::at(&cache), Caches::default()).expect("of the class");
+    let (own, wrong) = (task.clone(), planted.clone());
+    let compiler = compiler.written_by(Box::new(move |choices| {
+        let programs = wrong.iter().find(|(c, _)| c == choices).map_or(&programs, |(_, wrong)| wrong);
+        write(&own, programs, choices)
+    }));
+    let start = Choices::chunk(if slot.trains() { 32 } else { 16 });
+    let right = Choices { prefetch: 0, ..start };
+    let mut candidates: Vec<Choices> = planted.iter().map(|(choices, _)| *choices).collect();
+    candidates.push(right);
+    let source = Few { compiler, candidates };
+    let never = || false;
+    let found = search::search(&task, &source, start, &[], &settings(600), &never, &mut |_| ()).expect("a search");
+    let _ = std::fs::remove_dir_all(cache);
+    assert_eq!(found.records.len(), 2 + planted.len(), "{:?}", found.records);
+    assert!(found.best == start || found.best == right, "a wrong candidate won: {:?}", found.best);
+    assert!(found.evidence.cases > 2 && found.evidence.worst < 1.0 && found.evidence.repeats == 2);
+    let of = |choices: &Choices| found.records.iter().find(|r| r.choices == *choices).expect("it is in the log");
+    assert!(!matches!(of(&right).outcome, Outcome::Refused(_)), "a right one was refused: {:?}", of(&right));
+    let reason = |(choices, _): &(Choices, Programs)| match &of(choices).outcome {
+        Outcome::Refused(reason) if of(choices).measured.is_none() => reason.clone(),
+        outcome => panic!("{outcome:?} is no refusal before it is timed"),
+    };
+    planted.iter().map(reason).collect()
+}
+
+#[test]
+fn a_wrong_mask_and_a_dropped_operation_are_refused_with_the_reason() {
+    let faults = [(32, "strict lower: inclusive"), (8, "clamp: left out"), (64, "product: a mask transposed")];
+    for (reason, (_, fault)) in refusals(Slot::Forward, &faults).iter().zip(faults) {
+        assert!(reason.contains("out.") && reason.contains("is off by"), "{fault}: {reason}");
+    }
+}
+
+#[test]
+fn a_wrong_gradient_is_refused_with_the_reason() {
+    let reasons = refusals(Slot::Training, &[(16, "gradient of the state: not carried")]);
+    assert!(reasons[0].contains("grad.") && reasons[0].contains("is off by"), "{reasons:?}");
+}
+
+/// A row that the compiler writes today, as a search would have found it.
+fn row(slot: Slot, choices: Choices) -> Row {
+    let task = task(slot);
+    let (_, programs) = chunk_programs(&task.recurrence).expect("of the class");
+    let text = table::text_of(&task.recurrence, &programs, slot, task.level, &choices).expect("legal");
+    let found = search::Found {
+        start: Choices::chunk(16),
+        best: choices,
+        text,
+        evidence: rla_build::tune::check::Evidence { cases: 4, repeats: 2, ..Default::default() },
+        comparison: rla_build::tune::time::Comparison { ratio: 0.9, spread: 0.01, seconds: 0.9e-3, other: 1e-3 },
+        records: vec![],
+        seconds: 1.0,
+        interrupted: false,
+    };
+    Row::new(&task, &found, "rla of these tests")
+}
+
+fn chosen(rows: &[Row], device: &str) -> table::Chosen {
+    let path = folder(&format!("table-{}", device.len() + 100 * rows.len())).join("a.toml");
+    for row in rows {
+        Table::merge(&path, device, row.clone()).expect("a table");
+    }
+    let text = std::fs::read_to_string(&path).expect("a table");
+    assert_eq!(Table::read(&path).expect("it is whole").text().expect("a text"), text);
+    let tables = Tables::of("a device", &[path.clone()]).expect("tables");
+    let _ = std::fs::remove_dir_all(path.parent().expect("a folder"));
+    tables.choose(&built_in("rdn"), machine::best()).expect("a choice")
+}
+
+#[test]
+fn a_row_applies_to_its_variant_compiler_and_device_alone() {
+    let tuned = Choices { prefetch: 2, ..Choices::chunk(64) };
+    let default = Table::shipped().and_then(|t| t.schedule("rdn")).expect("the default");
+    let fresh = row(Slot::Forward, tuned);
+
+    let applied = chosen(std::slice::from_ref(&fresh), "a device");
+    assert_eq!((applied.schedule.forward, applied.schedule.training), (tuned, default.training));
+    assert!(applied.from[0].starts_with("forward by "), "{:?}", applied.from);
+
+    let other_text = Row { text: "0123".into(), ..fresh.clone() };
+    let other_variant = Row { identity: "0123".into(), ..fresh.clone() };
+    for (row, device, note) in [
+        (&other_text, "a device", "measured with another compiler (rla of these tests), ignored"),
+        (&other_variant, "a device", "measured for another content of the variant, ignored"),
+        (&fresh, "another", "of another device, `another`"),
+    ] {
+        let ignored = chosen(std::slice::from_ref(row), device);
+        assert_eq!(ignored.schedule, default, "{note}");
+        assert!(ignored.passed_over.iter().any(|reason| reason.contains(note)), "{note}: {:?}", ignored.passed_over);
+    }
+}
+
+#[test]
+fn rows_are_merged_by_their_key() {
+    let first = row(Slot::Forward, Choices::chunk(8));
+    let second = row(Slot::Forward, Choices::chunk(64));
+    let training = row(Slot::Training, Choices::chunk(16));
+    let path = folder("merge").join("a.toml");
+    for row in [&first, &training, &second] {
+        Table::merge(&path, "a device", row.clone()).expect("a table");
+    }
+    let table = Table::read(&path).expect("a table");
+    assert_eq!(table.rows(), [second, training], "the newer row of a key stays");
+    assert!(Table::merge(&path, "another", first).is_err(), "a table is of one device");
+    let _ = std::fs::remove_dir_all(path.parent().expect("a folder"));
+}
+
+#[test]
+fn an_interrupted_search_keeps_what_it_has() {
+    let task = task(Slot::Forward);
+    let cache = folder("interrupted");
+    let compiler = Compiler::new(&task, Cache::at(&cache), Caches::default()).expect("of the class");
+    let seen = std::sync::atomic::AtomicUsize::new(0);
+    let stop = || seen.load(std::sync::atomic::Ordering::Relaxed) > 0;
+    let mut watch = |_: &search::Record| {
+        seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    };
+    let start = Choices::chunk(16);
+    let found = search::search(&task, &compiler, start, &[], &settings(600), &stop, &mut watch).expect("a search");
+    assert!(found.interrupted && found.best == start && found.records.len() == 1);
+    let path = cache.join("table.toml");
+    Table::merge(&path, "a device", Row::new(&task, &found, "this")).expect("a table");
+    assert_eq!(Table::read(&path).expect("it is whole").rows().len(), 1);
+    let _ = std::fs::remove_dir_all(cache);
+}
