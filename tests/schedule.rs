@@ -134,7 +134,7 @@ fn no_legal_value_changes_results() {
     let setting = Setting::of(rla_runtime::Backend::Cpu);
     let mut bad = vec![];
     let levels = levels();
-    for (level, variant, texts) in [(levels[0], "rdn", 5), (levels[0], "kda", 5), (levels[1 % levels.len()], "rdn", 2)]
+    for (level, variant, texts) in [(levels[0], "rdn", 5), (levels[0], "kda", 2), (levels[1 % levels.len()], "rdn", 1)]
     {
         let recurrence = built_in(variant);
         let case = case(&recurrence, 3);

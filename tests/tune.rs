@@ -102,7 +102,7 @@ fn refusals(slot: Slot, faults: &[(usize, &str)]) -> Vec<String> {
 
 #[test]
 fn a_wrong_mask_and_a_dropped_operation_are_refused_with_the_reason() {
-    let faults = [(32, "strict lower: inclusive"), (8, "clamp: left out"), (64, "product: a mask transposed")];
+    let faults = [(32, "segment decay: the diagonal too"), (8, "clamp: left out"), (64, "product: a mask transposed")];
     for (reason, (_, fault)) in refusals(Slot::Forward, &faults).iter().zip(faults) {
         assert!(reason.contains("out.") && reason.contains("is off by"), "{fault}: {reason}");
     }
@@ -139,7 +139,7 @@ fn chosen(rows: &[Row], device: &str) -> table::Chosen {
     }
     let text = std::fs::read_to_string(&path).expect("a table");
     assert_eq!(Table::read(&path).expect("it is whole").text().expect("a text"), text);
-    let tables = Tables::of("a device", &[path.clone()]).expect("tables");
+    let tables = Tables::of("a device", std::slice::from_ref(&path)).expect("tables");
     let _ = std::fs::remove_dir_all(path.parent().expect("a folder"));
     tables.choose(&built_in("rdn"), machine::best()).expect("a choice")
 }

@@ -136,6 +136,10 @@ impl Script {
         let count = tasks.len();
         for (index, task) in tasks.iter().enumerate() {
             let left = (seconds - began.elapsed().as_secs_f64()).max(0.0);
+            if left == 0.0 && index > 0 {
+                println!("rla: {} {}: not searched, the seconds are spent", task.recurrence.name, task.slot.name());
+                continue;
+            }
             let settings = Settings {
                 budget: Duration::from_secs_f64(left / (count - index) as f64),
                 clock: Clock::of_threads(1),

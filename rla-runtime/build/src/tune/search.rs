@@ -343,7 +343,7 @@ impl Searching<'_> {
             }
         }
         let mut far = far.into_iter();
-        while batch.len() < size && !(ended() && !batch.is_empty()) {
+        while batch.len() < size && (batch.is_empty() || !ended()) {
             let one = match batch.len() % 2 == 1 {
                 _ if !self.hints.is_empty() => self.hints.pop(),
                 true => neighbours.next().or_else(|| far.next()),
