@@ -15,11 +15,22 @@ fn target() -> PathBuf {
 
 /// `cargo build` of a crate, the registry's crates at the workspace's versions; over the network only where it must be.
 fn build(folder: &Path) -> Output {
+    build_with(folder, None)
+}
+
+/// The same with so many seconds to tune.
+fn build_with(folder: &Path, seconds: Option<&str>) -> Output {
     std::fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("the workspace's lock file");
     let cargo = |offline: &[&str]| {
         let mut command = Command::new(env!("CARGO"));
         command.arg("build").args(offline).arg("--manifest-path").arg(folder.join("Cargo.toml"));
         command.env("CARGO_TARGET_DIR", target().join("target"));
+        for name in ["RLA_TUNE", "RLA_TABLE", "RLA_DEVICE"] {
+            command.env_remove(name);
+        }
+        if let Some(seconds) = seconds {
+            command.env("RLA_TUNE", seconds);
+        }
         command.output().expect("cargo runs")
     };
     let first = cargo(&["--offline"]);
@@ -36,6 +47,68 @@ fn it_builds_runs_and_is_checked_without_rustc() {
     let built = build(&root().join("examples/own_variant"));
     assert!(built.status.success(), "{}", text(&built.stderr));
 
+    let before = generated();
+    assert!(!before.is_empty());
+    runs_without_rustc();
+
+    // the build itself searches, for a second
+    let searched = build_with(&root().join("examples/own_variant"), Some("1"));
+    assert!(searched.status.success(), "{}", text(&searched.stderr));
+    let (script, tables) = tuned();
+    assert!(
+        script.contains("rla: searched surprise forward") || script.contains("rla: searched forgetting_average"),
+        "{script}"
+    );
+    let table = rla_build::table::Table::read(tables.last().expect("a table")).expect("it is whole");
+    assert!(!table.rows().is_empty() && table.device() == rla_build::machine::device());
+    let legal = |row: &rla_build::table::Row| row.evidence.cases > 0 && row.evidence.worst < 1.0 && row.ratio <= 1.0;
+    assert!(table.rows().iter().all(legal), "{:?}", table.rows());
+    runs_without_rustc();
+
+    // without it the same inputs give the same bytes
+    assert!(build(&root().join("examples/own_variant")).status.success());
+    assert_eq!(generated(), before);
+    assert!(!build_with(&root().join("examples/own_variant"), Some("soon")).status.success(), "no number");
+    assert!(build(&root().join("examples/own_variant")).status.success());
+}
+
+/// Folders that the build scripts of the example wrote into.
+fn script_folders() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(target().join("target/debug/build")).expect("build scripts ran");
+    let mut all: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
+    all.retain(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("own_variant-")));
+    all.retain(|path| path.join("out/kernels").is_dir());
+    all
+}
+
+/// Names of the kernels' texts, which are named by their contents, and what describes them to the crate.
+fn generated() -> Vec<(String, String)> {
+    let mut all = vec![];
+    for folder in script_folders() {
+        for entry in std::fs::read_dir(folder.join("out")).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|e| e == "rs") {
+                all.push((path.display().to_string(), std::fs::read_to_string(&path).expect("a text")));
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+/// What the last build script said, and the tables that it wrote.
+fn tuned() -> (String, Vec<PathBuf>) {
+    let (mut said, mut tables) = (String::new(), vec![]);
+    for folder in script_folders() {
+        said += &std::fs::read_to_string(folder.join("output")).unwrap_or_default();
+        if let Ok(entries) = std::fs::read_dir(folder.join("out/tunings")) {
+            tables.extend(entries.map(|e| e.expect("an entry").path()));
+        }
+    }
+    (said, tables)
+}
+
+fn runs_without_rustc() {
     // no rustc can be found, and none is missed
     let cache = target().join("cache");
     let _ = std::fs::remove_dir_all(&cache);

@@ -1,0 +1,137 @@
+//! `rla tune` and what pins or explains a configuration, from outside.
+use rla_build::table::Table;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rla"));
+    for name in ["RLA_CPU_LEVEL", "RLA_KERNEL", "RLA_TABLE", "RLA_DEVICE"] {
+        command.env_remove(name);
+    }
+    command.env("RLA_CACHE", folder.join("cache"));
+    command
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("rla-tune-cli-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    folder
+}
+
+#[track_caller]
+fn expect(output: &Output, code: i32, pieces: &[&str]) -> String {
+    let both = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{both}");
+    for piece in pieces {
+        assert!(both.contains(piece), "no {piece:?} in\n{both}");
+    }
+    both
+}
+
+const SMALL: [&str; 2] = ["--shape", "1,64,1,2,16,16"];
+
+#[test]
+fn list_prints_parameters_predicates_and_ordered_candidates() {
+    let folder = folder("list");
+    let output = program(&folder).args(["tune", "rdn", "--list", "--pass", "train"]).output().expect("it starts");
+    let text = expect(&output, 0, &["chunk ", "vectors", "legal where:", "fit in the registers", "(the default)"]);
+    let cycles: Vec<f64> = text
+        .lines()
+        .filter(|line| line.contains("chunk=") && line.contains("KiB"))
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .collect();
+    assert!(cycles.len() > 100 && cycles.is_sorted(), "{} candidates", cycles.len());
+    let refused = program(&folder).args(["tune", "rdn", "--pass", "forward", "--seconds", "-1"]).output();
+    expect(&refused.expect("it starts"), 2, &[]);
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn candidates_are_packed_here_and_timed_where_there_is_no_compiler() {
+    let folder = folder("pack");
+    let pack = folder.join("pack");
+    let packed = program(&folder)
+        .args(["tune", "simple_gla", "--pass", "forward", "--most", "2", "--pack"])
+        .arg(&pack)
+        .args(SMALL)
+        .output()
+        .expect("it starts");
+    expect(&packed, 0, &["simple_gla forward", "2 candidates"]);
+
+    let table = folder.join("found.toml");
+    let timed = program(&folder)
+        .args(["tune", "--seconds", "20", "--out"])
+        .arg(&table)
+        .arg("--log")
+        .arg(folder.join("log"))
+        .arg("--from")
+        .arg(&pack)
+        .env("PATH", "")
+        .env("RUSTC", folder.join("no-rustc"))
+        .output()
+        .expect("it starts");
+    expect(&timed, 0, &["simple_gla forward", "2 candidates", "2 runs alike", "of its time"]);
+    let rows = Table::read(&table).expect("a table");
+    assert_eq!((rows.rows().len(), rows.rows()[0].evidence.cases > 2), (1, true));
+    let logged: Vec<PathBuf> =
+        std::fs::read_dir(folder.join("log")).expect("a log").map(|e| e.expect("an entry").path()).collect();
+    let of = |ending: &str| logged.iter().find(|p| p.extension().is_some_and(|e| e == ending)).expect(ending);
+    let log = std::fs::read_to_string(of("jsonl")).expect("a log");
+    assert_eq!(log.lines().count(), 2);
+    for line in log.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).expect("an object a line");
+        assert!(object["predicted_cycles"].is_number() && object["ms"].is_number(), "{line}");
+    }
+    assert!(std::fs::read_to_string(of("svg")).expect("a picture").starts_with("<svg"));
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_was_found() {
+    let folder = folder("interrupt");
+    let (table, log) = (folder.join("found.toml"), folder.join("log"));
+    let child = program(&folder)
+        .args(["tune", "simple_gla", "--pass", "forward", "--seconds", "300", "--no-verify", "--out"])
+        .arg(&table)
+        .arg("--log")
+        .arg(&log)
+        .args(SMALL)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let began = Instant::now();
+    let file = log.join(format!("simple_gla-forward-{}.jsonl", rla_build::machine::best().name()));
+    while std::fs::read_to_string(&file).map_or(0, |text| text.lines().count()) < 2 {
+        assert!(began.elapsed() < Duration::from_secs(240), "nothing was timed");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    expect(&child.wait_with_output().expect("it ends"), 0, &["interrupted"]);
+    assert_eq!(Table::read(&table).expect("it is whole").rows().len(), 1);
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn a_configuration_is_pinned_and_explained() {
+    let folder = folder("pin");
+    let bench = |pin: Option<&str>| {
+        let mut command = program(&folder);
+        command
+            .args(["bench", "simple_gla", "--pass", "forward", "--seconds", "0", "--explain", "--threads", "1"])
+            .args(SMALL);
+        if let Some(pin) = pin {
+            command.env("RLA_KERNEL", pin);
+        }
+        command.output().expect("it starts")
+    };
+    expect(&bench(None), 0, &["kernel: chunk-parallel", "parameters: "]);
+    let pieces = ["chunk 64 (rows=4)", "pinned by RLA_KERNEL=forward.chunk=64,forward.rows=4", "compiled by rustc"];
+    expect(&bench(Some("forward.chunk=64,forward.rows=4")), 0, &pieces);
+    expect(&bench(Some("forward.chunk=17")), 2, &["RLA_KERNEL", "chunk is 1 or a power of two"]);
+    let _ = std::fs::remove_dir_all(folder);
+}
