@@ -367,6 +367,25 @@ pub unsafe fn no_gradient(view: &View, tokens: usize, n: usize) {
         }
     }
 }
+/// Whether whole rows of a view can be written past the cache: f32, not added to, of whole panels at a vector's boundary.
+#[inline(always)]
+pub unsafe fn streams(view: &View, n: usize, w: usize) -> bool {
+    let plain = view.dtype == DTYPE_F32 && view.accumulate == 0 && !view.ptr.is_null();
+    plain && n % w == 0 && view.ptr as usize % (4 * L) == 0 && view.stride % L as isize == 0
+}
+/// [`unpack`] past the cache where that can be: nobody reads these rows soon, and what they held need not be fetched.
+#[inline(always)]
+pub unsafe fn unpack_streamed(view: &View, t0: usize, valid: usize, n: usize, from: *const f32, w: usize, panel: usize) {
+    if !streams(view, n, w) {
+        return unpack(view, t0, valid, n, from, w, panel);
+    }
+    for t in 0..valid {
+        let to = (view.ptr as *mut f32).offset((t0 + t) as isize * view.stride);
+        for at in (0..n).step_by(L) {
+            stream(to.add(at), load(from.add(at / w * panel + t * w + at % w)));
+        }
+    }
+}
 /// Where a chunk's rows lie: (start, floats from panel to panel, from row to row). In the caller's memory where that
 /// holds whole panels of f32 and all of the chunk's rows, to be overwritten if at all; else in the kernel's own.
 #[inline(always)]

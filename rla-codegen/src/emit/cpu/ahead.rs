@@ -8,6 +8,7 @@ use super::Pass;
 use super::frame::Frame;
 use super::fuse::{Form, Term};
 use super::graph::{Kind, Ref};
+use super::layout::wanted;
 use super::space::Space;
 use super::stage::block;
 use super::text::Text;
@@ -47,8 +48,9 @@ fn typical(axis: Axis, chunk: usize) -> usize {
 }
 
 impl Frame<'_> {
-    /// Arrays of the caller whose rows are fetched, and the elements of a row.
-    pub(super) fn fetched(&self) -> Vec<(String, Axis)> {
+    /// Arrays of the caller whose rows are fetched, the elements of a row, and the lanes of a panel where the rows are not
+    /// fetched if they can be written past the cache.
+    pub(super) fn fetched(&self) -> Vec<(String, Axis, Option<usize>)> {
         let sides = |shape: Shape| matches!(shape.cols, Axis::Side(_)) && shape.rows == Axis::Token;
         let mut out = vec![];
         for node in &self.graph().nodes {
@@ -58,7 +60,7 @@ impl Frame<'_> {
                 _ => continue,
             };
             if sides(node.shape) {
-                out.push((array, node.shape.cols));
+                out.push((array, node.shape.cols, None));
             }
         }
         for (role, r) in &self.graph().results {
@@ -69,7 +71,9 @@ impl Frame<'_> {
             };
             let shape = self.graph().shape(*r);
             if sides(shape) {
-                out.push((array, shape.cols));
+                let copied = matches!(role, Role::InputGrad(_)) && !self.context.space.views.contains(&r.node);
+                let panel = self.context.space.matrix(r.node, wanted(*role, *r)).row;
+                out.push((array, shape.cols, copied.then_some(panel)));
             }
         }
         out
@@ -81,7 +85,8 @@ impl Frame<'_> {
             return Requests::None;
         }
         let chunk = self.widths().chunk;
-        let mut floats: usize = self.fetched().iter().map(|(_, axis)| chunk * typical(*axis, chunk)).sum();
+        let always = self.fetched().into_iter().filter(|(.., streamed)| streamed.is_none());
+        let mut floats: usize = always.map(|(_, axis, _)| chunk * typical(axis, chunk)).sum();
         if self.pass == Pass::Backward {
             let states = (0..self.program.states.len()).map(|i| self.state_shape(i));
             let kept = states.chain(self.program.saved.iter().copied());
@@ -132,8 +137,13 @@ impl Frame<'_> {
         out.line(format!("let rows = (x.tokens - t0).min({chunk});"));
         out.line("let list = w.list as *mut (*const f32, usize);");
         out.line("let mut count = 0;");
-        for (array, side) in self.fetched() {
-            out.line(format!("fetch_rows(list, &mut count, &*{array}, t0, rows, {});", widths.size(side)));
+        for (array, side, streamed) in self.fetched() {
+            let n = widths.size(side);
+            let call = format!("fetch_rows(list, &mut count, &*{array}, t0, rows, {n});");
+            out.line(match streamed {
+                Some(panel) => format!("if !streams(&*{array}, {n}, {panel}) {{ {call} }}"),
+                None => call,
+            });
         }
         if self.pass == Pass::Backward {
             out.line("let kept = kept(w);");

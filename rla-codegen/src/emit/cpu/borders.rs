@@ -141,7 +141,11 @@ impl Frame<'_> {
                 let m = self.context.space.matrix(r.node, wanted(*role, *r));
                 let call = format!(
                     "{}(&*{array}, t0, valid, {}, w.{}, {}, {});",
-                    if self.graph().given.is_some() { "write_rows" } else { "unpack" },
+                    match role {
+                        _ if self.graph().given.is_some() => "write_rows",
+                        Role::InputGrad(_) => "unpack_streamed",
+                        _ => "unpack",
+                    },
                     self.widths().size(shape.cols),
                     m.field,
                     m.row,

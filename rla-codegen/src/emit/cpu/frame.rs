@@ -356,7 +356,7 @@ impl Frame<'_> {
         self.copy_states(carried, false, out);
         out.line("write_chunk(&w, x, t0, valid);");
         out.line("}");
-        if save {
+        if save || backward {
             out.line("fence();");
         }
         for state in carried {
