@@ -133,6 +133,8 @@ mod avx512 {
         pub type V = __m512;
         /// Lanes of a vector.
         pub const L: usize = 16;
+        /// Vector registers.
+        pub const REGISTERS: usize = 32;
 
         #[inline(always)]
         pub unsafe fn zero() -> V {
@@ -1099,6 +1101,25 @@ mod avx512 {
                 }
             }
         }
+        /// Whether whole rows of a view can be written past the cache: f32, not added to, of whole panels at a vector's boundary.
+        #[inline(always)]
+        pub unsafe fn streams(view: &View, n: usize, w: usize) -> bool {
+            let plain = view.dtype == DTYPE_F32 && view.accumulate == 0 && !view.ptr.is_null();
+            plain && n % w == 0 && view.ptr as usize % (4 * L) == 0 && view.stride % L as isize == 0
+        }
+        /// [`unpack`] past the cache where that can be: nobody reads these rows soon, and what they held need not be fetched.
+        #[inline(always)]
+        pub unsafe fn unpack_streamed(view: &View, t0: usize, valid: usize, n: usize, from: *const f32, w: usize, panel: usize) {
+            if !streams(view, n, w) {
+                return unpack(view, t0, valid, n, from, w, panel);
+            }
+            for t in 0..valid {
+                let to = (view.ptr as *mut f32).offset((t0 + t) as isize * view.stride);
+                for at in (0..n).step_by(L) {
+                    stream(to.add(at), load(from.add(at / w * panel + t * w + at % w)));
+                }
+            }
+        }
         /// Where a chunk's rows lie: (start, floats from panel to panel, from row to row). In the caller's memory where that
         /// holds whole panels of f32 and all of the chunk's rows, to be overwritten if at all; else in the kernel's own.
         #[inline(always)]
@@ -1706,6 +1727,9 @@ mod avx512 {
         use super::pack::*;
         use super::simd::*;
 
+        /// Vectors that a loop over rows may keep in registers: half of them.
+        const HELD: usize = REGISTERS / 2;
+
         /// A row of an input: where it lies if it can be read as it is, else copied to `to`.
         #[inline(always)]
         pub unsafe fn input(view: &View, t: usize, n: usize, to: *mut f32) -> *mut f32 {
@@ -1832,10 +1856,34 @@ mod avx512 {
             let mut y = [zero(); R];
             let n = if N > 0 { N * L } else { n };
             let mut parts = [[zero(); L / 4]; R];
+            // what is read again for every row stays in registers, where there are as many
+            let held = N > 0 && N * R <= HELD;
+            let mut v = [[zero(); N]; R];
+            if held {
+                for r in 0..R {
+                    for j in 0..N {
+                        v[r][j] = load(p[r].add(j * L));
+                    }
+                }
+            }
             for g in 0..L / 4 {
                 let x = x.add(4 * g * ld);
                 let (x0, x1, x2, x3) = (x, x.add(ld), x.add(2 * ld), x.add(3 * ld));
                 let mut acc = [[zero(); 4]; R];
+                if held {
+                    for j in 0..N {
+                        let s = [load(x0.add(j * L)), load(x1.add(j * L)), load(x2.add(j * L)), load(x3.add(j * L))];
+                        for r in 0..R {
+                            for i in 0..4 {
+                                acc[r][i] = if j == 0 { mul(s[i], v[r][j]) } else { fma(s[i], v[r][j], acc[r][i]) };
+                            }
+                        }
+                    }
+                    for r in 0..R {
+                        parts[r][g] = quad(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
+                    }
+                    continue;
+                }
                 let mut j = 0;
                 while j + L <= n {
                     let s = [load(x0.add(j)), load(x1.add(j)), load(x2.add(j)), load(x3.add(j))];
@@ -2004,6 +2052,9 @@ mod avx512 {
             w: [*const f32; W],
         ) {
             let n = if N > 0 { N * L } else { n };
+            if N > 0 && N * (W + COL as usize) <= HELD {
+                return update_held::<W, ROW, COL, AHEAD, N>(x, ld, m, scale, row, col, u, w);
+            }
             let mut i = 0;
             while i + 4 <= m {
                 update_rows::<4, W, ROW, COL, AHEAD>(x.add(i * ld), ld, i, n, scale, row, col, u, w);
@@ -2012,6 +2063,52 @@ mod avx512 {
             while i < m {
                 update_rows::<1, W, ROW, COL, AHEAD>(x.add(i * ld), ld, i, n, scale, row, col, u, w);
                 i += 1;
+            }
+        }
+        /// Row by row; what every row is updated with stays in registers.
+        #[inline(always)]
+        unsafe fn update_held<const W: usize, const ROW: u8, const COL: bool, const AHEAD: usize, const N: usize>(
+            x: *mut f32,
+            ld: usize,
+            m: usize,
+            scale: V,
+            row: *const f32,
+            col: *const f32,
+            u: [*const f32; W],
+            w: [*const f32; W],
+        ) {
+            let (mut g, mut d) = ([[zero(); N]; W], [zero(); N]);
+            for c in 0..N {
+                for j in 0..W {
+                    g[j][c] = load(w[j].add(c * L));
+                }
+                if COL {
+                    d[c] = load(col.add(c * L));
+                }
+            }
+            for i in 0..m {
+                let f = if ROW == ROWS { splat(*row.add(i)) } else { scale };
+                let mut b = [zero(); W];
+                for j in 0..W {
+                    b[j] = splat(*u[j].add(i));
+                }
+                for c in 0..N {
+                    let at = x.add(i * ld + c * L);
+                    let mut y = load(at);
+                    if COL {
+                        y = mul(y, d[c]);
+                    }
+                    if ROW != NONE {
+                        y = mul(y, f);
+                    }
+                    for j in 0..W {
+                        y = fma(b[j], g[j][c], y);
+                    }
+                    if AHEAD > 0 {
+                        prefetch_near(at.wrapping_add(AHEAD));
+                    }
+                    store(at, y);
+                }
             }
         }
         #[inline(always)]
@@ -3006,9 +3103,9 @@ mod avx512 {
         /// One token, rows of the states contiguous.
         #[inline(never)]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-        unsafe fn by_rows(x: &Args, t: usize, states: *const StateView, scratch: *mut f32) {
-            let n0 = *x.sizes.add(0);
-            let n1 = *x.sizes.add(1);
+        unsafe fn by_rows<const SIZE: usize>(x: &Args, t: usize, states: *const StateView, scratch: *mut f32) {
+            let n0 = if SIZE > 0 { SIZE } else { *x.sizes.add(0) };
+            let n1 = if SIZE > 0 { SIZE } else { *x.sizes.add(1) };
             let mut at = scratch;
             let v2 = input(&*x.inputs.add(0), t, n0, at);
             at = at.add(lines(n0));
@@ -3025,9 +3122,9 @@ mod avx512 {
             let v30 = at;
             at = at.add(lines(n1));
             let s0 = (*states.add(0)).ptr;
-            let ld0 = (*states.add(0)).row_stride as usize;
+            let ld0 = if SIZE > 0 { SIZE } else { (*states.add(0)).row_stride as usize };
             let s1 = (*states.add(1)).ptr;
-            let ld1 = (*states.add(1)).row_stride as usize;
+            let ld1 = if SIZE > 0 { SIZE } else { (*states.add(1)).row_stride as usize };
             let n_0 = number(&*x.inputs.add(3), t);
             let n_1 = exp(n_0);
             let n_5 = number(&*x.inputs.add(5), t);
@@ -3203,8 +3300,16 @@ mod avx512 {
             columns &= !(*x.states_in.add(0)).ptr.is_null() && (*x.states_in.add(0)).row_stride == 1;
             columns &= !(*x.states_in.add(1)).ptr.is_null() && (*x.states_in.add(1)).row_stride == 1;
             if rows {
+                let mut size = *x.sizes;
+                if *x.sizes.add(1) != size { size = 0; }
+                if (*x.states_in.add(0)).row_stride != size as isize { size = 0; }
+                if (*x.states_in.add(1)).row_stride != size as isize { size = 0; }
                 for t in 0..x.tokens {
-                    by_rows(x, t, x.states_in, x.scratch);
+                    match size {
+                        64 => by_rows::<64>(x, t, x.states_in, x.scratch),
+                        128 => by_rows::<128>(x, t, x.states_in, x.scratch),
+                        _ => by_rows::<0>(x, t, x.states_in, x.scratch),
+                    }
                 }
             } else if columns {
                 for t in 0..x.tokens {
@@ -3218,7 +3323,7 @@ mod avx512 {
                 states[1] = gather(&states[1], *x.sizes.add(1), *x.sizes.add(0), at);
                 at = at.add(lines(*x.sizes.add(1) * *x.sizes.add(0)));
                 for t in 0..x.tokens {
-                    by_rows(x, t, states.as_ptr(), at);
+                    by_rows::<0>(x, t, states.as_ptr(), at);
                 }
                 scatter(&*x.states_in.add(0), *x.sizes.add(1), *x.sizes.add(0), states[0].ptr);
                 scatter(&*x.states_in.add(1), *x.sizes.add(1), *x.sizes.add(0), states[1].ptr);
@@ -6016,9 +6121,9 @@ mod avx512 {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
         unsafe fn write_chunk(w: &Work, x: &Args, t0: usize, valid: usize) {
             let _ = (w, x, t0, valid);
-            unpack(&*x.input_grads.add(0), t0, valid, w.n0, w.x130_t, 32, 1024);
-            unpack(&*x.input_grads.add(1), t0, valid, w.n0, w.x188_t, 32, 1024);
-            if w.x192 == w.x192_own { unpack(&*x.input_grads.add(2), t0, valid, w.n1, w.x192, 32, w.x192_panel); }
+            unpack_streamed(&*x.input_grads.add(0), t0, valid, w.n0, w.x130_t, 32, 1024);
+            unpack_streamed(&*x.input_grads.add(1), t0, valid, w.n0, w.x188_t, 32, 1024);
+            if w.x192 == w.x192_own { unpack_streamed(&*x.input_grads.add(2), t0, valid, w.n1, w.x192, 32, w.x192_panel); }
             unpack_scalars(&*x.input_grads.add(3), t0, valid, w.x196);
             unpack_scalars(&*x.input_grads.add(4), t0, valid, w.x194);
             unpack_scalars(&*x.input_grads.add(5), t0, valid, w.x151);
@@ -6035,8 +6140,8 @@ mod avx512 {
             fetch_rows(list, &mut count, &*x.inputs.add(2), t0, rows, w.n1);
             fetch_rows(list, &mut count, &*x.inputs.add(0), t0, rows, w.n0);
             fetch_rows(list, &mut count, &*x.output_grads.add(0), t0, rows, w.n1);
-            fetch_rows(list, &mut count, &*x.input_grads.add(0), t0, rows, w.n0);
-            fetch_rows(list, &mut count, &*x.input_grads.add(1), t0, rows, w.n0);
+            if !streams(&*x.input_grads.add(0), w.n0, 32) { fetch_rows(list, &mut count, &*x.input_grads.add(0), t0, rows, w.n0); }
+            if !streams(&*x.input_grads.add(1), w.n0, 32) { fetch_rows(list, &mut count, &*x.input_grads.add(1), t0, rows, w.n0); }
             fetch_rows(list, &mut count, &*x.input_grads.add(2), t0, rows, w.n1);
             let kept = kept(w);
             fetch_block(list, &mut count, x.saved.add(t0 / 32 * kept), kept);
@@ -6084,6 +6189,7 @@ mod avx512 {
                 chunk(&w);
                 write_chunk(&w, x, t0, valid);
             }
+            fence();
             store_state(&*x.state_grads_out.add(0), false, w.n1, w.n0, w.state0, 32, w.rows0);
             store_state(&*x.state_grads_out.add(1), false, w.n1, w.n0, w.state1, 32, w.rows0);
         }

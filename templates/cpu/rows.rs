@@ -5,6 +5,9 @@ use super::abi::*;
 use super::pack::*;
 use super::simd::*;
 
+/// Vectors that a loop over rows may keep in registers: half of them.
+const HELD: usize = REGISTERS / 2;
+
 /// A row of an input: where it lies if it can be read as it is, else copied to `to`.
 #[inline(always)]
 pub unsafe fn input(view: &View, t: usize, n: usize, to: *mut f32) -> *mut f32 {
@@ -131,10 +134,34 @@ unsafe fn dots_block<const R: usize, const N: usize>(x: *const f32, ld: usize, n
     let mut y = [zero(); R];
     let n = if N > 0 { N * L } else { n };
     let mut parts = [[zero(); L / 4]; R];
+    // what is read again for every row stays in registers, where there are as many
+    let held = N > 0 && N * R <= HELD;
+    let mut v = [[zero(); N]; R];
+    if held {
+        for r in 0..R {
+            for j in 0..N {
+                v[r][j] = load(p[r].add(j * L));
+            }
+        }
+    }
     for g in 0..L / 4 {
         let x = x.add(4 * g * ld);
         let (x0, x1, x2, x3) = (x, x.add(ld), x.add(2 * ld), x.add(3 * ld));
         let mut acc = [[zero(); 4]; R];
+        if held {
+            for j in 0..N {
+                let s = [load(x0.add(j * L)), load(x1.add(j * L)), load(x2.add(j * L)), load(x3.add(j * L))];
+                for r in 0..R {
+                    for i in 0..4 {
+                        acc[r][i] = if j == 0 { mul(s[i], v[r][j]) } else { fma(s[i], v[r][j], acc[r][i]) };
+                    }
+                }
+            }
+            for r in 0..R {
+                parts[r][g] = quad(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
+            }
+            continue;
+        }
         let mut j = 0;
         while j + L <= n {
             let s = [load(x0.add(j)), load(x1.add(j)), load(x2.add(j)), load(x3.add(j))];
@@ -303,6 +330,9 @@ unsafe fn update_block<const W: usize, const ROW: u8, const COL: bool, const AHE
     w: [*const f32; W],
 ) {
     let n = if N > 0 { N * L } else { n };
+    if N > 0 && N * (W + COL as usize) <= HELD {
+        return update_held::<W, ROW, COL, AHEAD, N>(x, ld, m, scale, row, col, u, w);
+    }
     let mut i = 0;
     while i + 4 <= m {
         update_rows::<4, W, ROW, COL, AHEAD>(x.add(i * ld), ld, i, n, scale, row, col, u, w);
@@ -311,6 +341,52 @@ unsafe fn update_block<const W: usize, const ROW: u8, const COL: bool, const AHE
     while i < m {
         update_rows::<1, W, ROW, COL, AHEAD>(x.add(i * ld), ld, i, n, scale, row, col, u, w);
         i += 1;
+    }
+}
+/// Row by row; what every row is updated with stays in registers.
+#[inline(always)]
+unsafe fn update_held<const W: usize, const ROW: u8, const COL: bool, const AHEAD: usize, const N: usize>(
+    x: *mut f32,
+    ld: usize,
+    m: usize,
+    scale: V,
+    row: *const f32,
+    col: *const f32,
+    u: [*const f32; W],
+    w: [*const f32; W],
+) {
+    let (mut g, mut d) = ([[zero(); N]; W], [zero(); N]);
+    for c in 0..N {
+        for j in 0..W {
+            g[j][c] = load(w[j].add(c * L));
+        }
+        if COL {
+            d[c] = load(col.add(c * L));
+        }
+    }
+    for i in 0..m {
+        let f = if ROW == ROWS { splat(*row.add(i)) } else { scale };
+        let mut b = [zero(); W];
+        for j in 0..W {
+            b[j] = splat(*u[j].add(i));
+        }
+        for c in 0..N {
+            let at = x.add(i * ld + c * L);
+            let mut y = load(at);
+            if COL {
+                y = mul(y, d[c]);
+            }
+            if ROW != NONE {
+                y = mul(y, f);
+            }
+            for j in 0..W {
+                y = fma(b[j], g[j][c], y);
+            }
+            if AHEAD > 0 {
+                prefetch_near(at.wrapping_add(AHEAD));
+            }
+            store(at, y);
+        }
     }
 }
 #[inline(always)]

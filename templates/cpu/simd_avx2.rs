@@ -7,6 +7,8 @@ use core::arch::x86_64::*;
 pub type V = __m256;
 /// Lanes of a vector.
 pub const L: usize = 8;
+/// Vector registers.
+pub const REGISTERS: usize = 16;
 
 #[inline(always)]
 pub unsafe fn zero() -> V {

@@ -7,6 +7,8 @@ use core::arch::x86_64::*;
 pub type V = __m512;
 /// Lanes of a vector.
 pub const L: usize = 16;
+/// Vector registers.
+pub const REGISTERS: usize = 32;
 
 #[inline(always)]
 pub unsafe fn zero() -> V {

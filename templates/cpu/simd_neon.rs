@@ -5,6 +5,8 @@ use core::arch::aarch64::*;
 pub type V = float32x4_t;
 /// Lanes of a vector.
 pub const L: usize = 4;
+/// Vector registers.
+pub const REGISTERS: usize = 32;
 
 #[inline(always)]
 pub unsafe fn zero() -> V {

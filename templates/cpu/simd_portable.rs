@@ -4,6 +4,8 @@
 pub type V = [f32; 4];
 /// Lanes of a vector.
 pub const L: usize = 4;
+/// Vector registers.
+pub const REGISTERS: usize = 16;
 
 #[inline(always)]
 pub unsafe fn zero() -> V {

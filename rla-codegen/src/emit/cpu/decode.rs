@@ -47,6 +47,9 @@ struct Emit<'a> {
 /// Floats from an updated line to the one fetched meanwhile, shared by the states that a loop updates: 16 KiB.
 const AHEAD: usize = 4096;
 
+/// Sizes of sides for which decode by rows is compiled apart, all sides alike and states without gaps: a fifth faster.
+const SIZES: [usize; 2] = [64, 128];
+
 /// Readouts that one sweep takes at a time: as many accumulators as the registers hold.
 fn readouts_at_once(level: Level) -> usize {
     if matches!(level, Level::Avx512 | Level::Neon) { 3 } else { 2 }
@@ -97,9 +100,14 @@ impl Emit<'_> {
         let (name, layout) = if by_columns { ("by_columns", "columns of") } else { ("by_rows", "rows of") };
         out.line(format!("/// One token, {layout} the states contiguous."));
         out.lines(attributes);
-        out.line(format!("unsafe fn {name}(x: &Args, t: usize, states: *const StateView, scratch: *mut f32) {{"));
+        let sized = if by_columns { "" } else { "<const SIZE: usize>" };
+        out.line(format!(
+            "unsafe fn {name}{sized}(x: &Args, t: usize, states: *const StateView, scratch: *mut f32) {{"
+        ));
         for side in 0..self.interface.sides {
-            out.line(format!("let n{side} = *x.sizes.add({side});"));
+            let size = format!("*x.sizes.add({side})");
+            let size = if by_columns { size } else { format!("if SIZE > 0 {{ SIZE }} else {{ {size} }}") };
+            out.line(format!("let n{side} = {size};"));
         }
         out.line("let mut at = scratch;");
         self.memory(plan, out);
@@ -107,7 +115,9 @@ impl Emit<'_> {
             if self.lowered.is_matrix(i) {
                 let stride = if by_columns { "col_stride" } else { "row_stride" };
                 out.line(format!("let s{i} = (*states.add({i})).ptr;"));
-                out.line(format!("let ld{i} = (*states.add({i})).{stride} as usize;"));
+                let rows = format!("(*states.add({i})).{stride} as usize");
+                let rows = if by_columns { rows } else { format!("if SIZE > 0 {{ SIZE }} else {{ {rows} }}") };
+                out.line(format!("let ld{i} = {rows};"));
             }
         }
         for step in &plan.steps {
@@ -282,7 +292,7 @@ impl Emit<'_> {
         out.line("pub unsafe fn run(x: &Args) {");
         if !matrices {
             out.line("for t in 0..x.tokens {");
-            out.line("by_rows(x, t, x.states_in, x.scratch);");
+            out.line("by_rows::<0>(x, t, x.states_in, x.scratch);");
             out.line("}");
             out.line("}");
             return;
@@ -296,8 +306,20 @@ impl Emit<'_> {
             }
         }
         out.line("if rows {");
+        out.line("let mut size = *x.sizes;");
+        for side in 1..self.interface.sides {
+            out.line(format!("if *x.sizes.add({side}) != size {{ size = 0; }}"));
+        }
+        for i in &matrix {
+            out.line(format!("if (*x.states_in.add({i})).row_stride != size as isize {{ size = 0; }}"));
+        }
         out.line("for t in 0..x.tokens {");
-        out.line("by_rows(x, t, x.states_in, x.scratch);");
+        out.line("match size {");
+        for size in SIZES {
+            out.line(format!("{size} => by_rows::<{size}>(x, t, x.states_in, x.scratch),"));
+        }
+        out.line("_ => by_rows::<0>(x, t, x.states_in, x.scratch),");
+        out.line("}");
         out.line("}");
         out.line("} else if columns {");
         out.line("for t in 0..x.tokens {");
@@ -313,7 +335,7 @@ impl Emit<'_> {
             out.line(format!("at = at.add(lines(*x.sizes.add({rows}) * *x.sizes.add({cols})));"));
         }
         out.line("for t in 0..x.tokens {");
-        out.line("by_rows(x, t, states.as_ptr(), at);");
+        out.line("by_rows::<0>(x, t, states.as_ptr(), at);");
         out.line("}");
         for i in &matrix {
             let (rows, cols) = self.lowered.sides(*i);
