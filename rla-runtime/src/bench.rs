@@ -285,6 +285,10 @@ pub fn measure(
         bench.run(*pass, layout)?;
         let once = start.elapsed().as_secs_f64().max(1e-9);
         *repeats = (1e-3 / once).ceil().max(1.0) as usize;
+        if *pass == Pass::Decode {
+            // every layer as often as the others
+            *repeats = repeats.next_multiple_of(bench.layers.len());
+        }
     }
     let start = Instant::now();
     while samples[0].len() < 5 || (start.elapsed() < budget && samples[0].len() < 1000) {
