@@ -254,6 +254,7 @@ fn verify_prints_a_table() {
         assert!(checks.contains(&check), "{check} among {checks:?}");
     }
     expect(&["verify", "rla", "--cases", "0"], 2, &["--cases"]);
+    expect(&["verify", "rla", "--only", "nothing"], 2, &["--only"]);
 }
 
 #[test]
@@ -268,6 +269,9 @@ fn emit_writes_rust_and_cuda() {
     expect(&["emit", "rla", "--form", "token", "--chunk", "16"], 2, &["token by token"]);
     let output = expect(&["emit", "rla", "--target", "cuda", "--dim", "key=64"], 0, &[]);
     assert!(text(&output.stdout).contains("extern \"C\" __global__ void"));
+    let output = expect(&["emit", "rla", "--target", "cuda", "--pass", "decode"], 0, &[]);
+    assert_eq!(text(&output.stdout).matches("extern \"C\" __global__ void").count(), 2, "one kernel a layout");
+    expect(&["emit", "rla", "--pass", "decode"], 2, &["--pass"]);
     expect(&["emit", "rla", "--target", "cuda", "--form", "token"], 2, &["--form"]);
     expect(&["emit", "rla", "--target", "cuda", "--dim", "slot=3"], 2, &["key, value"]);
     expect(&["emit", "rla", "--target", "cuda", "--chunk", "17"], 2, &["16, 32, 64"]);
@@ -311,6 +315,12 @@ fn bench_prints_a_row_a_pass() {
     expect(&["bench", "gsa", "--shape", "1,64,1,1,16,16"], 2, &["slot"]);
     expect(&["bench", "rdn", "--dim", "slot=4"], 2, &["declares no dim"]);
     expect(&["bench", "rdn", "--threads", "0"], 2, &["--threads"]);
+    expect(&["bench", "rdn", "--tile", "8,4,1"], 2, &["--tile"]);
+    expect(&["bench", "rdn", "--backend", "cuda", "--tile", "7,4,1"], 2, &["a power of two"]);
+    expect(&["bench", "rdn", "--backend", "cuda", "--threads", "1"], 2, &["--threads"]);
+    if rla_runtime::device::cuda::Device::first().is_err() {
+        expect(&["bench", "rdn", "--backend", "cuda", "--pass", "decode"], 3, &["cuda", "NVIDIA"]);
+    }
 }
 
 #[test]

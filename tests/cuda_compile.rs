@@ -1,6 +1,7 @@
 //! CUDA kernels are written for every variant, and compiled by NVRTC where it is there; no GPU is needed.
 
 use rla_build::compile_cuda::Nvrtc;
+use rla_codegen::emit::cuda::Grid;
 use rla_codegen::pipeline::chunk_programs;
 use rla_dsl::recurrence::Recurrence;
 use rla_runtime::device::cuda::kernels::{Elem, Key, Kind, Source};
@@ -12,17 +13,7 @@ const KINDS: [Kind; 4] = [Kind::Forward, Kind::ForwardSave, Kind::Backward, Kind
 const SHARED: usize = 163 * 1024;
 
 fn key(recurrence: &Recurrence, size: usize, elem: Elem, grouped: bool) -> Key {
-    let inputs: Vec<Elem> =
-        recurrence.inputs.iter().map(|i| if i.carries_values() { elem } else { Elem::F32 }).collect();
-    Key {
-        sizes: vec![size; recurrence.sides.len()],
-        input_grads: inputs.clone(),
-        inputs,
-        output: elem,
-        chunk: 32,
-        warps: 1,
-        grouped,
-    }
+    Key { grouped, ..Key::usual(recurrence, &vec![size; recurrence.sides.len()], elem) }
 }
 
 #[test]
@@ -69,7 +60,7 @@ fn nvrtc_accepts_the_kernels() {
         let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
         let source = Source::new(&recurrence).expect("a built-in is in the class");
         let whole = matches!(*name, "rdn" | "gsa");
-        for kind in if whole { &KINDS[..] } else { &KINDS[..1] } {
+        for kind in if whole { &KINDS[..] } else { &[Kind::Forward, Kind::Decode] } {
             let kernels = source.text(*kind, &key(&recurrence, 128, Elem::Bf16, false), SHARED).expect("legal");
             for kernel in kernels.kernels {
                 jobs.push((*name, kernel.clone(), "sm_90a"));
@@ -77,6 +68,15 @@ fn nvrtc_accepts_the_kernels() {
                     jobs.push((*name, kernel, "sm_80"));
                 }
             }
+        }
+    }
+    // decode at sizes that fill no vector, that need more lanes, and in f32
+    for name in ["gated_delta_net", "rdn", "linear_attention_norm", "gdn_raw"] {
+        let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
+        let source = Source::new(&recurrence).expect("a built-in is in the class");
+        for (sizes, elem) in [([37, 21], Elem::F32), ([256, 256], Elem::Bf16), ([64, 100], Elem::F16)] {
+            let kernels = source.text(Kind::Decode, &Key::usual(&recurrence, &sizes, elem), SHARED).expect("legal");
+            jobs.extend(kernels.kernels.into_iter().map(|kernel| (name, kernel, "sm_90a")));
         }
     }
     let next = std::sync::atomic::AtomicUsize::new(0);
@@ -97,6 +97,33 @@ fn nvrtc_accepts_the_kernels() {
     });
     println!("CUDA: {} kernels compiled by NVRTC {:?} from {}", jobs.len(), nvrtc.version, nvrtc.origin);
     assert!(jobs.len() > 40);
+}
+
+#[test]
+fn decode_divides_rows_where_no_value_needs_all_of_them() {
+    let stage = |recurrence: Recurrence| {
+        let recurrence = Arc::new(recurrence);
+        let source = Source::new(&recurrence).expect("the variant is in the class");
+        let kernels = source.text(Kind::Decode, &key(&recurrence, 128, Elem::Bf16, false), SHARED).expect("legal");
+        (kernels.kernels[0].stage, kernels.kernels[0].grid)
+    };
+    for (name, _) in rla_dsl::builtin::BUILTINS {
+        let (stage, _) = stage(rla_runtime::op::builtin(name).expect("it is built in"));
+        // gsa's softmax over slots lies between its two states
+        assert_eq!(stage == "rows", *name != "gsa", "{name} by {stage}");
+    }
+    let parse = |output: &str| {
+        let text = format!(
+            "pub variant x {{ input q, k: key, v: value; state S: value x key; S[t] = 0.5 * S[t-1] + v * k^T; {output} }}"
+        );
+        golden::parse(&text)
+    };
+    assert_eq!(stage(parse("output o = S[t] * q;")).0, "rows");
+    assert_eq!(stage(parse("output o = l2norm(S[t] * q, 1e-6);")).0, "decode");
+    // where a vector state is shared, one block has all rows
+    let shared = "pub variant x { input q, k: key, v: value; state S: value x key; state z: key; \
+                  S[t] = S[t-1] + v * k^T; z[t] = z[t-1] + k; output o = S[t] * q / (z[t]^T * q + 9); }";
+    assert_eq!(stage(golden::parse(shared)), ("rows", Grid::Sequences(1)));
 }
 
 #[test]

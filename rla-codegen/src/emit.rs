@@ -3,4 +3,5 @@
 pub mod cpu;
 pub mod cuda;
 pub(crate) mod graph;
+pub(crate) mod step;
 pub(crate) mod text;

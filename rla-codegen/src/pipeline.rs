@@ -1,5 +1,7 @@
 //! The whole compiler: every pass, in order.
 
+pub mod cuda;
+
 use rla_dsl::recurrence::{Recurrence, Statement, StatementKind};
 
 use crate::canon::{self, Canonical, Outside};

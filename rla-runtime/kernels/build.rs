@@ -10,4 +10,7 @@ fn main() {
     } else {
         rla_build::builtin(&MODELS);
     }
+    if std::env::var_os("CARGO_FEATURE_CUBINS").is_some() {
+        rla_build::cubins(&MODELS);
+    }
 }

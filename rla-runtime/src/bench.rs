@@ -7,7 +7,8 @@ use crate::op::{BackwardOptions, ForwardOptions, Operation, Saved};
 use crate::problem::{Problem, Products, StateLayout};
 use crate::tensor::{DType, Tensor, View, ViewMut};
 use rla_codegen::explain::cost;
-use rla_codegen::pipeline;
+use rla_codegen::pipeline::{self, Programs};
+use rla_dsl::recurrence::Recurrence;
 use std::time::{Duration, Instant};
 
 /// What is timed.
@@ -52,9 +53,10 @@ pub struct Row {
     pub flops_min: f64,
     /// Bytes that must move: inputs, outputs, their gradients; in decode the states too.
     pub bytes: f64,
-    /// f32 products of 64x128x128, GFLOP/s, on the same threads in the same run.
+    /// f32 products of 64x128x128, GFLOP/s, on the same threads in the same run; on a GPU a bf16 product of 8192^3, NaN where
+    /// no library has one.
     pub matrix_gflops: f64,
-    /// A large copy, GB/s read plus written, likewise.
+    /// A large copy, GB/s read plus written, in the same run.
     pub copy_gbs: f64,
 }
 
@@ -94,10 +96,9 @@ pub struct Bench {
     layer: usize,
 }
 
-fn drawn(operation: &Operation, problem: &Problem, dtype: DType, rng: &mut Rng) -> Result<Vec<Tensor>> {
+pub(crate) fn drawn(recurrence: &Recurrence, problem: &Problem, dtype: DType, rng: &mut Rng) -> Result<Vec<Tensor>> {
     let (gates, keys) = (Gates::Weak, Keys::Independent);
     let plan = Plan { dims: problem.dims(), cu_seqlens: None, gates, keys, initial_states: false };
-    let recurrence = operation.recurrence();
     let make = |(i, decl): (usize, &rla_dsl::recurrence::Input)| {
         let dtype = if decl.carries_values() { dtype } else { DType::F32 };
         Tensor::from_f64(dtype, &draw::tensor(decl, &plan, rng), &problem.input_shape(recurrence, i))
@@ -129,7 +130,7 @@ impl Bench {
         let backward = passes.iter().any(|pass| matches!(pass, Pass::Backward | Pass::Train));
         let used = |used: bool| if used { problem.clone() } else { Problem { tokens: 0, ..problem.clone() } };
         let (whole, back) = (used(long), used(backward));
-        let inputs = drawn(&operation, &whole, dtype, &mut rng)?;
+        let inputs = drawn(&recurrence, &whole, dtype, &mut rng)?;
         let output_count = recurrence.outputs.len();
         let normal = |shape: &[usize], rng: &mut Rng| {
             let values: Vec<f64> = (0..shape.iter().product()).map(|_| rng.normal()).collect();
@@ -146,7 +147,7 @@ impl Bench {
             .collect::<Result<_>>()?;
         let outputs = zeros(&whole)?;
         let step = Problem { tokens: 1, ..problem.clone() };
-        let step_inputs = drawn(&operation, &step, dtype, &mut rng)?;
+        let step_inputs = drawn(&recurrence, &step, dtype, &mut rng)?;
         let step_outputs = zeros(&step)?;
         let layers = if passes.contains(&Pass::Decode) { layers.max(1) } else { 0 };
         let states = |_| {
@@ -221,7 +222,6 @@ impl Bench {
     fn counts(&self, pass: Pass) -> Result<(f64, f64, f64)> {
         let recurrence = self.operation.recurrence();
         let problem = if pass == Pass::Decode { &self.step } else { &self.problem };
-        let heads = (problem.batch * problem.tokens * problem.value_heads) as f64;
         let bytes = |tensors: &[Tensor]| -> f64 {
             tensors.iter().map(|t| t.view().layout().count() * t.dtype().size()).sum::<usize>() as f64
         };
@@ -234,34 +234,49 @@ impl Bench {
             Pass::Train => forward_bytes + backward_bytes,
             Pass::Decode => step_bytes + 2.0 * bytes(&self.layers[0]),
         };
-        let Ok((canonical, programs)) = pipeline::chunk_programs(recurrence) else {
-            // outside the class there is no chunk form: what the token programs execute is the least that is known
-            let programs = pipeline::token_programs(recurrence);
-            let count = |program| heads * cost::executed(program, 1, &problem.sizes);
-            let (forward, backward) = (count(&programs.forward), count(&programs.backward));
-            let flops = match pass {
-                Pass::Forward | Pass::Decode => forward,
-                Pass::Backward => backward,
-                Pass::Train => forward + backward,
-            };
-            return Ok((flops, flops, moved));
-        };
-        let terms = cost::floor(recurrence, &canonical, &problem.sizes, problem.group());
         let report = self.operation.report();
         let dtype = self.inputs.iter().zip(&recurrence.inputs).find(|(_, decl)| decl.carries_values());
         let dtype = dtype.map_or(DType::F32, |(tensor, _)| tensor.dtype());
         let in_bf16 = pass == Pass::Forward && self.operation.products(self.products, dtype) == Products::Input;
         let chunk = report.map_or(cost::CHUNK, |report| if in_bf16 { report.chunk_bf16 } else { report.chunk });
-        let executed = |program| cost::executed(program, chunk.max(1), &problem.sizes);
-        let forward = cost::total(&terms);
-        let (executed, least) = match pass {
-            Pass::Forward => (executed(&programs.forward), forward),
-            Pass::Backward => (executed(&programs.backward), 2.0 * forward),
-            Pass::Train => (executed(&programs.forward_save) + executed(&programs.backward), 3.0 * forward),
-            Pass::Decode => (cost::per_step(&terms), cost::per_step(&terms)),
-        };
-        Ok((heads * executed, heads * least, moved))
+        let (executed, least) = operations(recurrence, problem, pass, chunk, |programs| programs);
+        Ok((executed, least, moved))
     }
+}
+
+/// Operations of a pass: those of the programs that `form` makes of the compiler's, with chunks of `chunk` tokens, and the
+/// least. A decode's problem has as many tokens as the step.
+pub(crate) fn operations(
+    recurrence: &Recurrence,
+    problem: &Problem,
+    pass: Pass,
+    chunk: usize,
+    form: impl FnOnce(Programs) -> Programs,
+) -> (f64, f64) {
+    let heads = (problem.batch * problem.tokens * problem.value_heads) as f64;
+    let Ok((canonical, programs)) = pipeline::chunk_programs(recurrence) else {
+        // outside the class there is no chunk form: what the token programs execute is the least that is known
+        let programs = pipeline::token_programs(recurrence);
+        let count = |program| heads * cost::executed(program, 1, &problem.sizes);
+        let (forward, backward) = (count(&programs.forward), count(&programs.backward));
+        let flops = match pass {
+            Pass::Forward | Pass::Decode => forward,
+            Pass::Backward => backward,
+            Pass::Train => forward + backward,
+        };
+        return (flops, flops);
+    };
+    let terms = cost::floor(recurrence, &canonical, &problem.sizes, problem.group());
+    let programs = form(programs);
+    let executed = |program| cost::executed(program, chunk.max(1), &problem.sizes);
+    let forward = cost::total(&terms);
+    let (executed, least) = match pass {
+        Pass::Forward => (executed(&programs.forward), forward),
+        Pass::Backward => (executed(&programs.backward), 2.0 * forward),
+        Pass::Train => (executed(&programs.forward_save) + executed(&programs.backward), 3.0 * forward),
+        Pass::Decode => (cost::per_step(&terms), cost::per_step(&terms)),
+    };
+    (heads * executed, heads * least)
 }
 
 /// Times passes and ceilings in turns, for about `budget` altogether.

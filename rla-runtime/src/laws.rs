@@ -269,9 +269,16 @@ struct Steps {
     pool: Vec<Tensor>,
 }
 
-fn steps_of(operation: &Operation, setting: &Setting, tokens: usize, slots: usize, seed: u64) -> Result<Steps> {
+fn steps_of(
+    operation: &Operation,
+    setting: &Setting,
+    batch: usize,
+    tokens: usize,
+    slots: usize,
+    seed: u64,
+) -> Result<Steps> {
     let recurrence = operation.recurrence();
-    let drawn = case(operation, dims(operation, 2, tokens), false, seed)?;
+    let drawn = case(operation, dims(operation, batch, tokens), false, seed)?;
     let drawn = ladder::rounded(recurrence, &drawn, setting);
     let problem = ladder::problem(&drawn.inputs);
     let dtype = if setting.dtype == DType::F64 { DType::F64 } else { DType::F32 };
@@ -302,7 +309,7 @@ fn decode(
 /// Several tokens in one decode call equal as many calls.
 fn steps(operation: &Operation, setting: &Setting, seed: u64) -> Result<Option<String>> {
     let (tokens, slots) = (5, [1, 0]);
-    let steps = steps_of(operation, setting, tokens, 2, seed)?;
+    let steps = steps_of(operation, setting, 2, tokens, 2, seed)?;
     let inputs: Vec<View> = steps.inputs.iter().map(Tensor::view).collect();
     let mut pool = steps.pool.clone();
     let together = decode(operation, &steps.problem, &slots, &inputs, &mut pool, setting.layout)?;
@@ -326,18 +333,76 @@ fn steps(operation: &Operation, setting: &Setting, seed: u64) -> Result<Option<S
     Ok(differs.map(|i| operation.recurrence().states[i].name.clone()))
 }
 
-/// Slots that are not named, and those of padding, are untouched; the same slot gives the same result wherever it lies.
+/// Slots that are not named are untouched, and so are outputs of padding; a sequence's results do not depend on where its slot
+/// lies or on its neighbours.
 fn pool(operation: &Operation, setting: &Setting, seed: u64) -> Result<Option<String>> {
-    let steps = steps_of(operation, setting, 1, 5, seed)?;
+    let recurrence = operation.recurrence();
+    let (batch, tokens, count) = (4, 3, 6);
+    let steps = steps_of(operation, setting, batch, tokens, count, seed)?;
     let inputs: Vec<View> = steps.inputs.iter().map(Tensor::view).collect();
-    let mut pool = steps.pool.clone();
-    decode(operation, &steps.problem, &[3, -1], &inputs, &mut pool, setting.layout)?;
-    for (i, (before, after)) in steps.pool.iter().zip(&pool).enumerate() {
-        let slot = |t: &Tensor, slot: usize| Ok::<_, Error>(t.view().narrow(0, slot, 1)?.to_f64());
-        for untouched in [0, 1, 2, 4] {
-            if slot(before, untouched)? != slot(after, untouched)? {
-                return Ok(Some(format!("{} of slot {untouched}", operation.recurrence().states[i].name)));
+    // two orders of the slots; padding at one place of each
+    let mut rng = Rng::stream(seed, 3);
+    let mut order: Vec<usize> = (0..count).collect();
+    for i in (1..count).rev() {
+        order.swap(i, rng.below(i + 1));
+    }
+    let mut results: Vec<Vec<Option<Vec<f64>>>> = vec![];
+    for padding in [1, 2] {
+        order.rotate_left(1);
+        let slots: Vec<i64> = (0..batch).map(|b| if b == padding { -1 } else { order[b] as i64 }).collect();
+        // sequence b begins with the state that slot b was drawn with
+        let mut pool = steps.pool.clone();
+        for (drawn, pool) in steps.pool.iter().zip(&mut pool) {
+            for (b, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot >= 0) {
+                let state = drawn.view().narrow(0, b, 1)?.to_f64();
+                pool.view_mut().narrow(0, *slot as usize, 1)?.write_f64(&state);
             }
+        }
+        let before = pool.clone();
+        let dtype = steps.pool.first().map_or(DType::F32, Tensor::dtype);
+        let shape = |i| steps.problem.output_shape(recurrence, i);
+        let poisoned = |i| {
+            let shape: Vec<usize> = shape(i);
+            Tensor::from_f64(dtype, &vec![f64::NAN; shape.iter().product()], &shape)
+        };
+        let mut outputs = (0..recurrence.outputs.len()).map(poisoned).collect::<Result<Vec<_>>>()?;
+        {
+            let mut pool: Vec<ViewMut> = pool.iter_mut().map(Tensor::view_mut).collect();
+            let mut outputs: Vec<ViewMut> = outputs.iter_mut().map(Tensor::view_mut).collect();
+            let problem = &steps.problem;
+            operation.decode_into(problem, &slots, &inputs, None, &mut pool, setting.layout, &mut outputs)?;
+        }
+        for (i, (before, after)) in before.iter().zip(&pool).enumerate() {
+            let slot = |t: &Tensor, slot: usize| Ok::<_, Error>(t.view().narrow(0, slot, 1)?.to_f64());
+            for untouched in (0..count).filter(|s| !slots.contains(&(*s as i64))) {
+                if slot(before, untouched)? != slot(after, untouched)? {
+                    return Ok(Some(format!("{} of slot {untouched}", recurrence.states[i].name)));
+                }
+            }
+        }
+        let mut of_sequences = vec![];
+        for (b, slot) in slots.iter().enumerate() {
+            let rows = outputs.iter().map(|o| Ok(o.view().narrow(0, b, 1)?.to_f64()));
+            let mut values = rows.collect::<Result<Vec<_>>>()?.concat();
+            if *slot < 0 {
+                if values.iter().any(|x| !x.is_nan()) {
+                    return Ok(Some(format!("outputs of padding at {b}")));
+                }
+                of_sequences.push(None);
+                continue;
+            }
+            for state in &pool {
+                values.extend(state.view().narrow(0, *slot as usize, 1)?.to_f64());
+            }
+            of_sequences.push(Some(values));
+        }
+        results.push(of_sequences);
+    }
+    for (b, (first, second)) in results[0].iter().zip(&results[1]).enumerate() {
+        if let (Some(x), Some(y)) = (first, second)
+            && x.iter().zip(y).any(|(x, y)| x.to_bits() != y.to_bits())
+        {
+            return Ok(Some(format!("sequence {b} in another slot")));
         }
     }
     Ok(None)

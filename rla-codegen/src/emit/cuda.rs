@@ -4,12 +4,14 @@
 //! *Sequential* carries the states through the chunks of a sequence: as a [`chain`] in registers where every value is per
 //! channel of the free side, else as a walk of one block. *Finish* computes, for all chunks at once, what needs
 //! carried states but is not needed to carry them on. Values pass between kernels in records, one a chunk and value head.
+//! [`decode`] is one kernel of its own, states in registers.
 //!
 //! Reading order: `place` (where values lie), `stage` (what is computed where), `block` and `chain` (the two ways to
 //! compute), `frame` (kernels around them).
 
 pub mod block;
 pub mod chain;
+pub mod decode;
 mod expr;
 mod frame;
 pub mod place;
@@ -42,6 +44,8 @@ pub struct Config {
     pub warps: usize,
     /// Shared memory that a block may have, in bytes.
     pub shared: usize,
+    /// How decode divides the rows of a state; `None`: by [`decode::Tile::of`].
+    pub decode: Option<decode::Tile>,
 }
 
 /// How many blocks a kernel is launched with.
@@ -113,7 +117,7 @@ const BLOCK: &str = include_str!("../../../templates/cuda/block.cuh");
 const CHAIN: &str = include_str!("../../../templates/cuda/chain.cuh");
 const KERNEL: &str = include_str!("../../../templates/cuda/kernel.cu.tera");
 
-/// The headers, each of which compiles behind those before it.
+/// The headers of chunk kernels, each of which compiles behind those before it.
 pub const HEADERS: [(&str, &str); 4] = [("base", BASE), ("mma", MMA), ("block", BLOCK), ("chain", CHAIN)];
 
 /// Writes the kernels of a pass. `kept` is what forward keeps: the program that keeps, where this one is backward.
@@ -135,6 +139,11 @@ pub fn emit(
     if let Some(state) = program.states.iter().position(|s| s.free == Axis::Token || s.contracted == Axis::Token) {
         return Err(Error::Schedule(format!("state {state} has tokens as a side")));
     }
+    if pass == Pass::Decode
+        && let Some(kernels) = decode::emit(program, interface, config, counts, symbol)?
+    {
+        return Ok(kernels);
+    }
     let graph = Graph::new(program);
     frame::Frame::new(pass, program, &graph, interface, config, counts, symbol).write()
 }
@@ -154,6 +163,10 @@ struct Text<'a> {
 }
 
 fn render(text: &Text) -> Result<String, Error> {
+    render_with(KERNEL, text, &HEADERS)
+}
+
+fn render_with(template: &str, text: &impl serde::Serialize, headers: &[(&str, &str)]) -> Result<String, Error> {
     let fault = |error: tera::Error| Error::Template(error.to_string());
     let mut tera = Tera::default();
     tera.set_delimiters(Delimiters {
@@ -166,10 +179,10 @@ fn render(text: &Text) -> Result<String, Error> {
     })
     .map_err(fault)?;
     tera.autoescape_on(Vec::<&str>::new());
-    tera.add_raw_template("kernel", KERNEL).map_err(fault)?;
+    tera.add_raw_template("kernel", template).map_err(fault)?;
     let mut context = Context::new();
     context.insert("text", text);
-    for (name, header) in HEADERS {
+    for (name, header) in headers {
         context.insert(name.to_string(), header);
     }
     tera.render("kernel", &context).map_err(fault)

@@ -82,7 +82,8 @@ fn parse(log: &str, name: &str) -> Option<Resources> {
 type Program = *mut c_void;
 type Status = c_int;
 
-fn folders() -> Vec<PathBuf> {
+/// Where NVIDIA's libraries are looked for, in this order.
+pub fn folders() -> Vec<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let mut out = vec![];
     for root in ["RLA_NVRTC", "CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(set) {
@@ -222,6 +223,11 @@ impl Nvrtc {
     }
 }
 
+/// The name of a text's machine code: equal texts have equal names, on every machine.
+pub fn stem(name: &str, text: &str, architecture: &str) -> String {
+    format!("{name}-{architecture}-{:032x}", fingerprint(&[text, architecture]))
+}
+
 /// Machine code of a text, from the cache where it is there already. `announce` is called before the compiler runs.
 ///
 /// # Errors
@@ -233,7 +239,7 @@ pub fn cubin(
     architecture: &str,
     announce: impl FnOnce(),
 ) -> Result<Cubin, Error> {
-    let stem = format!("{name}-{architecture}-{:032x}", fingerprint(&[text, architecture]));
+    let stem = stem(name, text, architecture);
     let path = cache.folder().join(format!("{stem}.cubin"));
     let report = cache.folder().join(format!("{stem}.log"));
     // the report is written last: where it is there, the code beside it is whole

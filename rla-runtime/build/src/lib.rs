@@ -16,4 +16,4 @@ pub mod table;
 pub mod tune;
 
 pub use error::Error;
-pub use script::{builtin, builtin_names, kernels};
+pub use script::{builtin, builtin_names, cubins, kernels};

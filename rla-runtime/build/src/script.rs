@@ -1,5 +1,7 @@
 //! What build scripts do: kernels of some recurrences, compiled to objects, archived, linked; and for rla-kernels a table of
-//! them in Rust.
+//! them in Rust. Also CUDA kernels to machine code, ahead of time (`cubins`).
+mod cubins;
+
 use crate::clock::Clock;
 use crate::compile::Cache;
 use crate::error::Error;
@@ -37,6 +39,11 @@ pub fn kernels() {
 /// Compiles the kernels of built-in variants and writes `OUT_DIR/kernels.rs`, a table of them. For rla-kernels.
 pub fn builtin(names: &[&str]) {
     finish(builtin_kernels(names));
+}
+
+/// Compiles CUDA kernels of built-in variants by NVRTC and writes `OUT_DIR/cubins.rs`, a table of them. For rla-kernels.
+pub fn cubins(names: &[&str]) {
+    finish(cubins::builtin_cubins(names));
 }
 
 fn finish(result: Result<(), Error>) {
@@ -259,13 +266,7 @@ fn own_kernels() -> Result<(), Error> {
 fn builtin_kernels(names: &[&str]) -> Result<(), Error> {
     let script = Script::new()?;
     println!("cargo::rerun-if-changed=build.rs");
-    let mut recurrences = vec![];
-    for name in names {
-        let text = rla_dsl::builtin::builtin(name);
-        let text = text.ok_or_else(|| Error::Compile(format!("`{name}` is no built-in variant")))?;
-        let parsed = rla_dsl::parse(text).map_err(|d| Error::Recurrence(d.render(name, text)))?;
-        recurrences.extend(parsed.variants);
-    }
+    let recurrences = recurrences(names)?;
     let tables = script.tables(&recurrences, Path::new(""))?;
     let kernels = script.compile(&recurrences, &tables)?;
     let described: Vec<_> = kernels.iter().map(|built| described(built, &script.archive)).collect();
@@ -273,6 +274,17 @@ fn builtin_kernels(names: &[&str]) -> Result<(), Error> {
     let rows: String = described.iter().map(|(_, row)| format!("    {row},\n")).collect();
     let _ = writeln!(text, "\n/// What was compiled in.\npub static KERNELS: &[Compiled] = &[\n{rows}];");
     write(&script.out.join("kernels.rs"), &text)
+}
+
+fn recurrences(names: &[&str]) -> Result<Vec<Recurrence>, Error> {
+    let mut recurrences = vec![];
+    for name in names {
+        let text = rla_dsl::builtin::builtin(name);
+        let text = text.ok_or_else(|| Error::Compile(format!("`{name}` is no built-in variant")))?;
+        let parsed = rla_dsl::parse(text).map_err(|d| Error::Recurrence(d.render(name, text)))?;
+        recurrences.extend(parsed.variants);
+    }
+    Ok(recurrences)
 }
 
 /// An unchanged file keeps its time, so that cargo compiles nothing again.

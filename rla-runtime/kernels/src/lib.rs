@@ -1,7 +1,7 @@
 //! The CPU kernels of built-in variants, generated and compiled by the build script.
 //!
 //! By default those of the variants that the models use; with the feature `all-variants` all of them. The kernels are
-//! optimised in every profile: the build script compiles them by itself.
+//! optimised in every profile: the build script compiles them by itself. With the feature `cubins` CUDA machine code beside them.
 use rla_codegen::abi::Entry;
 use rla_codegen::kernel::{Compiled, Form, Level};
 
@@ -11,3 +11,16 @@ include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 pub fn lookup(symbol: &str) -> Option<&'static Compiled> {
     KERNELS.iter().find(|kernel| kernel.symbol == symbol)
 }
+
+#[cfg(feature = "cubins")]
+mod cubins {
+    include!(concat!(env!("OUT_DIR"), "/cubins.rs"));
+
+    /// CUDA machine code by the name of its text and architecture, where it was compiled in.
+    pub fn cubin(stem: &str) -> Option<rla_build::compile_cuda::Cubin> {
+        let (_, bytes, log) = CUBINS.iter().find(|(name, ..)| *name == stem)?;
+        Some(rla_build::compile_cuda::Cubin { bytes: bytes.to_vec(), log: log.to_string(), cached: true })
+    }
+}
+#[cfg(feature = "cubins")]
+pub use cubins::cubin;

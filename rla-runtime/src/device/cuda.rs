@@ -1,11 +1,13 @@
 //! An NVIDIA GPU, through a driver that is loaded at run time: a program starts without one and says so.
 //!
 //! `memory` owns device memory, `kernels` compiles and launches the kernels of a recurrence on raw addresses, `host` runs
-//! whole calls on tensors of the host, `time` times captured graphs.
+//! whole calls on tensors of the host, `time` times captured graphs, `ceiling` the card's own rates, `bench` both together.
 use crate::error::{Error, Result};
 use cudarc::driver::sys::{self, CUresult};
 use std::sync::{Arc, OnceLock};
 
+pub mod bench;
+pub mod ceiling;
 pub mod host;
 pub mod kernels;
 pub mod memory;

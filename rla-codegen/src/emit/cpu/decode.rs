@@ -1,6 +1,6 @@
 //! Decode: the tokens of one sequence and head one by one, each state swept once, where it lies.
 //!
-//! With one token every value is a number, a vector along one side, or a state. `lower` takes the decode program apart
+//! With one token every value is a number, a vector along one side, or a state. `emit/step` takes the decode program apart
 //! into those (and says what it cannot: the general frame then runs with chunks of one token); `plan` orders the work;
 //! this page writes it. A state's rows are what is contiguous in the caller's memory, so each layout has its own plan:
 //!
@@ -10,20 +10,19 @@
 //!
 //! States of other strides are copied to rows first and back after the last token.
 
-mod lower;
 mod plan;
 
 use super::Interface;
 use super::elementwise::call;
 use super::text::{Text, float};
+use crate::emit::step::{self, Decay, Kind, Lowered};
 use crate::kernel::Level;
-use crate::tile::{MapFn, Program, Role};
-use lower::{Decay, Kind, Lowered};
+use crate::tile::{MapFn, Program};
 use plan::{Loop, Plan, Step, plan};
 
 /// Writes decode as the items of a module; nothing if the program holds what has no form here.
 pub fn write(program: &Program, interface: &Interface, level: Level, attributes: &[String]) -> Option<String> {
-    let lowered = lower::lower(program)?;
+    let lowered = step::lower(program)?;
     let mut out = Text::default();
     let emit = Emit { lowered: &lowered, interface, level };
     emit.scratch(&mut out);
@@ -346,9 +345,4 @@ impl Emit<'_> {
         out.line("}");
         out.line("}");
     }
-}
-
-/// The node of a result.
-fn result(program: &Program, role: Role) -> Option<crate::tile::Value> {
-    program.results.iter().find(|(r, _)| *r == role).map(|(_, v)| *v)
 }

@@ -1,4 +1,4 @@
-//! `rla bench VARIANT|FILE --backend cpu --shape B,T,H,HV,K,V`: kernels timed beside the machine's ceilings.
+//! `rla bench VARIANT|FILE --backend cpu|cuda --shape B,T,H,HV,K,V`: kernels timed beside the machine's ceilings.
 use crate::options::{self, BackendOption, DTypeOption, LayoutOption, ProductsOption};
 use crate::output::{self, Failure};
 use crate::source;
@@ -9,9 +9,13 @@ use rla_runtime::device::cpu::{
     self,
     clock::{self, Clock},
 };
-use rla_runtime::{DType, Error, Operation, Problem, Products};
+use rla_runtime::device::cuda;
+use rla_runtime::device::cuda::bench::{Settings, Timed};
+use rla_runtime::device::cuda::kernels::Tile;
+use rla_runtime::{Backend, DType, Error, Operation, Problem, Products};
 use serde_json::json;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Times a variant's kernels, a row a pass, beside the machine's own rates measured in the same run.
@@ -25,6 +29,10 @@ use std::time::Duration;
 ///
 /// backward is timed alone, from what forward kept; train is forward that keeps, then backward; decode is one step of B
 /// sequences, which takes the states of N layers in turn.
+///
+/// On the GPU each call is captured in a graph (decode: one step of all N layers, ms is a layer's share), and the second-level
+/// cache is thrown out before each launch; matrix_gflops is a bf16 product of 8192^3 by cuBLAS, null where that library is not
+/// there. The lines under a row are the kernels of the pass with their medians alone.
 #[derive(Args)]
 pub struct Arguments {
     /// A built-in variant, or a `.rla` file
@@ -42,9 +50,9 @@ pub struct Arguments {
     /// Size of a declared dim (may be repeated)
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = options::dim)]
     dims: Vec<(String, usize)>,
-    /// Element type of q, k, v and the like
-    #[arg(long, value_enum, default_value = "f32")]
-    dtype: DTypeOption,
+    /// Element type of q, k, v and the like (default: f32, on the GPU bf16)
+    #[arg(long, value_enum)]
+    dtype: Option<DTypeOption>,
     /// Type of products with 16-bit inputs: `input` permits theirs where a kernel has it (forward, bf16, AVX-512)
     #[arg(long, value_enum, default_value = "f32")]
     products: ProductsOption,
@@ -57,6 +65,13 @@ pub struct Arguments {
     /// Layout of decode's states
     #[arg(long, value_enum, default_value = "vk")]
     state_layout: LayoutOption,
+    /// Tokens of a chunk (GPU)
+    #[arg(long, value_name = "N")]
+    chunk: Option<usize>,
+    /// How decode divides the rows of a state: lanes that share rows (a power of two up to 32), rows of such a group (1, 2 or
+    /// 4), warps of a block (GPU)
+    #[arg(long, value_name = "LANES,ROWS,WARPS", value_parser = tile)]
+    tile: Option<Tile>,
     /// Threads of kernels and ceilings (default: all)
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -100,11 +115,24 @@ enum ClockOption {
     Thread,
 }
 
+fn tile(text: &str) -> Result<Tile, String> {
+    let numbers: Result<Vec<usize>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    match numbers.as_deref() {
+        Ok(&[lanes, rows, warps])
+            if lanes.is_power_of_two() && lanes <= 32 && matches!(rows, 1 | 2 | 4) && (1..=8).contains(&warps) =>
+        {
+            Ok(Tile { lanes, rows, warps })
+        }
+        _ => Err("expected lanes (a power of two up to 32), rows (1, 2 or 4) and warps (1 to 8)".into()),
+    }
+}
+
 /// Runs it.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let backend = arguments.backend.backend()?;
     let (_, recurrence) = source::recurrence(&arguments.variant, arguments.name.as_deref())?;
-    let dtype: DType = arguments.dtype.into();
+    let usual = if backend == Backend::Cuda { DTypeOption::Bf16 } else { DTypeOption::F32 };
+    let dtype: DType = arguments.dtype.unwrap_or(usual).into();
     if dtype == DType::F64 {
         return Err(Error::argument("--dtype", "f32, bf16 or f16", "f64").into());
     }
@@ -113,6 +141,15 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         return Err(Error::argument("--seconds", "a positive number", arguments.seconds.to_string()).into());
     }
     let problem = problem(&arguments, &recurrence)?;
+    let passes: Vec<Pass> = arguments.pass.iter().map(|&pass| pass.into()).collect();
+    if backend == Backend::Cuda {
+        return cuda(&arguments, recurrence, &problem, dtype, passes);
+    }
+    for (name, given) in [("--chunk", arguments.chunk.is_some()), ("--tile", arguments.tile.is_some())] {
+        if given {
+            return Err(Error::argument(name, "none with this backend", "one").into());
+        }
+    }
     let threads = match arguments.threads {
         Some(0) => return Err(Error::argument("--threads", "at least 1", "0").into()),
         Some(threads) => threads,
@@ -124,7 +161,6 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     clock::check(clock, threads)?;
     bench::set_threads(threads)?;
-    let passes: Vec<Pass> = arguments.pass.iter().map(|&pass| pass.into()).collect();
     let layout = arguments.state_layout.into();
     let operation = Operation::new(recurrence, backend)?;
     let mut kernel = operation.report().map_or_else(|| "interpreter".to_string(), ToString::to_string);
@@ -155,9 +191,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             Some(lines) => lines.iter().try_for_each(|line| output::line(line))?,
             None => output::line(&kernel)?,
         }
-        output::line(
-            "pass            ms    ms_low   ms_high    GFLOP  least      MB  GFLOP/s   GB/s  of_matrix (least)  of_copy",
-        )?;
+        output::line(HEADING)?;
     }
     for row in rows {
         if arguments.json {
@@ -180,6 +214,81 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             output::json(&object)?;
         } else {
             output::line(&text(&row))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+const HEADING: &str =
+    "pass            ms    ms_low   ms_high    GFLOP  least      MB  GFLOP/s   GB/s  of_matrix (least)  of_copy";
+
+/// The rows of a GPU.
+fn cuda(
+    arguments: &Arguments,
+    recurrence: Recurrence,
+    problem: &Problem,
+    dtype: DType,
+    passes: Vec<Pass>,
+) -> Result<ExitCode, Failure> {
+    let not_here = [
+        ("--threads", arguments.threads.is_some()),
+        ("--clock", arguments.clock != ClockOption::Wall),
+        ("--explain", arguments.explain),
+    ];
+    for (name, given) in not_here {
+        if given {
+            return Err(Error::argument(name, "none with --backend cuda", "one").into());
+        }
+    }
+    let device = cuda::Device::first()?;
+    let settings = Settings {
+        passes,
+        dtype,
+        chunk: arguments.chunk,
+        tile: arguments.tile,
+        layers: arguments.layers.max(1),
+        layout: arguments.state_layout.into(),
+        budget: Duration::from_secs_f64(arguments.seconds.min(3600.0)),
+    };
+    let variant = recurrence.name.clone();
+    let rows = cuda::bench::measure(&Arc::new(recurrence), problem, &settings)?;
+    let (major, minor) = device.capability;
+    let name = format!("{} (compute capability {major}.{minor}), driver API {}", device.name, device.driver);
+    if !arguments.json {
+        let shape = arguments.shape.map(|n| n.to_string()).join(",");
+        output::line(&format!("{variant}  cuda  {dtype}  {shape}  {name}"))?;
+        output::line(HEADING)?;
+    }
+    for timed in rows {
+        let Timed { row, kernels, kept_bytes, workspace_bytes } = &timed;
+        let described = kernels.iter().map(|k| {
+            let alone = k.ms.map_or(String::new(), |ms| format!(" {ms:.4} ms,"));
+            let spilled = if k.spilled > 0 { format!(", {} bytes spilled", k.spilled) } else { String::new() };
+            let (threads, registers, shared) = (k.threads, k.registers, k.shared);
+            format!("{}:{alone} {threads} threads, {registers} registers, {shared} bytes shared{spilled}", k.stage)
+        });
+        let described: Vec<String> = described.collect();
+        if arguments.json {
+            let mut object = json!({
+                "variant": variant, "pass": row.pass.name(), "backend": "cuda", "device": name, "dtype": dtype.name(),
+                "shape": arguments.shape, "threads": null, "kernel": described.join("; "),
+                "kept_bytes": kept_bytes, "workspace_bytes": workspace_bytes,
+            });
+            for (name, size) in &arguments.dims {
+                object["dims"][name] = json!(size);
+            }
+            if row.pass == Pass::Decode {
+                object["layers"] = json!(settings.layers);
+            }
+            for (name, value) in numbers(row) {
+                object[name] = output::number(value);
+            }
+            output::json(&object)?;
+        } else {
+            output::line(&text(row))?;
+            for line in described {
+                output::line(&format!("    {line}"))?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

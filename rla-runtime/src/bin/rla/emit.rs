@@ -11,7 +11,7 @@ use rla_dsl::Recurrence;
 use rla_runtime::Error;
 use rla_runtime::device::cpu;
 use rla_runtime::device::cuda::host;
-use rla_runtime::device::cuda::kernels::{Elem, Key, Kind, Source};
+use rla_runtime::device::cuda::kernels::{self, Key, Kind};
 use rla_runtime::kernel::dispatch;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +45,9 @@ pub struct Arguments {
     /// Tokens of a chunk, in every pass
     #[arg(long, value_name = "N")]
     chunk: Option<usize>,
+    /// Only these passes (CUDA)
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pass: Vec<PassOption>,
     /// Element type of q, k, v and the like (CUDA)
     #[arg(long, value_enum, default_value = "bf16")]
     dtype: DTypeOption,
@@ -62,6 +65,18 @@ enum Target {
     Cpu,
     /// CUDA C++
     Cuda,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PassOption {
+    /// Forward that keeps nothing
+    Forward,
+    /// Forward that keeps what backward needs
+    Save,
+    /// Backward
+    Backward,
+    /// A few tokens a sequence, states in place
+    Decode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,6 +109,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let (_, recurrence) = source::recurrence(&arguments.variant, arguments.name.as_deref())?;
     if arguments.target == Target::Cuda {
         return write(&arguments, &cuda(&arguments, recurrence)?, "CUDA C++");
+    }
+    if !arguments.pass.is_empty() {
+        return Err(Error::argument("--pass", "none with --target cpu: its text has them all", "one").into());
     }
     let class = canonicalize(&recurrence);
     let form = match arguments.form {
@@ -153,14 +171,18 @@ fn cuda(arguments: &Arguments, recurrence: Recurrence) -> Result<String, Failure
     let elem = host::elem(arguments.dtype.into())?;
     let chunk = arguments.chunk.unwrap_or(host::CHUNK);
     host::check_chunk(chunk)?;
-    let inputs: Vec<Elem> =
-        recurrence.inputs.iter().map(|i| if i.carries_values() { elem } else { Elem::F32 }).collect();
-    let key =
-        Key { sizes, input_grads: inputs.clone(), inputs, output: elem, chunk, warps: host::WARPS, grouped: false };
-    let source = Source::new(&Arc::new(recurrence))?;
+    let key = Key { chunk, ..Key::usual(&recurrence, &sizes, elem) };
+    let source = kernels::source(&Arc::new(recurrence))?;
     let mut text = String::new();
-    for kind in [Kind::Forward, Kind::ForwardSave, Kind::Backward, Kind::Decode] {
-        for kernel in source.text(kind, &key, SHARED)?.kernels {
+    let all = [
+        (PassOption::Forward, Kind::Forward),
+        (PassOption::Save, Kind::ForwardSave),
+        (PassOption::Backward, Kind::Backward),
+        (PassOption::Decode, Kind::Decode),
+    ];
+    for (_, kind) in all.into_iter().filter(|(pass, _)| arguments.pass.is_empty() || arguments.pass.contains(pass)) {
+        let kernels = source.text(kind, &key, SHARED).map_err(|e| Error::Compile(e.to_string()))?;
+        for kernel in kernels.kernels {
             text += &kernel.source;
             text.push('\n');
         }

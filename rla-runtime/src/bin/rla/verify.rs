@@ -40,6 +40,9 @@ pub struct Arguments {
     /// Layout of states in the calls
     #[arg(long, value_enum, default_value = "vk")]
     state_layout: LayoutOption,
+    /// Only checks whose names contain one of these: decode, law, packed ...
+    #[arg(long, value_name = "TEXT", value_delimiter = ',')]
+    only: Vec<String>,
     /// Random cases a check
     #[arg(long, value_name = "N", default_value_t = 2)]
     cases: u64,
@@ -71,7 +74,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             names.map(rla_runtime::op::builtin).collect::<Result<_, _>>()?
         }
     };
-    let mut passed = true;
+    let wanted =
+        |check: &str| arguments.only.is_empty() || arguments.only.iter().any(|text| check.contains(text.as_str()));
+    let (mut passed, mut count) = (true, 0);
     if !arguments.json {
         output::line(&format!("{:<22} {:<16} {:>5}  {:>11}", "variant", "check", "cases", "worst/bound"))?;
     }
@@ -81,11 +86,15 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         if let Some(report) = operation.report() {
             eprintln!("rla: {name}: {report}");
         }
-        let rows = verify::verify(&operation, &setting, arguments.cases, |_| {})?;
+        let rows = verify::verify(&operation, &setting, arguments.cases, wanted, |_| {})?;
+        count += rows.len();
         for row in &rows {
             passed &= row.passed;
             print(&name, backend, row, arguments.json)?;
         }
+    }
+    if count == 0 {
+        return Err(Error::argument("--only", "part of a check's name", arguments.only.join(",")).into());
     }
     let result = if passed { "pass" } else { "fail" };
     if arguments.json {

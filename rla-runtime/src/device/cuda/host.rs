@@ -1,7 +1,7 @@
 //! Whole calls on tensors of the host: what is read goes to the device, what is written comes back.
-use super::Device;
-use super::kernels::{Call, Elem, Key, Kind, Pass, RawSequences, RawView, Source};
+use super::kernels::{Call, Elem, Key, Kind, Pass, RawSequences, RawView, Source, Tile};
 use super::memory::Buffer;
+use super::{Device, kernels};
 use crate::error::{Error, Result};
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::{DType, View, ViewMut};
@@ -10,10 +10,7 @@ use rla_dsl::recurrence::{InputKind, Recurrence};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-/// Tokens a chunk, where the caller names none.
-pub const CHUNK: usize = 32;
-/// Groups of 16 channels of a sequential block, where the caller names none.
-pub const WARPS: usize = 1;
+pub use rla_codegen::pipeline::cuda::{CHUNK, WARPS};
 
 /// Refuses what no kernel holds as a chunk.
 pub fn check_chunk(chunk: usize) -> Result<()> {
@@ -64,7 +61,7 @@ fn token_strides(parameter: bool, strides: &[usize]) -> [i64; 4] {
     }
 }
 
-fn state_strides(strides: &[usize], layout: StateLayout) -> [i64; 4] {
+pub(super) fn state_strides(strides: &[usize], layout: StateLayout) -> [i64; 4] {
     let s = |i: usize| strides[i] as i64;
     match (strides.len(), layout) {
         (4, StateLayout::ValueMajor) => [s(0), s(1), s(2), s(3)],
@@ -162,9 +159,15 @@ fn bring_back(outs: &[Option<Out>], views: &mut [Option<ViewMut>]) -> Result<()>
 impl Engine {
     /// Kernels for the first GPU.
     pub fn new(recurrence: &Arc<Recurrence>, chunk: Option<usize>) -> Result<Engine> {
+        Engine::with_tile(recurrence, chunk, None)
+    }
+
+    /// The same, with a tile of decode's own.
+    pub fn with_tile(recurrence: &Arc<Recurrence>, chunk: Option<usize>, tile: Option<Tile>) -> Result<Engine> {
         let chunk = chunk.unwrap_or(CHUNK);
         check_chunk(chunk)?;
-        let source = Source::new(recurrence)?;
+        let mut source = kernels::source(recurrence)?;
+        source.tile = tile;
         Ok(Engine { device: Device::first()?, source, chunk, passes: Mutex::default() })
     }
 
@@ -187,15 +190,21 @@ impl Engine {
 
     fn key(&self, problem: &Problem, inputs: &[View], output: DType) -> Result<Key> {
         let inputs: Vec<Elem> = inputs.iter().map(|v| elem(v.dtype())).collect::<Result<_>>()?;
-        Ok(Key {
+        let grads = vec![Elem::F32; inputs.len()];
+        Ok(self.key_of(problem, inputs, elem(output)?, grads))
+    }
+
+    /// What a call of these sizes and types is compiled for.
+    pub(super) fn key_of(&self, problem: &Problem, inputs: Vec<Elem>, output: Elem, input_grads: Vec<Elem>) -> Key {
+        Key {
             sizes: problem.sizes.clone(),
-            input_grads: vec![Elem::F32; inputs.len()],
+            input_grads,
             inputs,
-            output: elem(output)?,
+            output,
             chunk: self.chunk,
             warps: WARPS,
             grouped: problem.group() > 1,
-        })
+        }
     }
 
     fn sequences(&self, problem: &Problem, staging: &mut Staging) -> Result<RawSequences> {
@@ -218,7 +227,8 @@ impl Engine {
         self.device.synchronize()
     }
 
-    fn call(&self, problem: &Problem, constants: &[f64]) -> Call {
+    /// A call without memory.
+    pub(super) fn call(&self, problem: &Problem, constants: &[f64]) -> Call {
         Call { constants: constants.to_vec(), heads: problem.value_heads, group: problem.group(), ..Call::default() }
     }
 

@@ -7,14 +7,16 @@ use crate::error::{Error, Result};
 use cudarc::driver::sys;
 use rla_build::compile::Cache;
 use rla_build::compile_cuda;
-use rla_codegen::emit::cuda::{self, Config, Counts, Grid, Interface, Kernels};
-use rla_codegen::pipeline::{self, Programs};
+use rla_codegen::emit::cuda::{Counts, Grid, Kernels};
+use rla_codegen::pipeline::cuda;
 use rla_dsl::recurrence::{InputKind, Recurrence};
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
 
 pub use rla_codegen::emit::cpu::Pass as Kind;
+pub use rla_codegen::emit::cuda::decode::Tile;
 pub use rla_codegen::emit::cuda::{Elem, Sizes};
+pub use rla_codegen::pipeline::cuda::{Key, Source};
 
 /// A tensor on the device: strides in elements, zero where a dimension is missing. Tokens: batch entry, token, head.
 /// States: sequence or slot, head, row, column; a vector state has no row. A null address: not there, or not wanted.
@@ -73,88 +75,9 @@ pub struct Call {
     pub kept: u64,
 }
 
-/// The programs of a recurrence, ready to be written for sizes and types.
-pub struct Source {
-    recurrence: Arc<Recurrence>,
-    programs: Programs,
-    interface: Interface,
-    symbol: String,
-}
-
-/// What a pass is compiled for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    /// Sizes of sides.
-    pub sizes: Vec<usize>,
-    /// Types of inputs.
-    pub inputs: Vec<Elem>,
-    /// Type of outputs.
-    pub output: Elem,
-    /// Types of gradients of inputs.
-    pub input_grads: Vec<Elem>,
-    /// Tokens a chunk.
-    pub chunk: usize,
-    /// Warps of a sequential block.
-    pub warps: usize,
-    /// Whether value heads share key heads: their gradients are summed in f32 afterwards.
-    pub grouped: bool,
-}
-
-impl Source {
-    /// The programs.
-    pub fn new(recurrence: &Arc<Recurrence>) -> Result<Source> {
-        let (_, programs) = pipeline::chunk_programs(recurrence)
-            .map_err(|outside| crate::op::interpret::outside_class(recurrence, &outside))?;
-        let symbol = rla_codegen::kernel::symbol(recurrence, rla_codegen::kernel::Form::Chunk);
-        Ok(Source {
-            recurrence: recurrence.clone(),
-            programs: programs.for_cuda(),
-            interface: pipeline::interface(recurrence),
-            symbol,
-        })
-    }
-
-    /// Types that the kernels write, before sums over value heads.
-    fn written_grads(&self, key: &Key) -> Vec<Elem> {
-        let each = self.recurrence.inputs.iter().zip(&key.input_grads);
-        each.map(|(d, e)| if key.grouped && d.per_key_head() { Elem::F32 } else { *e }).collect()
-    }
-
-    /// Whether backward has this result.
-    pub fn has_gradient(&self, role: rla_codegen::tile::Role) -> bool {
-        self.programs.backward.results.iter().any(|(r, _)| *r == role)
-    }
-
-    fn counts(&self) -> Counts {
-        let r = &self.recurrence;
-        Counts { inputs: r.inputs.len(), outputs: r.outputs.len(), states: r.states.len(), constants: r.consts.len() }
-    }
-
-    /// The kernels' text for a block that may have `shared` bytes.
-    pub fn text(&self, kind: Kind, key: &Key, shared: usize) -> Result<Kernels> {
-        let program = match kind {
-            Kind::Forward => &self.programs.forward,
-            Kind::ForwardSave => &self.programs.forward_save,
-            Kind::Backward => &self.programs.backward,
-            Kind::Decode => &self.programs.decode,
-        };
-        let values = self.recurrence.inputs.iter().zip(&key.inputs);
-        let mut products = values.filter(|(d, _)| d.carries_values()).map(|(_, e)| *e);
-        let product = products.next().unwrap_or(Elem::F32);
-        let product = if products.any(|e| e != product) { Elem::F32 } else { product };
-        let config = Config {
-            sizes: Sizes { sides: key.sizes.clone(), chunk: if kind == Kind::Decode { 1 } else { key.chunk } },
-            product,
-            inputs: key.inputs.clone(),
-            output: key.output,
-            input_grads: self.written_grads(key),
-            per_key_head: self.recurrence.inputs.iter().map(|i| i.per_key_head()).collect(),
-            warps: key.warps,
-            shared,
-        };
-        cuda::emit(kind, program, &self.interface, &config, self.counts(), &self.symbol)
-            .map_err(|e| Error::Compile(e.to_string()))
-    }
+/// The programs of a recurrence, ready to be written; what it is refused for in words.
+pub fn source(recurrence: &Arc<Recurrence>) -> Result<Source> {
+    Source::new(recurrence).map_err(|outside| crate::op::interpret::outside_class(recurrence, &outside))
 }
 
 struct Loaded {
@@ -225,6 +148,17 @@ fn load(
     Ok((function, resources))
 }
 
+/// Machine code that was compiled into this program.
+#[cfg(feature = "cubins")]
+fn shipped(name: &str, source: &str, architecture: &str) -> Option<compile_cuda::Cubin> {
+    rla_kernels::cubin(&compile_cuda::stem(name, source, architecture))
+}
+
+#[cfg(not(feature = "cubins"))]
+fn shipped(_: &str, _: &str, _: &str) -> Option<compile_cuda::Cubin> {
+    None
+}
+
 fn load_all(
     device: &Device,
     name: &str,
@@ -232,10 +166,14 @@ fn load_all(
     entries: &[&str],
 ) -> Result<Vec<(sys::CUfunction, compile_cuda::Resources)>> {
     let cache = Cache::of_user();
-    let cubin = compile_cuda::cubin(&cache, name, source, device.architecture()?, || {
-        eprintln!("rla: compiling {name} with NVRTC, kept in {}", cache.folder().display());
-    })
-    .map_err(|e| Error::Build(e.to_string()))?;
+    let architecture = device.architecture()?;
+    let cubin = match shipped(name, source, architecture) {
+        Some(cubin) => cubin,
+        None => compile_cuda::cubin(&cache, name, source, architecture, || {
+            eprintln!("rla: compiling {name} with NVRTC, kept in {}", cache.folder().display());
+        })
+        .map_err(|e| Error::Build(e.to_string()))?,
+    };
     device.enter()?;
     let mut module = std::ptr::null_mut();
     // SAFETY: the image is a cubin of NVRTC's; the module lives as long as the process.
@@ -252,20 +190,10 @@ fn load_all(
         .collect()
 }
 
-/// The text of the kernels that sum gradients, for results of a type.
-pub fn sums_text(elem: Elem) -> String {
-    format!(
-        "{}\n#define ELEM {}\n{}",
-        cuda::HEADERS[0].1,
-        elem.c(),
-        include_str!("../../../../templates/cuda/reduce.cu")
-    )
-}
-
 impl Pass {
     /// Writes, compiles and loads.
     pub fn new(device: &Arc<Device>, source: &Source, kind: Kind, key: &Key) -> Result<Pass> {
-        let text = source.text(kind, key, device.shared)?;
+        let text = source.text(kind, key, device.shared).map_err(|e| Error::Compile(e.to_string()))?;
         // kernels are compiled side by side
         let made: Vec<Result<_>> = std::thread::scope(|scope| {
             let threads: Vec<_> = text
@@ -287,7 +215,7 @@ impl Pass {
                 shared: k.shared,
             })
             .collect();
-        let recurrence = &source.recurrence;
+        let recurrence = source.recurrence();
         let grads = recurrence.inputs.iter().zip(&key.input_grads).map(|(decl, elem)| Grad {
             elem: *elem,
             per_key_head: decl.per_key_head(),
@@ -298,8 +226,8 @@ impl Pass {
         if kind == Kind::Backward {
             for (slot, elem) in sums.iter_mut().zip([Elem::F32, Elem::Bf16, Elem::F16]) {
                 if key.input_grads.contains(&elem) {
-                    let name = format!("rla_sums_{}", elem.c());
-                    let found = load_all(device, &name, &sums_text(elem), &["sum_heads", "sum_parts"])?;
+                    let (name, text, entries) = cuda::sums(elem);
+                    let found = load_all(device, &name, &text, &entries)?;
                     *slot = Some((found[0].0, found[1].0));
                 }
             }
@@ -328,7 +256,26 @@ impl Pass {
         self.chunks(sequences) * heads * self.text.kept
     }
 
+    /// Whether these are the kernels of decode that take fewer arguments, one for each layout of the states.
+    fn divided(&self) -> bool {
+        self.text.kernels.iter().any(|k| k.stage == "rows")
+    }
+
+    /// The kernels that a call launches, by number.
+    pub fn chosen(&self, call: &Call) -> std::ops::Range<usize> {
+        if !self.divided() || self.kernels.len() < 2 {
+            return 0..self.kernels.len();
+        }
+        // a vector state has no rows
+        let mut matrices = call.states_in.iter().filter(|view| view.strides[2] != 0);
+        let by_columns = matrices.all(|view| view.strides[2] == 1 && view.strides[3] != 1);
+        if by_columns { 1..2 } else { 0..1 }
+    }
+
     fn parts(&self, call: &Call, batch: usize) -> Parts {
+        if self.divided() {
+            return Parts::default();
+        }
         let blocks = self.chunks(&call.sequences) * call.heads;
         let mut at = 0;
         let mut take = |bytes: usize| {
@@ -362,7 +309,7 @@ impl Pass {
     /// for say, until the stream has run the call; `workspace` has [`Pass::workspace`] bytes.
     pub unsafe fn launch(&self, call: &Call, workspace: u64, stream: sys::CUstream) -> Result<()> {
         // SAFETY: the caller's promise is the same.
-        unsafe { self.launch_some(call, workspace, stream, 0..self.kernels.len()) }
+        unsafe { self.launch_some(call, workspace, stream, self.chosen(call)) }
     }
 
     /// Queues some of the call's kernels, by number; those before the first have run on this workspace. For timing them one by
@@ -382,13 +329,16 @@ impl Pass {
         let at = |offset: usize| workspace + offset as u64;
         let shared = |i: usize| call.group > 1 && self.grads[i].per_key_head && !call.input_grads.is_empty();
         let mut words: Vec<u64> = Vec::with_capacity(256);
-        let mut views = |list: &[RawView], count: usize| {
-            for i in 0..count.max(1) {
-                let view = list.get(i).copied().unwrap_or_default();
-                words.push(view.address);
-                words.extend(view.strides.map(|s| s as u64));
-            }
-        };
+        if self.divided() {
+            let Counts { inputs, outputs, states, constants } = self.counts;
+            add_views(&mut words, &call.inputs, inputs);
+            add_views(&mut words, &call.outputs, outputs);
+            add_views(&mut words, &call.states_in, states);
+            add_constants(&mut words, &call.constants, constants);
+            words.extend([call.slots, call.sequences.tokens as u64, call.heads as u64, call.group as u64]);
+            return self.queue_all(call, &mut words, which, stream);
+        }
+        let mut views = |list: &[RawView], count: usize| add_views(&mut words, list, count);
         let mut grads = call.input_grads.clone();
         for (i, grad) in grads.iter_mut().enumerate() {
             if shared(i) && grad.address != 0 {
@@ -408,22 +358,13 @@ impl Pass {
         views(&call.states_out, states);
         views(&call.state_grads_in, states);
         views(&call.state_grads_out, states);
-        words.extend((0..constants.max(1)).map(|i| call.constants.get(i).copied().unwrap_or(0.0).to_bits()));
+        add_constants(&mut words, &call.constants, constants);
         let q = &call.sequences;
         words.extend([q.offsets, u64::from(q.wide), q.count as u64, q.tokens as u64, call.slots]);
         words.extend([at(parts.record), at(parts.passed), call.kept, at(parts.scratch), at(parts.partial)]);
         words.extend([call.heads as u64, call.group as u64]);
-        for kernel in &self.kernels[which.clone()] {
-            let blocks = match kernel.grid {
-                Grid::Chunks => self.chunks(q) * call.heads,
-                Grid::Sequences(slices) => q.count * call.heads * slices,
-            };
-            // SAFETY: the caller vouches for the addresses; the argument block has the layout that the kernel declares.
-            unsafe {
-                queue(kernel.function, blocks, kernel.threads, kernel.shared, words.as_mut_ptr().cast(), stream)?
-            };
-        }
-        if which.end < self.kernels.len() {
+        self.queue_all(call, &mut words, which.clone(), stream)?;
+        if which.end < self.kernels.len() || self.sums.iter().all(Option::is_none) {
             return Ok(());
         }
         for (i, grad) in call.input_grads.iter().enumerate() {
@@ -460,10 +401,86 @@ impl Pass {
         Ok(())
     }
 
+    /// Launches kernels with their argument block.
+    fn queue_all(
+        &self,
+        call: &Call,
+        words: &mut [u64],
+        which: std::ops::Range<usize>,
+        stream: sys::CUstream,
+    ) -> Result<()> {
+        let q = &call.sequences;
+        for kernel in &self.kernels[which] {
+            let blocks = match kernel.grid {
+                Grid::Chunks => self.chunks(q) * call.heads,
+                Grid::Sequences(slices) => q.count * call.heads * slices,
+            };
+            // decode's kernels wait for the launch before themselves
+            let overlap = self.divided() && self.device.capability.0 >= 9;
+            // SAFETY: the caller of `launch` vouches for the addresses; the argument block has the layout that the kernel
+            // declares.
+            unsafe {
+                let queue = if overlap { queue_overlapping } else { queue };
+                queue(kernel.function, blocks, kernel.threads, kernel.shared, words.as_mut_ptr().cast(), stream)?
+            };
+        }
+        Ok(())
+    }
+
     fn sums(&self, elem: Elem) -> (sys::CUfunction, sys::CUfunction) {
         let index = [Elem::F32, Elem::Bf16, Elem::F16].iter().position(|e| *e == elem).expect("all types are listed");
         self.sums[index].expect("loaded for every type of a gradient")
     }
+}
+
+fn add_views(words: &mut Vec<u64>, list: &[RawView], count: usize) {
+    for i in 0..count.max(1) {
+        let view = list.get(i).copied().unwrap_or_default();
+        words.push(view.address);
+        words.extend(view.strides.map(|s| s as u64));
+    }
+}
+
+fn add_constants(words: &mut Vec<u64>, values: &[f64], count: usize) {
+    words.extend((0..count.max(1)).map(|i| values.get(i).copied().unwrap_or(0.0).to_bits()));
+}
+
+/// [`queue`] for a kernel that itself waits for the launch before it.
+unsafe fn queue_overlapping(
+    function: sys::CUfunction,
+    blocks: usize,
+    threads: usize,
+    shared: usize,
+    argument: *mut c_void,
+    stream: sys::CUstream,
+) -> Result<()> {
+    if blocks == 0 {
+        return Ok(());
+    }
+    let mut value = sys::CUlaunchAttributeValue { pad: [0; 64] };
+    value.programmaticStreamSerializationAllowed = 1;
+    let id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    let mut attribute = sys::CUlaunchAttribute { id, pad: [0; 4], value };
+    let config = sys::CUlaunchConfig {
+        gridDimX: grid(blocks)?,
+        gridDimY: 1,
+        gridDimZ: 1,
+        blockDimX: threads as u32,
+        blockDimY: 1,
+        blockDimZ: 1,
+        sharedMemBytes: shared as u32,
+        hStream: stream,
+        attrs: &mut attribute,
+        numAttrs: 1,
+    };
+    let mut arguments = [argument];
+    // SAFETY: as in `queue`; the attribute is read before this returns.
+    check("launch", unsafe { sys::cuLaunchKernelEx(&config, function, arguments.as_mut_ptr(), std::ptr::null_mut()) })
+}
+
+fn grid(blocks: usize) -> Result<u32> {
+    let blocks = u32::try_from(blocks).ok().filter(|b| *b <= i32::MAX as u32);
+    blocks.ok_or_else(|| Error::unsupported("launch", "more than 2^31 - 1 blocks"))
 }
 
 unsafe fn queue(
@@ -477,8 +494,7 @@ unsafe fn queue(
     if blocks == 0 {
         return Ok(());
     }
-    let blocks = u32::try_from(blocks).ok().filter(|b| *b <= i32::MAX as u32);
-    let blocks = blocks.ok_or_else(|| Error::unsupported("launch", "more than 2^31 - 1 blocks"))?;
+    let blocks = grid(blocks)?;
     let mut arguments = [argument];
     // SAFETY: one argument, whose layout is the kernel's; the driver copies it before this returns.
     check("launch", unsafe {

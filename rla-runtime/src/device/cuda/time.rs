@@ -1,55 +1,123 @@
-//! Times of a captured call: the graph is launched again and again, the level-2 cache flushed before each.
+//! Times of captured calls, the level-2 cache flushed before each.
 use super::memory::Buffer;
 use super::{Device, check};
 use crate::error::Result;
 use cudarc::driver::sys;
 use std::sync::Arc;
 
+/// A pair of events on the device's stream.
+struct Events {
+    device: Arc<Device>,
+    start: sys::CUevent,
+    end: sys::CUevent,
+}
+
+impl Events {
+    fn new(device: &Arc<Device>) -> Result<Events> {
+        device.enter()?;
+        let (mut start, mut end) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: handles are written by the calls that make them.
+        unsafe {
+            check("event", sys::cuEventCreate(&mut start, 0))?;
+            check("event", sys::cuEventCreate(&mut end, 0))?;
+        }
+        Ok(Events { device: device.clone(), start, end })
+    }
+
+    /// Milliseconds of what `queue` puts on the stream.
+    fn around(&self, queue: impl FnOnce(sys::CUstream) -> Result<()>) -> Result<f64> {
+        self.device.enter()?;
+        let stream = self.device.stream();
+        let mut ms = 0f32;
+        // SAFETY: the events are alive, and have been recorded when their difference is asked for.
+        unsafe {
+            check("event", sys::cuEventRecord(self.start, stream))?;
+            queue(stream)?;
+            check("event", sys::cuEventRecord(self.end, stream))?;
+            check("kernels", sys::cuStreamSynchronize(stream))?;
+            check("event", sys::cuEventElapsedTime_v2(&mut ms, self.start, self.end))?;
+        }
+        Ok(f64::from(ms))
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, not used afterwards.
+        unsafe {
+            sys::cuEventDestroy_v2(self.start);
+            sys::cuEventDestroy_v2(self.end);
+        }
+    }
+}
+
+/// Milliseconds of what `queue` puts on the device's stream, uncaptured.
+pub fn queued(device: &Arc<Device>, queue: impl FnOnce(sys::CUstream) -> Result<()>) -> Result<f64> {
+    Events::new(device)?.around(queue)
+}
+
+/// A captured call.
+pub struct Graph {
+    events: Events,
+    graph: sys::CUgraph,
+    executable: sys::CUgraphExec,
+}
+
+impl Graph {
+    /// Runs a call once, then captures it.
+    pub fn capture(device: &Arc<Device>, queue: impl Fn(sys::CUstream) -> Result<()>) -> Result<Graph> {
+        let events = Events::new(device)?;
+        let stream = device.stream();
+        queue(stream)?;
+        device.synchronize()?;
+        let (mut graph, mut executable) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: the stream is this device's; handles are written by the calls that make them.
+        unsafe {
+            check(
+                "capture",
+                sys::cuStreamBeginCapture_v2(stream, sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+            )?;
+            let queued = queue(stream);
+            check("capture", sys::cuStreamEndCapture(stream, &mut graph))?;
+            queued?;
+            check("graph", sys::cuGraphInstantiateWithFlags(&mut executable, graph, 0))?;
+        }
+        Ok(Graph { events, graph, executable })
+    }
+
+    /// Milliseconds of one launch; `before` is queued ahead of it and not counted.
+    pub fn sample(&self, before: impl FnOnce() -> Result<()>) -> Result<f64> {
+        before()?;
+        // SAFETY: the graph is alive.
+        self.events.around(|stream| check("graph", unsafe { sys::cuGraphLaunch(self.executable, stream) }))
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: made by `capture`, not used afterwards.
+        unsafe {
+            sys::cuGraphExecDestroy(self.executable);
+            sys::cuGraphDestroy(self.graph);
+        }
+    }
+}
+
+/// Memory whose filling throws everything else out of the level-2 cache.
+pub fn flusher(device: &Arc<Device>) -> Result<Buffer> {
+    Buffer::poisoned(device, 256 << 20)
+}
+
 /// Milliseconds of `count` launches of what `queue` puts on the device's stream, sorted.
 pub fn graph(device: &Arc<Device>, count: usize, queue: impl Fn(sys::CUstream) -> Result<()>) -> Result<Vec<f32>> {
-    device.enter()?;
-    let stream = device.stream();
-    let flush = Buffer::poisoned(device, 256 << 20)?;
-    queue(stream)?;
-    device.synchronize()?;
-    let mut graph = std::ptr::null_mut();
-    let mut executable = std::ptr::null_mut();
-    let (mut start, mut end) = (std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: the stream is this device's; handles are written by the calls that make them.
-    unsafe {
-        check(
-            "capture",
-            sys::cuStreamBeginCapture_v2(stream, sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
-        )?;
-        let queued = queue(stream);
-        check("capture", sys::cuStreamEndCapture(stream, &mut graph))?;
-        queued?;
-        check("graph", sys::cuGraphInstantiateWithFlags(&mut executable, graph, 0))?;
-        check("event", sys::cuEventCreate(&mut start, 0))?;
-        check("event", sys::cuEventCreate(&mut end, 0))?;
-    }
+    let flush = flusher(device)?;
+    let graph = Graph::capture(device, queue)?;
     let mut times = vec![];
     for round in 0..count + 3 {
-        flush.fill(round as u8)?;
-        let mut ms = 0f32;
-        // SAFETY: all handles are alive; the events have been recorded when their difference is asked for.
-        unsafe {
-            check("event", sys::cuEventRecord(start, stream))?;
-            check("graph", sys::cuGraphLaunch(executable, stream))?;
-            check("event", sys::cuEventRecord(end, stream))?;
-            check("kernels", sys::cuStreamSynchronize(stream))?;
-            check("event", sys::cuEventElapsedTime_v2(&mut ms, start, end))?;
-        }
+        let ms = graph.sample(|| flush.fill(round as u8))?;
         if round >= 3 {
-            times.push(ms);
+            times.push(ms as f32);
         }
-    }
-    // SAFETY: made above, not used afterwards.
-    unsafe {
-        sys::cuGraphExecDestroy(executable);
-        sys::cuGraphDestroy(graph);
-        sys::cuEventDestroy_v2(start);
-        sys::cuEventDestroy_v2(end);
     }
     times.sort_by(f32::total_cmp);
     Ok(times)

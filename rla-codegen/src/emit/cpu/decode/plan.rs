@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::lower::{Kind, Lowered};
+use crate::emit::step::{Kind, Lowered};
 
 /// A piece of work.
 #[derive(Debug)]

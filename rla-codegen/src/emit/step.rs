@@ -1,8 +1,7 @@
-//! A decode program as numbers, vectors along a side, readouts of states and updates of states.
+//! A decode program of one token, taken apart: numbers, vectors along a side, readouts of states and updates of states.
 
 use std::collections::HashMap;
 
-use super::result;
 use crate::tile::{Axis, Leaf, MapFn, Op, Program, Role, Shape, StateSides, Value};
 
 /// What a node computes; operands come before their users.
@@ -35,6 +34,8 @@ pub struct Node {
     pub kind: Kind,
     /// The side.
     pub axis: Option<u16>,
+    /// The statement it comes from first.
+    pub origin: Option<u32>,
 }
 
 /// Factors of a state before its writes are added: at most one of `number` and `rows`, by folding.
@@ -123,6 +124,8 @@ struct Lowering<'a> {
     lowered: Lowered,
     known: HashMap<Value, Low>,
     seen: HashMap<String, usize>,
+    /// The statement of what is taken apart.
+    origin: Option<u32>,
 }
 
 /// The shape with the one token as no axis.
@@ -140,7 +143,7 @@ pub fn lower(program: &Program) -> Option<Lowered> {
         updates: vec![None; program.states.len()],
         states: program.states.clone(),
     };
-    let mut lowering = Lowering { program, lowered, known: HashMap::new(), seen: HashMap::new() };
+    let mut lowering = Lowering { program, lowered, known: HashMap::new(), seen: HashMap::new(), origin: None };
     for (role, value) in &program.results {
         if let Role::Output(index) = role {
             let node = lowering.node(*value)?;
@@ -181,9 +184,9 @@ pub fn lower(program: &Program) -> Option<Lowered> {
 impl Lowering<'_> {
     fn push(&mut self, kind: Kind, axis: Option<u16>) -> usize {
         let key = format!("{kind:?} {axis:?}");
-        let nodes = &mut self.lowered.nodes;
+        let (nodes, origin) = (&mut self.lowered.nodes, self.origin);
         *self.seen.entry(key).or_insert_with(|| {
-            nodes.push(Node { kind, axis });
+            nodes.push(Node { kind, axis, origin });
             nodes.len() - 1
         })
     }
@@ -212,7 +215,9 @@ impl Lowering<'_> {
         if let Some(low) = self.known.get(&value) {
             return Some(low.clone());
         }
+        let of_user = std::mem::replace(&mut self.origin, self.program.node(value).origin);
         let low = self.compute(value)?;
+        self.origin = of_user;
         self.known.insert(value, low.clone());
         Some(low)
     }
@@ -341,4 +346,9 @@ impl Lowering<'_> {
         });
         Some(Low::Chain(state, update))
     }
+}
+
+/// The node of a result.
+fn result(program: &Program, role: Role) -> Option<Value> {
+    program.results.iter().find(|(r, _)| *r == role).map(|(_, v)| *v)
 }

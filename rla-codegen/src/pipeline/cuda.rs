@@ -1,0 +1,148 @@
+//! The CUDA kernels of a recurrence, pass by pass, for sizes and types: the same text at build time and at run time.
+
+use std::sync::Arc;
+
+use rla_dsl::recurrence::Recurrence;
+
+use super::{Programs, chunk_programs, interface};
+use crate::canon::Outside;
+use crate::emit::cuda::decode::Tile;
+use crate::emit::cuda::{self, Config, Counts, Elem, Error, Interface, Kernels, Pass, Sizes};
+use crate::kernel::{Form, symbol};
+use crate::tile::Role;
+
+/// Tokens a chunk, where the caller names none.
+pub const CHUNK: usize = 32;
+/// Groups of 16 channels of a sequential block, where the caller names none.
+pub const WARPS: usize = 1;
+
+/// The programs of a recurrence, ready to be written for sizes and types.
+pub struct Source {
+    recurrence: Arc<Recurrence>,
+    programs: Programs,
+    interface: Interface,
+    symbol: String,
+    /// How decode divides the rows of a state; `None`: as the sizes say.
+    pub tile: Option<Tile>,
+}
+
+/// What a pass is compiled for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Sizes of sides.
+    pub sizes: Vec<usize>,
+    /// Types of inputs.
+    pub inputs: Vec<Elem>,
+    /// Type of outputs.
+    pub output: Elem,
+    /// Types of gradients of inputs.
+    pub input_grads: Vec<Elem>,
+    /// Tokens a chunk.
+    pub chunk: usize,
+    /// Warps of a sequential block.
+    pub warps: usize,
+    /// Whether value heads share key heads: their gradients are summed in f32 afterwards.
+    pub grouped: bool,
+}
+
+impl Key {
+    /// The usual key: q, k, v and the like, outputs and their gradients in one type, gates and parameters in f32, a value head
+    /// a key head.
+    pub fn usual(recurrence: &Recurrence, sizes: &[usize], elem: Elem) -> Key {
+        let of = |d: &rla_dsl::recurrence::Input| if d.carries_values() { elem } else { Elem::F32 };
+        let inputs: Vec<Elem> = recurrence.inputs.iter().map(of).collect();
+        Key {
+            sizes: sizes.to_vec(),
+            input_grads: inputs.clone(),
+            inputs,
+            output: elem,
+            chunk: CHUNK,
+            warps: WARPS,
+            grouped: false,
+        }
+    }
+}
+
+/// Shared memory that a block may have on an architecture, in bytes.
+pub fn shared_of(architecture: &str) -> usize {
+    match architecture {
+        "sm_80" => 163 << 10,
+        "sm_86" | "sm_120" => 99 << 10,
+        _ => 227 << 10,
+    }
+}
+
+impl Source {
+    /// The programs.
+    ///
+    /// # Errors
+    /// The term that keeps the recurrence out of the class.
+    pub fn new(recurrence: &Arc<Recurrence>) -> Result<Source, Outside> {
+        let (_, programs) = chunk_programs(recurrence)?;
+        Ok(Source {
+            recurrence: recurrence.clone(),
+            programs: programs.for_cuda(),
+            interface: interface(recurrence),
+            symbol: symbol(recurrence, Form::Chunk),
+            tile: None,
+        })
+    }
+
+    /// The recurrence.
+    pub fn recurrence(&self) -> &Recurrence {
+        &self.recurrence
+    }
+
+    /// Types that the kernels write, before sums over value heads.
+    fn written_grads(&self, key: &Key) -> Vec<Elem> {
+        let each = self.recurrence.inputs.iter().zip(&key.input_grads);
+        each.map(|(d, e)| if key.grouped && d.per_key_head() { Elem::F32 } else { *e }).collect()
+    }
+
+    /// Whether backward has this result.
+    pub fn has_gradient(&self, role: Role) -> bool {
+        self.programs.backward.results.iter().any(|(r, _)| *r == role)
+    }
+
+    /// Counts that the argument block depends on.
+    pub fn counts(&self) -> Counts {
+        let r = &self.recurrence;
+        Counts { inputs: r.inputs.len(), outputs: r.outputs.len(), states: r.states.len(), constants: r.consts.len() }
+    }
+
+    /// The kernels' text for a block that may have `shared` bytes.
+    ///
+    /// # Errors
+    /// A chunk length that is not legal.
+    pub fn text(&self, kind: Pass, key: &Key, shared: usize) -> Result<Kernels, Error> {
+        let program = match kind {
+            Pass::Forward => &self.programs.forward,
+            Pass::ForwardSave => &self.programs.forward_save,
+            Pass::Backward => &self.programs.backward,
+            Pass::Decode => &self.programs.decode,
+        };
+        let values = self.recurrence.inputs.iter().zip(&key.inputs);
+        let mut products = values.filter(|(d, _)| d.carries_values()).map(|(_, e)| *e);
+        let product = products.next().unwrap_or(Elem::F32);
+        let product = if products.any(|e| e != product) { Elem::F32 } else { product };
+        let config = Config {
+            sizes: Sizes { sides: key.sizes.clone(), chunk: if kind == Pass::Decode { 1 } else { key.chunk } },
+            product,
+            inputs: key.inputs.clone(),
+            output: key.output,
+            input_grads: self.written_grads(key),
+            per_key_head: self.recurrence.inputs.iter().map(|i| i.per_key_head()).collect(),
+            warps: key.warps,
+            shared,
+            decode: self.tile,
+        };
+        cuda::emit(kind, program, &self.interface, &config, self.counts(), &self.symbol)
+    }
+}
+
+/// Name, text and entries of the kernels that sum gradients over value heads and over chunks, for results of a type.
+pub fn sums(elem: Elem) -> (String, String, [&'static str; 2]) {
+    let reduce = include_str!("../../../templates/cuda/reduce.cu");
+    let text = format!("{}\n#define ELEM {}\n{reduce}", cuda::HEADERS[0].1, elem.c());
+    (format!("rla_sums_{}", elem.c()), text, ["sum_heads", "sum_parts"])
+}
