@@ -16,10 +16,9 @@ pub fn lookup(symbol: &str) -> Option<&'static Compiled> {
 mod cubins {
     include!(concat!(env!("OUT_DIR"), "/cubins.rs"));
 
-    /// CUDA machine code by the name of its text and architecture, where it was compiled in.
-    pub fn cubin(stem: &str) -> Option<rla_build::compile_cuda::Cubin> {
-        let (_, bytes, log) = CUBINS.iter().find(|(name, ..)| *name == stem)?;
-        Some(rla_build::compile_cuda::Cubin { bytes: bytes.to_vec(), log: log.to_string(), cached: true })
+    /// CUDA machine code by the name of its text and architecture, and what the assembler said, where it was compiled in.
+    pub fn cubin(stem: &str) -> Option<(&'static [u8], &'static str)> {
+        CUBINS.iter().find(|(name, ..)| *name == stem).map(|(_, bytes, log)| (*bytes, *log))
     }
 }
 #[cfg(feature = "cubins")]

@@ -109,7 +109,7 @@ pub fn emit(
             write::Write { lowered: &lowered, division: &division, interface, config, tile, slices, by_columns };
         let threads = 32 * tile.warps;
         // element by element an access takes more registers than the assembler thinks right
-        let odd = division.columns.iter().any(|(_, side)| sizes[usize::from(*side)] % 4 != 0);
+        let odd = division.columns.iter().any(|(_, side)| !sizes[usize::from(*side)].is_multiple_of(4));
         let text = Text {
             title: &format!("decode, {stage} of the states contiguous"),
             name: &name,

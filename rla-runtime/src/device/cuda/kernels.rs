@@ -151,7 +151,8 @@ fn load(
 /// Machine code that was compiled into this program.
 #[cfg(feature = "cubins")]
 fn shipped(name: &str, source: &str, architecture: &str) -> Option<compile_cuda::Cubin> {
-    rla_kernels::cubin(&compile_cuda::stem(name, source, architecture))
+    let (bytes, log) = rla_kernels::cubin(&compile_cuda::stem(name, source, architecture))?;
+    Some(compile_cuda::Cubin { bytes: bytes.to_vec(), log: log.to_string(), cached: true })
 }
 
 #[cfg(not(feature = "cubins"))]

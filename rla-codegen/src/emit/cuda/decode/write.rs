@@ -298,7 +298,7 @@ impl Write<'_> {
             }
         }
         if let Along::Columns(k) = along
-            && k % (4 * self.tile.lanes) != 0
+            && !k.is_multiple_of(4 * self.tile.lanes)
             && matches!(node.kind, Kind::Map(..) | Kind::Number(_) | Kind::Const(_) | Kind::Size(_))
             && summed.contains(&n)
         {
