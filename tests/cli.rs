@@ -73,7 +73,8 @@ fn objects(output: &Output) -> Vec<serde_json::Value> {
 #[test]
 fn help_says_what_each_subcommand_does() {
     let output = expect(&["--help"], 0, &["Exit codes:", "RLA_CPU_LEVEL"]);
-    for name in ["check", "explain", "emit", "eval", "verify", "bench"] {
+    let tune = cfg!(feature = "tune").then_some("tune");
+    for name in ["check", "explain", "emit", "eval", "verify", "bench"].into_iter().chain(tune) {
         assert!(text(&output.stdout).contains(&format!("  {name} ")), "{name} in the list");
         let help = text(&rla(&[name, "--help"]).stdout);
         assert!(help.lines().count() > 12 && help.contains("Usage: rla"), "{name}: {help}");

@@ -5,7 +5,7 @@ mod cubins;
 use crate::clock::Clock;
 use crate::compile::Cache;
 use crate::error::Error;
-use crate::table::{self, DEVICE_VARIABLE, Row, TABLE_VARIABLE, Table, Tables};
+use crate::table::{self, Chosen, DEVICE_VARIABLE, Row, TABLE_VARIABLE, Table, Tables};
 use crate::tune::search::{self, Settings};
 use crate::tune::{self, Element, Task};
 use crate::{find, machine};
@@ -82,9 +82,15 @@ impl Script {
         Ok(Script { out: var("OUT_DIR")?.into(), target: var("TARGET")?, native, levels, archive })
     }
 
-    /// The level that parameters are chosen for.
-    fn level(&self) -> Level {
-        if self.native { machine::best() } else { self.levels[0] }
+    /// Parameters of a recurrence: for the level that this machine runs; for another machine, whose level only its table
+    /// knows, for the best that the table has a row of.
+    fn choose(&self, tables: &Tables, recurrence: &Recurrence) -> Result<Chosen, Error> {
+        if self.native {
+            return tables.choose(recurrence, machine::best());
+        }
+        let all = self.levels.iter().map(|&level| tables.choose(recurrence, level)).collect::<Result<Vec<_>, _>>()?;
+        let tuned = all.iter().position(|chosen| chosen.tuned).unwrap_or(0);
+        all.into_iter().nth(tuned).ok_or_else(|| Error::Compile("a target without instruction sets".into()))
     }
 
     /// The tables that fit the device: this crate's own in `folder`, those of rla-build, and where `RLA_TUNE` gives seconds
@@ -183,7 +189,7 @@ impl Script {
         let mut sizes = vec![128, 128];
         sizes.resize(recurrence.sides.len(), 64);
         let dims = Dims { sizes, batch: 1, tokens: 512, key_heads: 2, value_heads: 2 };
-        Task { recurrence: recurrence.clone(), slot, level: self.level(), element: Element::F32, dims, threads: 1 }
+        Task { recurrence: recurrence.clone(), slot, level: machine::best(), element: Element::F32, dims, threads: 1 }
     }
 
     /// Objects of all recurrences, several at a time.
@@ -191,7 +197,7 @@ impl Script {
         let cache = Cache::at(self.out.join("kernels"));
         let workers = std::env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1usize).max(1);
         let one = |recurrence: &Recurrence| {
-            let built = built(recurrence, tables, &self.levels, self.level())?;
+            let built = built(recurrence, self.choose(tables, recurrence)?, &self.levels)?;
             let object = cache.object(&built.kernel.symbol, &built.kernel.source, Some(&self.target))?;
             Ok((built, object.path))
         };
@@ -234,10 +240,9 @@ struct Built {
 }
 
 /// The kernels of a recurrence as text: chunk-parallel where it is of the class, else token by token.
-fn built(recurrence: &Recurrence, tables: &Tables, levels: &[Level], level: Level) -> Result<Built, Error> {
+fn built(recurrence: &Recurrence, chosen: Chosen, levels: &[Level]) -> Result<Built, Error> {
     let name = recurrence.name.clone();
     let form = if rla_codegen::canon::canonicalize(recurrence).is_ok() { Form::Chunk } else { Form::Token };
-    let chosen = tables.choose(recurrence, level)?;
     let kernel = pipeline::cpu_kernel(recurrence, form, &chosen.schedule, levels);
     let kernel = kernel.map_err(|e| Error::Compile(format!("{name}: {e}")))?;
     Ok(Built { name, kernel, form, tuning: chosen.line() })

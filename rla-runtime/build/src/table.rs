@@ -199,6 +199,8 @@ pub fn identity(recurrence: &Recurrence) -> String {
 pub struct Chosen {
     /// The parameters.
     pub schedule: Schedule,
+    /// Whether a row of a search is among them.
+    pub tuned: bool,
     /// One line a pass: which row, or the default.
     pub from: Vec<String>,
     /// Rows that were passed over, and why.
@@ -371,6 +373,11 @@ impl Tables {
         Tables::of(&named.unwrap_or_else(machine::device), &[])
     }
 
+    /// Whether `RLA_TABLE` names a file.
+    pub fn named() -> bool {
+        std::env::var_os(TABLE_VARIABLE).is_some_and(|name| !name.is_empty() && name != "default")
+    }
+
     fn add(&mut self, table: Table) {
         if table.device() == self.device || table.device() == "default" {
             self.devices.push(table);
@@ -405,10 +412,11 @@ impl Tables {
                 passed_over.push(format!("{}, {}: another row comes first", table.path, row.name()));
             }
         }
-        if from.is_empty() {
+        let tuned = !from.is_empty();
+        if !tuned {
             from.push(format!("parameters of {}", self.default.path));
         }
-        Ok(Chosen { schedule, from, passed_over })
+        Ok(Chosen { schedule, tuned, from, passed_over })
     }
 }
 

@@ -5,7 +5,6 @@
 //! takes compiled candidates to a machine without a compiler. Everything works on memory of its own (`call`, `memory`).
 use crate::compile::Cache;
 use crate::error::Error;
-use rla_codegen::canon::canonicalize;
 use rla_codegen::data::Dims;
 use rla_codegen::kernel::{CpuKernel, Form, Level, fingerprint};
 use rla_codegen::pipeline::{self, Programs};
@@ -47,11 +46,6 @@ impl Task {
             Slot::Forward | Slot::Bf16 => vec![&programs.forward],
             Slot::Training | Slot::TrainingChannel => vec![&programs.forward_save, &programs.backward],
         }
-    }
-
-    /// The slot that training of a variant reads.
-    pub fn slot_of_training(programs: &Programs) -> Slot {
-        Slot::of_training(&programs.forward_save)
     }
 }
 
@@ -134,9 +128,4 @@ impl Source for Compiler<'_> {
     fn compiles(&self) -> bool {
         true
     }
-}
-
-/// Whether a variant has anything to tune.
-pub fn has_choices(recurrence: &Recurrence) -> bool {
-    canonicalize(recurrence).is_ok()
 }

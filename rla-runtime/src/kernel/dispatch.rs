@@ -97,7 +97,9 @@ pub fn find(recurrence: &Recurrence, form: Form) -> Result<Arc<Kernel>> {
     if let Some(kernel) = chosen.get(&key) {
         return Ok(kernel.clone());
     }
-    let kernel = match built_in(&symbol).filter(|_| pinned().is_none()) {
+    // what was compiled in has the parameters of the build; others are asked for by name
+    let asked = pinned().is_some() || (Tables::named() && parameters(recurrence, level)?.tuned);
+    let kernel = match built_in(&symbol).filter(|_| !asked) {
         Some(compiled) => Kernel::compiled(&recurrence.name, compiled)?,
         None => {
             let parameters = parameters(recurrence, level)?;
@@ -180,7 +182,7 @@ fn parameters(recurrence: &Recurrence, level: Level) -> Result<Chosen> {
         space::parse(&pin, &mut schedule).map_err(refused)?;
     }
     let from = vec![format!("pinned by {KERNEL_VARIABLE}={pin}")];
-    Ok(Chosen { schedule, from, passed_over: vec!["tables of tunings: parameters are pinned".into()] })
+    Ok(Chosen { schedule, tuned: false, from, passed_over: vec!["tables of tunings: parameters are pinned".into()] })
 }
 
 /// What the shipped default table says of a variant.
