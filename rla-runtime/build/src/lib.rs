@@ -11,6 +11,7 @@ pub mod error;
 pub mod find;
 pub mod judge;
 pub mod machine;
+pub mod memory;
 pub mod script;
 pub mod table;
 pub mod tune;

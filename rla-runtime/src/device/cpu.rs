@@ -3,11 +3,11 @@ use crate::error::{Error, Result};
 use rla_codegen::kernel::Level;
 
 pub use rla_build::machine::{LEVELS, caches, has, has_bf16, name, of_bf16, of_this_family};
+pub use rla_build::memory;
 
 pub mod ceiling;
 pub mod clock;
 pub mod library;
-pub mod memory;
 
 /// The environment variable that pins a level.
 pub const LEVEL_VARIABLE: &str = "RLA_CPU_LEVEL";

@@ -55,7 +55,7 @@ pub struct Call {
     output_grads: Vec<Option<Buffer>>,
     final_grads: Vec<Option<Vec<f32>>>,
     /// f32; of parameters one part a sequence.
-    input_grads: Vec<Vec<f32>>,
+    input_grads: Vec<Buffer>,
     initial_grads: Vec<Vec<f32>>,
     /// By thread.
     scratch: Vec<Guarded>,
@@ -98,7 +98,7 @@ impl Call {
         let backward = cotangents.is_some();
         let grad = |(decl, values): (&Input, &Vec<f64>)| {
             let parts = if decl.kind == InputKind::Param { count } else { 1 };
-            vec![f32::NAN; if backward { parts * values.len() } else { 0 }]
+            Buffer::poisoned(Element::F32, if backward { parts * values.len() } else { 0 })
         };
         Call {
             sequences: inputs.sequences(),
@@ -109,7 +109,7 @@ impl Call {
             initial: inputs.states.iter().map(optional).collect(),
             outputs: outputs.collect(),
             finals: states(),
-            output_grads: cotangents.map_or(vec![None; recurrence.outputs.len()], |c| {
+            output_grads: cotangents.map_or_else(Vec::new, |c| {
                 c.outputs.iter().map(|v| v.as_ref().map(|v| Buffer::new(output, v))).collect()
             }),
             final_grads: cotangents
@@ -166,18 +166,14 @@ impl Call {
 
     /// Poisons results and working memory.
     pub fn poison(&mut self) {
-        for output in &mut self.outputs {
-            let count = output.values().len();
-            *output = Buffer::poisoned(output.element(), count);
-        }
-        let states = self.finals.iter_mut().chain(&mut self.initial_grads).chain(&mut self.input_grads);
-        states.for_each(|x| x.fill(f32::NAN));
+        self.outputs.iter_mut().chain(&mut self.input_grads).for_each(Buffer::poison);
+        self.finals.iter_mut().chain(&mut self.initial_grads).for_each(|x| x.fill(f32::NAN));
         self.scratch.iter_mut().chain(&mut self.kept).for_each(Guarded::poison);
     }
 
     /// Whether a kernel wrote beside its working memory.
-    pub fn broken(&mut self) -> bool {
-        self.scratch.iter_mut().chain(&mut self.kept).any(Guarded::broken)
+    pub fn broken(&self) -> bool {
+        self.scratch.iter().chain(&self.kept).any(Guarded::broken)
     }
 
     /// Runs the passes of a slot: forward, forward with bf16 products, or forward that keeps and backward.
@@ -226,12 +222,13 @@ impl Call {
     /// What backward computed.
     pub fn gradients(&self) -> Gradients {
         let count = self.sequences.len();
-        let grad = |(decl, values): (&Input, &Vec<f32>)| match decl.kind {
-            InputKind::Param if count > 0 => {
-                let each = values.len() / count;
-                (0..each).map(|at| (0..count).map(|n| f64::from(values[n * each + at])).sum()).collect()
+        let grad = |(decl, buffer): (&Input, &Buffer)| {
+            let values = buffer.values();
+            if decl.kind != InputKind::Param || count == 0 {
+                return values;
             }
-            _ => wide(values),
+            let each = values.len() / count;
+            (0..each).map(|at| (0..count).map(|n| values[n * each + at]).sum()).collect()
         };
         Gradients {
             inputs: self.recurrence.inputs.iter().zip(&self.input_grads).map(grad).collect(),
@@ -294,14 +291,14 @@ impl Calls {
             let width = decl.side.map_or(1, size);
             let param = decl.kind == InputKind::Param;
             let part = if param && sequences > 0 { heads * width } else { 0 };
-            let size = if element == Element::F32 { 4 } else { 2 };
+            let size = element.bytes();
             Place { at, size, dtype: element.code(), heads, width, param, per_key_head, part }
         };
         let output = |index: usize, buffer: &mut Buffer| {
             let width = shape::output(&recurrence, index, &dims).get(3).copied().unwrap_or(1);
             let element = buffer.element();
-            let size = if element == Element::F32 { 4 } else { 2 };
-            let (at, heads) = (buffer.address(0), dims.value_heads);
+            let size = element.bytes();
+            let (at, heads) = (buffer.address(), dims.value_heads);
             Place { at, size, dtype: element.code(), heads, width, param: false, per_key_head: false, part: 0 }
         };
         let state = |index: usize, memory: Option<&mut Vec<f32>>| {
@@ -317,14 +314,14 @@ impl Calls {
             sequences: call.sequences.clone(),
             constants: call.constants.as_ptr(),
             inputs: (decls.clone().zip(&mut call.inputs))
-                .map(|(decl, buffer)| input(decl, buffer.address(0), buffer.element(), 0))
+                .map(|(decl, buffer)| input(decl, buffer.address(), buffer.element(), 0))
                 .collect(),
             outputs: call.outputs.iter_mut().enumerate().map(|(i, b)| output(i, b)).collect(),
             output_grads: (call.output_grads.iter_mut().enumerate())
                 .map(|(i, b)| b.as_mut().map(|b| output(i, b)))
                 .collect(),
             input_grads: (decls.zip(&mut call.input_grads))
-                .map(|(decl, grad)| input(decl, grad.as_mut_ptr().cast(), Element::F32, count))
+                .map(|(decl, grad)| input(decl, grad.address(), Element::F32, count))
                 .collect(),
             initial: call.initial.iter_mut().enumerate().map(|(i, s)| state(i, s.as_mut())).collect(),
             finals: call.finals.iter_mut().enumerate().map(|(i, s)| state(i, Some(s))).collect(),

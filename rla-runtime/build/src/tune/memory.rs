@@ -1,6 +1,8 @@
 //! Memory of a call: typed elements, and working memory at a line of the cache, poisoned and guarded.
-#![allow(unsafe_code)] // floats of lines
+#![allow(unsafe_code)] // words of floats
+use crate::memory::Floats;
 use rla_codegen::abi;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Element types of inputs and outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,14 @@ impl Element {
         }
     }
 
+    /// Bytes of an element.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Element::F32 => 4,
+            Element::Bf16 => 2,
+        }
+    }
+
     /// A value as this type holds it.
     pub fn round(self, x: f64) -> f64 {
         match self {
@@ -46,79 +56,106 @@ fn bf16(x: f32) -> u16 {
     ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }
 
-/// Elements of one type.
-#[derive(Clone, Debug)]
-pub(super) enum Buffer {
-    F32(Vec<f32>),
-    Bf16(Vec<u16>),
+/// Elements of one type, laid as the runtime lays its tensors: at a line of the cache, large ones in large pages and apart
+/// in the cache.
+pub(super) struct Buffer {
+    element: Element,
+    count: usize,
+    memory: Floats,
+    /// Floats before the first element.
+    start: usize,
 }
+
+/// Buffers of this many bytes start at different sets of the cache, so many floats apart.
+const STAGGERED: usize = 4 << 20;
+const STAGGER: (usize, usize) = (128, 16);
+static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 impl Buffer {
     pub fn new(element: Element, values: &[f64]) -> Buffer {
+        let mut buffer = Buffer::poisoned(element, values.len());
         match element {
-            Element::F32 => Buffer::F32(values.iter().map(|&x| x as f32).collect()),
-            Element::Bf16 => Buffer::Bf16(values.iter().map(|&x| bf16(x as f32)).collect()),
+            Element::F32 => buffer.f32s().iter_mut().zip(values).for_each(|(to, &x)| *to = x as f32),
+            Element::Bf16 => buffer.words().iter_mut().zip(values).for_each(|(to, &x)| *to = bf16(x as f32)),
         }
+        buffer
     }
 
     /// Not a number, so that what a kernel leaves unwritten shows.
     pub fn poisoned(element: Element, count: usize) -> Buffer {
-        match element {
-            Element::F32 => Buffer::F32(vec![f32::NAN; count]),
-            Element::Bf16 => Buffer::Bf16(vec![0x7fc0; count]),
+        let floats = count.div_ceil(4 / element.bytes());
+        let large = 4 * floats >= STAGGERED;
+        let start = if large { NEXT.fetch_add(1, Ordering::Relaxed) % STAGGER.1 * STAGGER.0 } else { 0 };
+        let mut memory = Floats::new();
+        memory.reserve(start + floats);
+        let mut buffer = Buffer { element, count, memory, start };
+        buffer.poison();
+        buffer
+    }
+
+    pub fn poison(&mut self) {
+        match self.element {
+            Element::F32 => self.f32s().fill(f32::NAN),
+            Element::Bf16 => self.words().fill(0x7fc0),
         }
     }
 
     pub fn element(&self) -> Element {
-        match self {
-            Buffer::F32(_) => Element::F32,
-            Buffer::Bf16(_) => Element::Bf16,
-        }
+        self.element
     }
 
-    /// The address of element `at`.
-    pub fn address(&mut self, at: usize) -> *mut u8 {
-        match self {
-            Buffer::F32(x) => x.as_mut_ptr().wrapping_add(at).cast(),
-            Buffer::Bf16(x) => x.as_mut_ptr().wrapping_add(at).cast(),
-        }
+    /// The address of the first element.
+    pub fn address(&mut self) -> *mut u8 {
+        self.memory.as_mut_slice()[self.start..].as_mut_ptr().cast()
     }
 
     pub fn values(&self) -> Vec<f64> {
-        match self {
-            Buffer::F32(x) => x.iter().map(|&x| f64::from(x)).collect(),
-            Buffer::Bf16(x) => x.iter().map(|&x| f64::from(f32::from_bits(u32::from(x) << 16))).collect(),
+        let floats = &self.memory.as_slice()[self.start..];
+        match self.element {
+            Element::F32 => floats[..self.count].iter().map(|&x| f64::from(x)).collect(),
+            Element::Bf16 => (0..self.count)
+                .map(|i| {
+                    let word = floats[i / 2].to_bits().to_le_bytes();
+                    let at = i % 2 * 2;
+                    f64::from(f32::from_bits(u32::from(u16::from_le_bytes([word[at], word[at + 1]])) << 16))
+                })
+                .collect(),
         }
+    }
+
+    fn f32s(&mut self) -> &mut [f32] {
+        &mut self.memory.as_mut_slice()[self.start..][..self.count]
+    }
+
+    fn words(&mut self) -> &mut [u16] {
+        let floats = &mut self.memory.as_mut_slice()[self.start..][..self.count.div_ceil(2)];
+        // SAFETY: a float is two aligned words of any bits, and there are enough; the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), self.count) }
     }
 }
 
-/// Floats of a line of the cache.
-const LINE: usize = 16;
-/// Lines before and after guarded memory.
-const GUARD: usize = 64;
+/// Floats before and after guarded memory.
+const GUARD: usize = 1024;
 const MARK: f32 = 7.0;
 
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; LINE]);
-
-/// Floats at a line of the cache, between guards that a kernel must leave alone.
+/// Working memory as the runtime gives it, between guards that a kernel must leave alone.
 pub(super) struct Guarded {
-    lines: Vec<Line>,
+    memory: Floats,
     floats: usize,
 }
 
 impl Guarded {
     pub fn new(floats: usize) -> Guarded {
-        let inside = floats.div_ceil(LINE);
-        let mut guarded = Guarded { lines: vec![Line([MARK; LINE]); inside + 2 * GUARD], floats };
+        let mut memory = Floats::new();
+        memory.reserve(floats + 2 * GUARD)[..].fill(MARK);
+        let mut guarded = Guarded { memory, floats };
         guarded.poison();
         guarded
     }
 
     pub fn poison(&mut self) {
         let floats = self.floats;
-        self.all()[GUARD * LINE..][..floats].fill(f32::NAN);
+        self.memory.as_mut_slice()[GUARD..][..floats].fill(f32::NAN);
     }
 
     pub fn floats(&self) -> usize {
@@ -126,20 +163,14 @@ impl Guarded {
     }
 
     pub fn address(&mut self) -> *mut f32 {
-        self.all()[GUARD * LINE..].as_mut_ptr()
+        self.memory.as_mut_slice()[GUARD..].as_mut_ptr()
     }
 
     /// Whether a kernel wrote beside its memory.
-    pub fn broken(&mut self) -> bool {
-        let floats = self.floats;
-        let all = self.all();
-        let marks = all[..GUARD * LINE].iter().chain(&all[GUARD * LINE + floats..]);
+    pub fn broken(&self) -> bool {
+        let all = &self.memory.as_slice()[..self.floats + 2 * GUARD];
+        let marks = all[..GUARD].iter().chain(&all[GUARD + self.floats..]);
         marks.into_iter().any(|x| x.to_bits() != MARK.to_bits())
-    }
-
-    fn all(&mut self) -> &mut [f32] {
-        // SAFETY: a `Line` is 16 floats without padding, and `lines` holds that many of them; the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * LINE) }
     }
 }
 
@@ -161,7 +192,7 @@ mod tests {
     fn a_guard_notices() {
         let mut memory = Guarded::new(5);
         assert!(!memory.broken());
-        memory.all()[GUARD * LINE + 5] = 1.0;
+        memory.memory.as_mut_slice()[GUARD + 5] = 1.0;
         assert!(memory.broken());
     }
 }

@@ -1,4 +1,5 @@
 //! Working memory at cache-line boundaries, and large pages for memory that is worth them.
+#![allow(unsafe_code)] // floats of lines, advice to the system
 
 /// Floats of a cache line.
 const LINE: usize = 16;
