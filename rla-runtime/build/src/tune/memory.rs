@@ -68,7 +68,7 @@ pub(super) struct Buffer {
 
 /// Buffers of this many bytes start at different sets of the cache, so many floats apart.
 const STAGGERED: usize = 4 << 20;
-const STAGGER: (usize, usize) = (128, 16);
+const STAGGER: (usize, usize) = (144, 16);
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 impl Buffer {
