@@ -59,10 +59,11 @@ impl Programs {
     /// The same programs in the form that GPU kernels are written from.
     pub fn for_cuda(&self) -> Programs {
         let change = |program: &Program| pass::unscale::unscale(&pass::invert::invert(program));
+        let pair = pass::save::save_readouts(&self.forward);
         Programs {
             forward: change(&self.forward),
-            forward_save: change(&self.forward_save),
-            backward: change(&self.backward),
+            forward_save: change(&pair.forward),
+            backward: change(&pair.backward),
             decode: self.decode.clone(),
         }
         .verified()

@@ -89,7 +89,12 @@ __device__ __forceinline__ float f_silu(float x) { return x / (1.f + expf(-x)); 
 __device__ __forceinline__ float f_softplus(float x) { return fmaxf(x, 0.f) + log1pf(expf(-fabsf(x))); }
 __device__ __forceinline__ float f_sq(float x) { return x * x; }
 __device__ __forceinline__ float f_relu(float x) { return x <= 0.f ? 0.f : x; }
-__device__ __forceinline__ float f_clamp(float x, float lo, float hi) { return x <= lo ? lo : x >= hi ? hi : x; }
+__device__ __forceinline__ float f_clamp(float x, float lo, float hi) {
+  float r;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(x), "f"(lo));
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(r), "f"(hi));
+  return r;
+}
 __device__ __forceinline__ float f_inside(float x, float lo, float hi, float d) { return x <= lo || x >= hi ? 0.f : d; }
 __device__ __forceinline__ float f_positive(float x, float d) { return x <= 0.f ? 0.f : d; }
 __device__ __forceinline__ float f_sign(float x, float d) { return x == 0.f ? 0.f : x < 0.f ? -d : x > 0.f ? d : x; }

@@ -54,6 +54,31 @@ template <class T, int LD, bool FLIP, bool SHARED = false> struct Mat {
   }
 };
 
+// Where element (r, c) of a matrix of COLS columns lies among 16-bit elements in fragments.
+template <int COLS> __device__ __forceinline__ int in_fragments(int r, int c) {
+  return ((r >> 4) * (COLS / 16) + (c >> 4)) * 256 + (c & 7) * 32 + (r >> 1 & 3) * 8 + ((r >> 3 & 1) + (c >> 3 & 1) * 2) * 2 + (r & 1);
+}
+
+// A matrix of 16-bit elements in global memory whose blocks of 16 x 16 are the right operands of two accumulators, of products
+// that sum over rows: lane l's four registers together, taken as they lie. Other uses turn blocks of 8 x 8 in registers.
+template <class T, int COLS, bool FLIP> struct Fragments {
+  const T* p;
+  __device__ __forceinline__ uint4 block(int r, int c) const {
+    return *(const uint4*)(p + ((r >> 4) * (COLS / 16) + (c >> 4)) * 256 + (threadIdx.x & 31) * 8);
+  }
+  template <class P> __device__ __forceinline__ void left(u32 (&x)[4], int m, int k, P tag) const {
+    const uint4 f = FLIP ? block(k, m) : block(m, k);
+    if (FLIP) x[0] = f.x, x[1] = f.z, x[2] = f.y, x[3] = f.w;
+    else x[0] = turn(f.x), x[1] = turn(f.y), x[2] = turn(f.z), x[3] = turn(f.w);
+  }
+  template <class P> __device__ __forceinline__ void right(u32 (&x)[4], int k, int n, P tag) const {
+    const uint4 f = FLIP ? block(n, k) : block(k, n);
+    if (!FLIP) x[0] = f.x, x[1] = f.y, x[2] = f.z, x[3] = f.w;
+    else x[0] = turn(f.x), x[1] = turn(f.z), x[2] = turn(f.y), x[3] = turn(f.w);
+  }
+  __device__ __forceinline__ float at(int r, int c) const { return widen(p[FLIP ? in_fragments<COLS>(c, r) : in_fragments<COLS>(r, c)]); }
+};
+
 // acc (16 x 8 W, at row m and column n of the result) += or -= A B, K wide, products of type P.
 template <class P, int K, bool MINUS, int W, class A, class B>
 __device__ __forceinline__ void mac(float (&acc)[W][4], A a, B b, int m, int n) {
@@ -117,26 +142,144 @@ __device__ __forceinline__ void mac_twice(float (&acc)[W][4], A a, B b, int m, i
   }
 }
 
-// An M x N result by tiles of 16 x 8 W a warp: `product` adds to the accumulator, `store` takes element (r, c).
-template <int M, int N, class Product, class Store> __device__ __forceinline__ void tiles(Product product, Store store) {
+// Values of adjacent columns, stored at once.
+template <int N> struct Some {
+  float x[N];
+};
+template <class T, int N> __device__ __forceinline__ void put(T* to, const Some<N>& y) {
+  if constexpr (N == 1) {
+    *to = narrow<T>(y.x[0]);
+  } else if constexpr (sizeof(T) == 2) {
+    u32 x[N / 2];
+#pragma unroll
+    for (int i = 0; i < N / 2; i++) x[i] = pair(y.x[2 * i], y.x[2 * i + 1], T());
+    if constexpr (N == 2) *(u32*)to = x[0];
+    else if constexpr (N == 4) *(uint2*)to = make_uint2(x[0], x[1]);
+    else *(uint4*)to = make_uint4(x[0], x[1], x[2], x[3]);
+  } else if constexpr (N == 2) {
+    *(float2*)to = make_float2(y.x[0], y.x[1]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; i += 4) *(float4*)(to + i) = make_float4(y.x[i], y.x[i + 1], y.x[i + 2], y.x[i + 3]);
+  }
+}
+// How many adjacent elements are read at once, and the n-th of them: what is asked for again is not read again.
+template <int N> struct Width {};
+template <class T, int N> __device__ __forceinline__ float pick(Width<N>, const T* from, int n) {
+  if constexpr (N == 1) {
+    return widen(*from);
+  } else if constexpr (sizeof(T) == 2) {
+    u32 x[N / 2];
+    if constexpr (N == 2) {
+      x[0] = *(const u32*)from;
+    } else if constexpr (N == 4) {
+      const uint2 y = *(const uint2*)from;
+      x[0] = y.x, x[1] = y.y;
+    } else {
+      const uint4 y = *(const uint4*)from;
+      x[0] = y.x, x[1] = y.y, x[2] = y.z, x[3] = y.w;
+    }
+    const float2 both = unpair(x[n / 2], T());
+    return n % 2 ? both.y : both.x;
+  } else if constexpr (N == 2) {
+    const float2 y = *(const float2*)from;
+    return n ? y.y : y.x;
+  } else {
+    const float4 y = *(const float4*)(from + n / 4 * 4);
+    return n % 4 == 0 ? y.x : n % 4 == 1 ? y.y : n % 4 == 2 ? y.z : y.w;
+  }
+}
+// The same to a row of the caller, of which `there` columns are left; `wide`: see is_wide.
+template <class T, int N> __device__ __forceinline__ void put_row(T* to, const Some<N>& y, int there, bool wide) {
+  if (wide && there >= N) {
+    put(to, y);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < N; i++)
+    if (i < there) to[i] = narrow<T>(y.x[i]);
+}
+// Whether rows of a tensor of the caller start at multiples of 16 bytes.
+template <class T> __device__ __forceinline__ bool is_wide(const View& v) {
+  return (((size_t)v.ptr | (size_t)((v.s0 | v.s1 | v.s2) * (i64)sizeof(T))) & 15) == 0;
+}
+
+// A warp's tile of a result: `value` makes element (r, c + n) of the accumulator's, of two adjacent ones that `store` takes.
+template <int W, class Value, class Store>
+__device__ __forceinline__ void finish_tile(float (&acc)[W][4], int m, int n, Value value, Store store) {
+  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+#pragma unroll
+  for (int w = 0; w < W; w++)
+#pragma unroll
+    for (int e = 0; e < 4; e++) acc[w][e] = value(Width<2>(), m + g + 8 * (e >> 1), n + 8 * w + 2 * q, e & 1, acc[w][e]);
+#pragma unroll
+  for (int w = 0; w < W; w++)
+#pragma unroll
+    for (int e = 0; e < 4; e += 2) store(m + g + 4 * e, n + 8 * w + 2 * q, Some<2>{acc[w][e], acc[w][e + 1]});
+}
+
+// An M x N result by tiles of 16 x 8 W a warp, the first warp the one of that `turn`: `product` adds to the accumulator.
+template <int M, int N, class Product, class Value, class Store>
+__device__ __forceinline__ void tiles(int turn, Product product, Value value, Store store) {
   constexpr int warps = THREADS / 32;
   constexpr int W = N % 64 == 0 && (M / 16) * (N / 64) >= warps ? 8
                   : N % 32 == 0 && (M / 16) * (N / 32) >= warps ? 4
                                                                 : 2;
-  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
-  for (int i = threadIdx.x / 32; i < (M / 16) * (N / (8 * W)); i += warps) {
-    const int m = i / (N / (8 * W)) * 16, n = i % (N / (8 * W)) * (8 * W);
+#pragma unroll 1
+  for (int i = (threadIdx.x / 32 + turn) % warps; i < (M / 16) * (N / (8 * W)); i += warps) {
+    const int m = i % (M / 16) * 16, n = i / (M / 16) * (8 * W);
     float acc[W][4] = {};
     product(acc, m, n);
-#pragma unroll
-    for (int w = 0; w < W; w++)
-#pragma unroll
-      for (int e = 0; e < 4; e++) store(m + g + 8 * (e >> 1), n + 8 * w + 2 * q + (e & 1), acc[w][e]);
+    finish_tile(acc, m, n, value, store);
   }
+}
+// G results side by side, of right operands that they share.
+template <int M, int N, int G, class Product, class Finish>
+__device__ __forceinline__ void tiles_of(Product product, Finish finish) {
+  constexpr int warps = THREADS / 32;
+  constexpr int W = G <= 2 && N % 32 == 0 && (M / 16) * (N / 32) >= warps ? 4 : 2;
+#pragma unroll 1
+  for (int i = threadIdx.x / 32; i < (M / 16) * (N / (8 * W)); i += warps) {
+    const int m = i % (M / 16) * 16, n = i / (M / 16) * (8 * W);
+    float acc[G][W][4] = {};
+    product(acc, m, n);
+    finish(acc, m, n);
+  }
+}
+// The sum of the products of the elements that a lane holds of two blocks.
+template <class P> __device__ __forceinline__ float dot(const u32 (&x)[4], const u32 (&y)[4], P tag) {
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const float2 a = unpair(x[i], tag), b = unpair(y[i], tag);
+    sum += a.x * b.x + a.y * b.y;
+  }
+  return sum;
 }
 
 template <int R, int C, class F> __device__ __forceinline__ void each(F f) {
   for (int i = threadIdx.x; i < R * C; i += THREADS) f(i / C, i % C);
+}
+
+// Elements of an R x C result, eight or four adjacent ones a thread where rows have so many: some at once, so that what they read
+// is under way together. A column starts at the warp of that `turn`.
+template <int R, int C, class Value, class Store> __device__ __forceinline__ void fill(int turn, Value value, Store store) {
+  constexpr int N = C % 8 == 0 && R * C >= 8 * THREADS ? 8 : C % 4 == 0 ? 4 : 1, all = R * C / N;
+  constexpr int batch = all % (4 * THREADS) == 0 ? 4 : all % (2 * THREADS) == 0 ? 2 : 1;
+  for (int i = (threadIdx.x + (C == 1 ? 32 * turn : 0)) % THREADS; i < all; i += batch * THREADS) {
+    Some<N> y[batch];
+#pragma unroll
+    for (int b = 0; b < batch; b++) {
+      const int j = i + b * THREADS, r = j / (C / N), c = j % (C / N) * N;
+#pragma unroll
+      for (int n = 0; n < N; n++) y[b].x[n] = value(Width<N>(), r, c, n);
+    }
+#pragma unroll
+    for (int b = 0; b < batch; b++) {
+      const int j = i + b * THREADS;
+      store(j / (C / N), j % (C / N) * N, y[b]);
+    }
+  }
 }
 
 // BYTES as they are, from global to shared memory.
@@ -149,9 +292,20 @@ template <int BYTES> __device__ __forceinline__ void copy_block(void* to, const 
 template <class T, int ROWS, int COLS, int LD>
 __device__ __forceinline__ void copy_rows(T* to, const View& v, const Chunk& c, i64 head, int size, bool zero) {
   const T* from = rows_of<const T>(v, c.batch, c.first, head);
-  if (((((size_t)from) | (size_t)(v.s1 * 2)) & 15) == 0 && size % 8 == 0 && v.ptr) {
-    for (int i = threadIdx.x; i < ROWS * (COLS / 8); i += THREADS) {
-      const int t = i / (COLS / 8), n = i % (COLS / 8) * 8;
+  constexpr int pieces = COLS / 8;
+  const bool wide = ((((size_t)from) | (size_t)(v.s1 * 2)) & 15) == 0 && size % 8 == 0 && v.ptr;
+  if (wide && size == COLS && c.valid == ROWS && THREADS % pieces == 0 && ROWS % (THREADS / pieces) == 0) {
+    // a thread stays in its column
+    constexpr int step = THREADS / pieces;
+    const int t = threadIdx.x / pieces, n = threadIdx.x % pieces * 8;
+    const T* at = from + t * v.s1 + n;
+#pragma unroll
+    for (int r = 0; r < ROWS; r += step, at += step * v.s1) copy16(to + (t + r) * LD + n, at);
+    return;
+  }
+  if (wide) {
+    for (int i = threadIdx.x; i < ROWS * pieces; i += THREADS) {
+      const int t = i / pieces, n = i % pieces * 8;
       if (n < size && !(zero && t >= c.valid)) copy16(to + t * LD + n, from + c.token(t) * v.s1 + n);
       else *(uint4*)(to + t * LD + n) = make_uint4(0, 0, 0, 0);
     }
@@ -175,14 +329,46 @@ __device__ __forceinline__ float warp_max(float x) {
   return x;
 }
 
-// For each of R results, the sum over C terms; always in the same order.
+// For each of R results, the sum over C terms; always in the same order. Some lanes a result, some adjacent terms each.
 template <int R, int C, class F, class Store> __device__ __forceinline__ void sums(F f, Store store) {
-  for (int r = threadIdx.x / 32; r < R; r += THREADS / 32) {
+  constexpr int N = C % 64 == 0 ? 8 : C % 4 == 0 ? 4 : 1, most = C / N < 32 ? C / N : 32, share = THREADS / R;
+  constexpr int lanes = share >= 32 && most >= 32 ? 32
+                      : share >= 16 && most >= 16 ? 16
+                      : most >= 8                 ? 8
+                      : most >= 4                 ? 4
+                      : most >= 2                 ? 2
+                                                  : 1;
+  const int lane = threadIdx.x % lanes;
+  for (int first = 0; first < R; first += THREADS / lanes) {
+    const int r = first + threadIdx.x / lanes;
     float x = 0;
-    for (int c = threadIdx.x & 31; c < C; c += 32) x += f(r, c);
-    x = warp_sum(x);
-    if ((threadIdx.x & 31) == 0) store(r, x);
+    if (R % (THREADS / lanes) == 0 || r < R) {
+#pragma unroll
+      for (int c = lane * N; c < C; c += lanes * N)
+#pragma unroll
+        for (int n = 0; n < N; n++) x += f(Width<N>(), r, c, n);
+    }
+#pragma unroll
+    for (int o = lanes / 2; o; o >>= 1) x += __shfl_xor_sync(~0u, x, o);
+    if (lane == 0 && r < R) store(r, x);
   }
+}
+
+// What each thread has of a sum, as R parts.
+template <int R> __device__ __forceinline__ void put_parts(float x, float* to) {
+  x = warp_sum(x);
+  if ((threadIdx.x & 31) == 0) to[threadIdx.x / 32] = x;
+  for (int i = THREADS / 32 + threadIdx.x; i < R; i += THREADS) to[i] = 0.f;
+}
+
+// The sum of N terms, which may be had in any order, as R parts.
+template <int N, int R, class F> __device__ __forceinline__ void parts(F f, float* to) {
+  float x = 0;
+#pragma unroll 2
+  for (int i = threadIdx.x * 8; i < N; i += THREADS * 8)
+#pragma unroll
+    for (int n = 0; n < 8; n++) x += f(Width<8>(), i, n);
+  put_parts<R>(x, to);
 }
 
 template <int R, int C, class F, class Store> __device__ __forceinline__ void softmax(F f, Store store) {
@@ -373,54 +559,117 @@ template <int T, int LD> __device__ __forceinline__ void invert(const float* a, 
 
 // The decay forms with one decay a channel; a is the decay itself, E[t,s,c] a running product.
 
-// A[t,s] = sum over c of P[t,c] W[s,c] E[t,s,c]: a warp a column s, lanes over channels.
+// A[t,s] = sum over c of P[t,c] W[s,c] E[t,s,c]: a warp some columns s, lanes over channels; the sums of a row t over lanes are
+// made together, each step halving what a lane has.
 template <int T, int N, class P, class W, class A, class Store>
 __device__ __forceinline__ void decay_dot(P p, W w, A a, Store store) {
+  constexpr int warps = THREADS / 32, S = T / warps >= 8 ? 8 : T / warps >= 4 ? 4 : 2, own = (N + 31) / 32;
   const int lane = threadIdx.x & 31;
-  constexpr int own = (N + 31) / 32;
-  for (int s = threadIdx.x / 32; s < T; s += THREADS / 32) {
-    float e[own];
+#pragma unroll 1
+  for (int first = threadIdx.x / 32 * S; first < T; first += warps * S) {
+    float e[S][own];
 #pragma unroll
-    for (int i = 0; i < own; i++) e[i] = lane + 32 * i < N ? w(s, lane + 32 * i) : 0.f;
-    for (int t = 0; t < T; t++) {
-      float sum = 0;
-      if (t > s) {
+    for (int j = 0; j < S; j++)
 #pragma unroll
-        for (int i = 0; i < own; i++)
-          if (lane + 32 * i < N) {
-            sum += p(t, lane + 32 * i) * e[i];
-            e[i] *= a(t, lane + 32 * i);
-          }
-        sum = warp_sum(sum);
+      for (int i = 0; i < own; i++) e[j][i] = lane + 32 * i < N ? w(first + j, lane + 32 * i) : 0.f;
+    for (int t = 0; t <= first; t++)
+      if (lane < S) store(t, first + lane, 0.f);
+#pragma unroll 1
+    for (int t = first + 1; t < T; t++) {
+      float x[S] = {};
+#pragma unroll
+      for (int i = 0; i < own; i++)
+        if (N % 32 == 0 || lane + 32 * i < N) {
+          const float pt = p(t, lane + 32 * i), at = a(t, lane + 32 * i);
+#pragma unroll
+          for (int j = 0; j < S; j++)
+            if (t > first + j) {
+              x[j] += pt * e[j][i];
+              e[j][i] *= at;
+            }
+        }
+      int s = 0, o = 16;
+#pragma unroll
+      for (int half = S / 2; half; half /= 2, o /= 2) {
+        const bool high = lane & o;
+        s += high ? half : 0;
+#pragma unroll
+        for (int j = 0; j < half; j++) {
+          const float give = high ? x[j] : x[j + half], keep = high ? x[j + half] : x[j];
+          x[j] = keep + __shfl_xor_sync(~0u, give, o);
+        }
       }
-      if (lane == 0) store(t, s, sum);
+      for (; o; o /= 2) x[0] += __shfl_xor_sync(~0u, x[0], o);
+      if (lane % (32 / S) == 0) store(t, first + s, x[0]);
     }
   }
 }
 
-// Y[t,c] = sum over s < t of A[t,s] W[s,c] E[t,s,c]; BACK: over later tokens, A[s,t].
+// Y[t,c] = sum over s < t of A[t,s] W[s,c] E[t,s,c]; BACK: over later tokens, A[s,t]. A thread has a channel of some tokens,
+// which share the decays from their first one (BACK: last) on.
 template <int T, int N, bool BACK, class M, class W, class A, class Store>
 __device__ __forceinline__ void decay_apply(M m, W w, A a, Store store) {
-  each<T, N>([&](int t, int c) {
-    float sum = 0, e = 1;
+  constexpr int U = 8;
+#pragma unroll 1
+  for (int i = threadIdx.x; i < N * (T / U); i += THREADS) {
+    const int c = i % N, first = i / N * U;
+    float sum[U] = {}, e = 1.f, near[U], decay[U];
     if (BACK) {
-      for (int s = t + 1; s < T; s++) {
-        sum += m(s, t) * w(s, c) * e;
+#pragma unroll 2
+      for (int s = first + U; s < T; s++) {
+        const float x = w(s, c) * e;
         e *= a(s, c);
+#pragma unroll
+        for (int u = 0; u < U; u++) sum[u] += m(s, first + u) * x;
       }
     } else {
-      for (int s = t - 1; s >= 0; s--) {
-        sum += m(t, s) * w(s, c) * e;
+#pragma unroll 2
+      for (int s = first - 1; s >= 0; s--) {
+        const float x = w(s, c) * e;
         e *= a(s, c);
+#pragma unroll
+        for (int u = 0; u < U; u++) sum[u] += m(first + u, s) * x;
       }
     }
-    store(t, c, sum);
-  });
+#pragma unroll
+    for (int u = 0; u < U; u++) near[u] = w(first + u, c), decay[u] = a(first + u, c);
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+      float inner = 0.f, d = 1.f;
+      if (BACK) {
+#pragma unroll
+        for (int s = u + 1; s < U; s++) inner += m(first + s, first + u) * near[s] * d, d *= decay[s];
+      } else {
+#pragma unroll
+        for (int s = u - 1; s >= 0; s--) inner += m(first + u, first + s) * near[s] * d, d *= decay[s];
+      }
+      store(first + u, c, inner + sum[u] * d);
+    }
+  }
 }
 
-// y[j,c] = sum over t > j > s of A[t,s] P[t,c] W[s,c] E[t,s,c].
+// y[j,c] = sum over t > j > s of A[t,s] P[t,c] W[s,c] E[t,s,c]: a thread a channel, with the sums over later t by s.
 template <int T, int N, class M, class P, class W, class A, class Store>
 __device__ __forceinline__ void decay_rect(M m, P p, W w, A a, Store store) {
+  if constexpr (T <= 32) {
+#pragma unroll 1
+    for (int c = threadIdx.x; c < N; c += THREADS) {
+      float late[T] = {};
+#pragma unroll 1
+      for (int t = T - 1; t >= 0; t--) {
+        float sum = 0.f, e = p(t, c);
+#pragma unroll
+        for (int s = T - 1; s >= 0; s--)
+          if (s < t) {
+            sum += late[s];
+            late[s] += m(t, s) * w(s, c) * e;
+            e *= a(s, c);
+          }
+        store(t, c, sum);
+      }
+    }
+    return;
+  }
   each<T, N>([&](int j, int c) {
     float sum = 0, late = 1;
     for (int t = j + 1; t < T; t++) {

@@ -132,7 +132,7 @@ template <int N> __device__ __forceinline__ void found(Tile<N>& x, const char* f
   }
 }
 
-// A state as a left operand of type P.
+// A state as a left operand of type P: of 16-bit elements the four 8 x 8 blocks of each 16 columns, row by row.
 template <class P, int N> __device__ __forceinline__ void leave(char* to, const Tile<N>& x) {
   const int l = threadIdx.x & 31;
   if constexpr (sizeof(P) == 2) {
@@ -140,7 +140,7 @@ template <class P, int N> __device__ __forceinline__ void leave(char* to, const 
     for (int k = 0; k < N / 2; k++) {
       u32 a[4];
       operand<P>(a, x.x[2 * k], x.x[2 * k + 1]);
-      *(uint4*)(to + (k * 32 + l) * 16) = make_uint4(a[0], a[1], a[2], a[3]);
+      store4(to + k * 512, a);
     }
   } else {
     leave(to, x);
@@ -156,9 +156,12 @@ __device__ __forceinline__ void multiply_left(Tile<N>& acc, const char* left, co
     const P* at = DOWN ? b + ((m & 1) * 8 + r) * LD + (m >> 1) * 8 : b + ((m >> 1) * 8 + r) * LD + (m & 1) * 8;
 #pragma unroll
     for (int k = 0; k < K / 2; k++) {
-      const uint4 x = *(const uint4*)(left + (k * 32 + l) * 16);
-      const u32 sign = MINUS ? 0x80008000u : 0u;
-      const u32 a[4] = {x.x ^ sign, x.y ^ sign, x.z ^ sign, x.w ^ sign};
+      u32 a[4];
+      load4(a, left + (k * 32 + l) * 16);
+      if (MINUS) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) a[i] ^= 0x80008000u;
+      }
 #pragma unroll
       for (int n = 0; n < N / 2; n++)
         if (within(PART, k, n)) {
@@ -176,18 +179,16 @@ __device__ __forceinline__ void multiply_left(Tile<N>& acc, const char* left, co
   }
 }
 
-// Writes a state that a warp left to rows of LD elements.
+// Writes a state that a warp left to a record: 16-bit elements as fragments (`to` at those of the warp's channels), f32 by
+// rows of LD elements.
 template <class P, int K, int LD> __device__ __forceinline__ void keep(P* to, const char* left) {
   const int l = threadIdx.x & 31, g = l >> 2, q = l & 3;
   if constexpr (sizeof(P) == 2) {
 #pragma unroll
     for (int k = 0; k < K / 2; k++) {
-      const uint4 x = *(const uint4*)(left + (k * 32 + l) * 16);
-      P* const at = to + g * LD + 16 * k + 2 * q;
-      *(u32*)at = x.x;
-      *(u32*)(at + 8 * LD) = x.y;
-      *(u32*)(at + 8) = x.z;
-      *(u32*)(at + 8 * LD + 8) = x.w;
+      u32 a[4];
+      load4t(a, left + (k * 32 + l) * 16);
+      *(uint4*)((char*)to + (k * 32 + l) * 16) = make_uint4(a[0], a[1], a[2], a[3]);
     }
   } else {
 #pragma unroll
@@ -199,9 +200,30 @@ template <class P, int K, int LD> __device__ __forceinline__ void keep(P* to, co
     }
   }
 }
+// The same of a warp's own state.
+template <class P, int LD, int K> __device__ __forceinline__ void keep(P* to, const Tile<K>& x) {
+  const int l = threadIdx.x & 31, g = l >> 2, q = l & 3;
+  if constexpr (sizeof(P) == 2) {
+#pragma unroll
+    for (int k = 0; k < K / 2; k++) {
+      u32 a[4];
+      operand<P>(a, x.x[2 * k], x.x[2 * k + 1]);
+#pragma unroll
+      for (int i = 0; i < 4; i++) a[i] = turn(a[i]);
+      *(uint4*)((char*)to + (k * 32 + l) * 16) = make_uint4(a[0], a[1], a[2], a[3]);
+    }
+  } else {
+#pragma unroll
+    for (int k = 0; k < K; k++) {
+      P* const at = to + g * LD + 8 * k + 2 * q;
+      *(float2*)at = make_float2(x.x[k][0], x.x[k][1]);
+      *(float2*)(at + 8 * LD) = make_float2(x.x[k][2], x.x[k][3]);
+    }
+  }
+}
 
-// All warps of the block, whatever code they are in.
-__device__ __forceinline__ void meet() { asm volatile("bar.sync 0;" ::: "memory"); }
+// All warps of the block, whatever code they are in: not bar.sync, which is for warps at one place of the code.
+__device__ __forceinline__ void meet() { asm volatile("barrier.cta.sync 1, %0;" ::"n"(THREADS) : "memory"); }
 
 // A number per token, from a vector in shared memory, for element e of column tile n.
 __device__ __forceinline__ float per_token(const float* v, int n, int e) {
@@ -224,9 +246,9 @@ template <class T, int N> __device__ __forceinline__ void write_rows(const Tile<
       }
 }
 
-// The warps of a block that do nothing but copy. From sm_90 on one of them works, and starts a bulk copy for what lies in one
-// piece, whose bytes are counted in a barrier of their step as they arrive; all else is copies of 16 bytes (a bulk copy of a row
-// takes longer than those). Short code: it shares the instruction caches.
+// The warps of a block that do nothing but copy, each some of what is fetched. From sm_90 on the first of them starts a bulk copy
+// for what lies in one piece, whose bytes are counted in a barrier of their step as they arrive; all else is copies of 16 bytes
+// (a bulk copy of a row takes longer than those). Short code: it shares the instruction caches.
 #if __CUDA_ARCH__ >= 900
 #define BULK 1
 #else
@@ -234,15 +256,15 @@ template <class T, int N> __device__ __forceinline__ void write_rows(const Tile<
 #endif
 
 struct Crew {
-  int thread, count, turn;
+  int lane, turn;
   u32 barriers, bytes;
 };
 
-// `barriers`: AHEAD + 1 of 8 bytes.
-template <int AHEAD> __device__ __forceinline__ Crew crew_of(int thread, int count, void* barriers) {
-  Crew c = {thread, BULK ? 32 : count, 0, (u32)__cvta_generic_to_shared(barriers), 0};
-  if (BULK) {
-    if (thread == 0) {
+// `barriers`: AHEAD + 1 of 8 bytes, which the first warp sets up.
+template <int AHEAD> __device__ __forceinline__ Crew crew_of(int lane, bool first, void* barriers) {
+  Crew c = {lane, 0, (u32)__cvta_generic_to_shared(barriers), 0};
+  if (BULK && first) {
+    if (lane == 0) {
       for (int i = 0; i <= AHEAD; i++) asm volatile("mbarrier.init.shared.b64 [%0], 32;" ::"r"(c.barriers + 8 * i) : "memory");
 #if BULK
       asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
@@ -252,24 +274,19 @@ template <int AHEAD> __device__ __forceinline__ Crew crew_of(int thread, int cou
   }
   return c;
 }
-__device__ __forceinline__ bool works(const Crew& c) { return !BULK || c.thread < 32; }
 
 // All copies of a step are under way.
-__device__ __forceinline__ void crew_end(const Crew& c) {
+__device__ __forceinline__ void crew_end(const Crew& c, bool first) {
 #if BULK
-  asm volatile("{.reg .b64 s; mbarrier.arrive.expect_tx.shared.b64 s, [%0], %1;}" ::"r"(c.barriers), "r"(c.bytes) : "memory");
+  if (first)
+    asm volatile("{.reg .b64 s; mbarrier.arrive.expect_tx.shared.b64 s, [%0], %1;}" ::"r"(c.barriers), "r"(c.bytes) : "memory");
 #endif
   copies_end();
 }
 // The copies of a step have arrived; AHEAD steps have been started since, this one among them.
-template <int AHEAD> __device__ __forceinline__ void crew_wait(const Crew& c, int step) {
+template <int AHEAD> __device__ __forceinline__ void crew_wait(const Crew& c, bool first, int step) {
 #if BULK
-  u32 done = 0;
-  while (!done)
-    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
-                 : "=r"(done)
-                 : "r"(c.barriers + step % (AHEAD + 1) * 8), "r"(step / (AHEAD + 1) & 1)
-                 : "memory");
+  if (first) arrived(c.barriers + step % (AHEAD + 1) * 8, step / (AHEAD + 1) & 1);
 #endif
   copies_wait<(AHEAD > 0 ? AHEAD - 1 : 0)>();
 }
@@ -291,27 +308,27 @@ template <int AHEAD> __device__ __forceinline__ Crew at_step(Crew c, int step) {
 
 template <int BYTES> __device__ __forceinline__ void fetch(Crew& c, char* to, const char* from) {
   if (BULK) {
-    if (c.thread == c.turn) bulk(c, to, from, BYTES);
+    if (c.lane == c.turn) bulk(c, to, from, BYTES);
     c.turn = (c.turn + 1) % 32;
     return;
   }
 #pragma unroll 2
-  for (int i = c.thread * 16; i < BYTES; i += c.count * 16) copy16(to + i, from + i);
+  for (int i = c.lane * 16; i < BYTES; i += 32 * 16) copy16(to + i, from + i);
 }
 
 // ROWS rows of BYTES each, in steps of FROM and TO bytes.
 template <int ROWS, int BYTES, int FROM, int TO> __device__ __forceinline__ void fetch_part(Crew& c, char* to, const char* from) {
   constexpr int pieces = BYTES / 16;
 #pragma unroll 2
-  for (int i = c.thread; i < ROWS * pieces; i += c.count)
+  for (int i = c.lane; i < ROWS * pieces; i += 32)
     copy16(to + i / pieces * TO + i % pieces * 16, from + i / pieces * FROM + i % pieces * 16);
 }
 
 // Elements that are not aligned to 16 bytes, or of another type.
 template <class P, class T, int ROWS, int COLS, int LD>
-__device__ __noinline__ void fetch_elements(P* to, const T* from, i64 step, int valid, int there, bool zero, int thread, int count) {
+__device__ __noinline__ void fetch_elements(P* to, const T* from, i64 step, int valid, int there, bool zero, int lane) {
 #pragma unroll 1
-  for (int i = thread; i < ROWS * COLS; i += count) {
+  for (int i = lane; i < ROWS * COLS; i += 32) {
     const int t = i / COLS, n = i % COLS;
     const bool is = n < there && !(zero && t >= valid);
     to[t * LD + n] = narrow<P>(is ? widen(from[(t < valid ? t : valid - 1) * step + n]) : 0.f);
@@ -326,22 +343,24 @@ __device__ __forceinline__ void fetch_rows(Crew& c, P* to, const View& v, const 
   const int there = v.ptr ? size - column : 0;
   if (sizeof(P) != sizeof(T) || sizeof(T) != 2 || ((((size_t)from) | (size_t)(v.s1 * 2)) & 15) || there < COLS ||
       ch.valid < ROWS) {
-    fetch_elements<P, T, ROWS, COLS, LD>(to, from, v.s1, ch.valid, there, zero, c.thread, c.count);
+    fetch_elements<P, T, ROWS, COLS, LD>(to, from, v.s1, ch.valid, there, zero, c.lane);
     return;
   }
   constexpr int pieces = COLS / 8;
   if (32 % pieces == 0) {
     // a thread stays in its column
-    constexpr int rows = 32 / pieces;
-    const int t = c.thread / pieces, more = c.count / 32 * rows;
-    const T* at = from + t * v.s1 + c.thread % pieces * 8;
-    P* put = to + t * LD + c.thread % pieces * 8;
+    constexpr int more = 32 / pieces;
+    const int t = c.lane / pieces;
+    const T* at = from + t * v.s1 + c.lane % pieces * 8;
+    P* put = to + t * LD + c.lane % pieces * 8;
     const i64 step = more * v.s1;
 #pragma unroll 4
-    for (int r = t; r < ROWS; r += more, at += step, put += more * LD) copy16(put, at);
+    for (int r = 0; r < ROWS; r += more, at += step) {
+      if (ROWS % more == 0 || r + t < ROWS) copy16(put + r * LD, at);
+    }
     return;
   }
 #pragma unroll 2
-  for (int i = c.thread; i < ROWS * pieces; i += c.count)
+  for (int i = c.lane; i < ROWS * pieces; i += 32)
     copy16(to + i / pieces * LD + i % pieces * 8, from + i / pieces * v.s1 + i % pieces * 8);
 }

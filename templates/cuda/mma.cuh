@@ -74,6 +74,38 @@ __device__ __forceinline__ void load4t(u32 (&r)[4], const void* p) {
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"((u32)__cvta_generic_to_shared(p)));
 }
+// The reverse of load4: lane 8i + r has the address of row r of block i, that is `p` + 16 (8i + r).
+__device__ __forceinline__ void store4(void* p, const u32 (&r)[4]) {
+  const u32 at = (u32)__cvta_generic_to_shared(p), l = threadIdx.x & 31;
+#if __CUDA_ARCH__ >= 900
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(at + l * 16), "r"(r[0]), "r"(r[1]), "r"(r[2]),
+               "r"(r[3])
+               : "memory");
+#else
+#pragma unroll
+  for (int i = 0; i < 4; i++) asm volatile("st.shared.b32 [%0], %1;" ::"r"(at + l * 4 + i * 128), "r"(r[i]) : "memory");
+#endif
+}
+// The transpose of an 8 x 8 block that a warp holds.
+__device__ __forceinline__ u32 turn(u32 x) {
+  u32 r;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(x));
+  return r;
+}
+
+// Waits until a barrier in shared memory has passed the phase of this parity.
+__device__ __forceinline__ void arrived(u32 barrier, u32 parity) {
+  u32 done = 0;
+  while (!done)
+#if __CUDA_ARCH__ >= 900
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+#else
+    asm volatile("{.reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+#endif
+                 : "=r"(done)
+                 : "r"(barrier), "r"(parity)
+                 : "memory");
+}
 
 // Copies from global to shared memory that run on while the block works.
 __device__ __forceinline__ void copy16(void* to, const void* from) {

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::differentiate::differentiate;
 use super::rewrite::{rewrite, rewrite_tracked};
-use crate::tile::{Axis, Direction, Leaf, MapFn, Op, Program, Role, Shape, Value};
+use crate::tile::{Axis, Direction, Leaf, MapFn, Node, Op, Program, Role, Shape, Value};
 
 /// Forward that keeps, and the backward program that reads what it kept.
 #[derive(Clone, Debug)]
@@ -18,6 +18,12 @@ pub struct Pair {
     pub forward: Program,
     /// Backward.
     pub backward: Program,
+}
+
+/// As [`save`], for a target that has all readouts of systems, also those that forward uses only in the systems' writes: then
+/// backward solves no system again.
+pub fn save_readouts(forward: &Program) -> Pair {
+    save(&with_readouts(forward))
 }
 
 /// Differentiates, and decides what forward keeps.
@@ -43,7 +49,25 @@ pub fn save(forward: &Program) -> Pair {
     });
     // what the kept values were computed from may be dead now
     let backward = rewrite(&backward, |_, _, _| None);
-    Pair { forward: keeping, backward }
+    // and readouts that are not kept
+    Pair { forward: rewrite(&keeping, |_, _, _| None), backward }
+}
+
+/// With the readouts of all systems, also of those that only their writes are used of: backward uses them.
+fn with_readouts(program: &Program) -> Program {
+    let mut out = program.clone();
+    for (i, node) in program.nodes.iter().enumerate() {
+        let Op::Solve { y0, b, .. } = &node.op else { continue };
+        let solve = Value(i as u32);
+        let Some(shape) = y0.iter().chain(b).flatten().next().map(|v| program.shape(*v)) else { continue };
+        for l in 0..y0.len() {
+            let op = Op::Part(solve, l);
+            if !program.nodes.iter().any(|n| n.op == op) {
+                out.nodes.push(Node { op, shape, origin: node.origin });
+            }
+        }
+    }
+    out
 }
 
 /// Writes out the writes of recomputed systems as `b + sum c y`.

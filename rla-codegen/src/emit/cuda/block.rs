@@ -3,17 +3,20 @@
 mod fuse;
 mod operands;
 mod order;
+mod side;
 mod step;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Interface;
 use super::expr;
-use super::place::{Elem, Place, Sizes};
-use crate::emit::graph::{Graph, Kind, Ref};
-use crate::tile::{Axis, Leaf, Shape};
+use super::place::{Elem, Order, Place, Sizes};
+use crate::emit::graph::{Graph, Kind, Pos, Ref};
+use crate::tile::{Axis, Leaf, MapFn, Shape};
 
-/// Where an elementwise result goes: a statement with `@` for the value, at row `r` and column `c` of the reference.
+/// Where an elementwise result goes: a statement that takes `y`, one or more adjacent values from row `r` and column `c` of the
+/// reference on.
 #[derive(Clone, Debug)]
 pub struct Sink {
     /// The value.
@@ -95,6 +98,8 @@ enum Target {
     /// The copy or the image of a given value.
     Copy(usize),
     Sink(usize),
+    /// Results side by side, of products that share right operands in global memory, and sums of those operands' products.
+    Side(Vec<usize>),
 }
 
 struct State<'a, 'b> {
@@ -109,6 +114,10 @@ struct State<'a, 'b> {
     fetched: BTreeMap<usize, Place>,
     /// Values (and the images of values) that lie in shared memory.
     shared: BTreeSet<usize>,
+    /// Sums of rows that are but added up, of what lies as fragments: they hold any parts of their sum.
+    parted: BTreeSet<usize>,
+    /// Steps so far that are less than all warps' work.
+    turn: Cell<usize>,
 }
 
 /// An operand of products that is kept in another type, or elsewhere, has an image in their type: number node + `IMAGE`.
@@ -165,7 +174,7 @@ impl<'a> Block<'a> {
             self.sinks.push(Sink {
                 value: Ref { node, flip: false },
                 condition: String::new(),
-                statement: format!("{} = narrow<{}>(@);", place.element(self.graph, node, "r", "c"), place.elem.c()),
+                statement: format!("put(&{}, y);", place.element(self.graph, node, "r", "c")),
                 comment: "rounded, for the kernels that follow".into(),
                 padded: true,
                 last: false,
@@ -197,6 +206,31 @@ impl<'a> Block<'a> {
                 kind.operands().iter().any(|r| r.node == node) && (!matches!(kind, Kind::Product(..)) || self.exact(*n))
             }) || self.sinks.iter().any(|s| s.value.node == node)
         };
+        // numbers a token that matrices are scaled with: once for all columns
+        let mut broadcast: BTreeSet<usize> = BTreeSet::new();
+        for n in needed.iter().filter(|n| !self.given.contains_key(n)) {
+            let kind = &graph.nodes[*n].kind;
+            let wide = graph.is_matrix(*n) || kind.operands().iter().any(|r| graph.is_matrix(r.node));
+            if wide {
+                broadcast.extend(kind.operands().iter().map(|r| r.node).filter(|n| !graph.is_matrix(*n)));
+            }
+        }
+        for sink in &self.sinks {
+            if graph.is_matrix(sink.value.node) {
+                let operands = graph.nodes[sink.value.node].kind.operands();
+                broadcast.extend(operands.iter().map(|r| r.node).filter(|n| !graph.is_matrix(*n)));
+            }
+        }
+        let sums_products = |n: usize| {
+            let product = |r: &Ref| {
+                uses.get(&r.node) == Some(&1)
+                    && matches!(graph.nodes[r.node].kind, Kind::Product(..))
+                    && !self.given.contains_key(&r.node)
+                    && !self.wanted.contains_key(&r.node)
+            };
+            let Kind::Map(MapFn::Add | MapFn::Sub, args) = &graph.nodes[n].kind else { return false };
+            args.iter().all(product)
+        };
         let mut places = self.given.clone();
         let mut depth: HashMap<usize, usize> = HashMap::new();
         for &n in &needed {
@@ -207,12 +241,17 @@ impl<'a> Block<'a> {
             let count = uses.get(&n).copied().unwrap_or(0);
             let stored = match kind {
                 Kind::Leaf(Leaf::Number(_) | Leaf::Size(_) | Leaf::Const(_)) => false,
-                Kind::Leaf(_) => stored_by_user.contains(&n),
+                Kind::Leaf(Leaf::Valid | Leaf::Identity(_)) => stored_by_user.contains(&n),
+                Kind::Leaf(_) => {
+                    let rows = self.direct.contains_key(&n) || broadcast.contains(&n);
+                    stored_by_user.contains(&n) || rows
+                }
                 Kind::Solve { .. } => false,
                 Kind::Map(f, args) => {
                     let below = args.iter().map(|a| depth.get(&a.node).copied().unwrap_or(0)).sum::<usize>() + 1;
                     let costly = expr::is_costly(*f) || below > 6;
-                    let stored = stored_by_user.contains(&n) || (count > 1 && costly) || below > 24;
+                    let once = broadcast.contains(&n) || (count > 1 && (costly || sums_products(n)));
+                    let stored = stored_by_user.contains(&n) || once || below > 24;
                     depth.insert(n, if stored { 0 } else { below });
                     stored
                 }
@@ -244,6 +283,8 @@ impl<'a> Block<'a> {
             sink_groups: HashMap::new(),
             fetched: BTreeMap::new(),
             shared: BTreeSet::new(),
+            parted: needed.iter().copied().filter(|n| self.is_parted(*n, &uses)).collect(),
+            turn: Cell::new(0),
         };
         for &n in &needed {
             let is_map = matches!(graph.nodes[n].kind, Kind::Map(..));
@@ -274,6 +315,24 @@ impl<'a> Block<'a> {
         }
         state.operands(&needed);
         state.emit(&needed)
+    }
+
+    /// Whether a value is the sum over columns of what lies as fragments, and all that uses it is its own sum.
+    fn is_parted(&self, node: usize, uses: &HashMap<usize, usize>) -> bool {
+        let Kind::Sum(x, Pos::Cols) = &self.graph.nodes[node].kind else { return false };
+        let users = self.graph.nodes.iter().filter(|n| n.kind.operands().iter().any(|r| r.node == node));
+        let summed = users.into_iter().all(|n| matches!(n.kind, Kind::Sum(_, Pos::Rows)));
+        let mut todo = vec![*x];
+        while let Some(r) = todo.pop() {
+            let there = self.given.get(&r.node).is_some_and(|p| p.order == Order::Fragments);
+            match &self.graph.nodes[r.node].kind {
+                _ if there && !r.flip => {}
+                Kind::Map(_, args) if !r.flip && uses.get(&r.node) == Some(&1) => todo.extend(args),
+                Kind::Leaf(Leaf::Number(_) | Leaf::Size(_) | Leaf::Const(_)) => {}
+                _ => return false,
+            }
+        }
+        summed && uses.get(&node) == Some(&1) && !self.given.contains_key(&node) && !self.wanted.contains_key(&node)
     }
 
     /// Whether a value is a token-by-token matrix.

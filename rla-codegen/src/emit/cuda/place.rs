@@ -1,7 +1,7 @@
 //! Sizes, element types, and where values lie.
 
 use crate::emit::graph::{Graph, Ref};
-use crate::tile::Axis;
+use crate::tile::{Axis, Shape};
 
 /// Element types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +55,16 @@ impl Sizes {
     }
 }
 
+/// How the elements of a matrix lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Row by row.
+    Rows,
+    /// Of 16-bit elements, as right operands of products that sum over rows: by blocks of 16 x 16, row by row of blocks,
+    /// lane l's four registers together (templates/cuda/block.cuh).
+    Fragments,
+}
+
 /// Memory of one value: `name` points to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {
@@ -62,10 +72,12 @@ pub struct Place {
     pub name: String,
     /// Element type.
     pub elem: Elem,
-    /// Elements from one row to the next; 0 for a vector or a number.
+    /// Elements from one row to the next (of 16 rows, one sixteenth); 0 for a vector or a number.
     pub ld: usize,
     /// Bytes.
     pub bytes: usize,
+    /// The elements' order.
+    pub order: Order,
 }
 
 impl Place {
@@ -75,17 +87,35 @@ impl Place {
         let name = format!("v{node}");
         if graph.is_matrix(node) {
             let ld = sizes.padded(shape.cols) + 16 / elem.bytes();
-            return Place { name, elem, ld, bytes: sizes.padded(shape.rows) * ld * elem.bytes() };
+            return Place { name, elem, ld, bytes: sizes.padded(shape.rows) * ld * elem.bytes(), order: Order::Rows };
         }
         let count = sizes.padded(graph.vector_axis(node)).next_multiple_of(4);
-        Place { name, elem: Elem::F32, ld: 0, bytes: 4 * count }
+        Place { name, elem: Elem::F32, ld: 0, bytes: 4 * count, order: Order::Rows }
+    }
+
+    /// A place of a state in a record: as fragments, where its elements have 16 bits.
+    pub fn of_state(sizes: &Sizes, name: String, shape: Shape, elem: Elem) -> Place {
+        let (rows, cols) = (sizes.padded(shape.rows), sizes.padded(shape.cols));
+        let (ld, order) = match elem {
+            Elem::F32 => (cols + 4, Order::Rows),
+            _ => (cols, Order::Fragments),
+        };
+        Place { name, elem, ld, bytes: rows * ld * elem.bytes(), order }
+    }
+
+    /// Index of element (row, col) of a matrix.
+    pub fn index(&self, row: &str, col: &str) -> String {
+        match self.order {
+            Order::Rows => format!("({row}) * {} + ({col})", self.ld),
+            Order::Fragments => format!("in_fragments<{}>({row}, {col})", self.ld),
+        }
     }
 
     /// Element (row, col) of the node as an lvalue.
     pub fn element(&self, graph: &Graph, node: usize, row: &str, col: &str) -> String {
         let shape = graph.nodes[node].shape;
         if self.ld > 0 {
-            return format!("{}[({row}) * {} + ({col})]", self.name, self.ld);
+            return format!("{}[{}]", self.name, self.index(row, col));
         }
         let index = match (shape.rows, shape.cols) {
             (Axis::One, Axis::One) => "0",
@@ -95,14 +125,21 @@ impl Place {
         format!("{}[{index}]", self.name)
     }
 
-    /// Element (row, col) of the node as a float.
+    /// Element (row, col) of the node as a float; the columns `c + n` of a matrix are read together.
     pub fn read(&self, graph: &Graph, node: usize, row: &str, col: &str) -> String {
+        if self.ld > 0 && (self.order == Order::Rows && col == "c + n" || col.is_empty()) {
+            let start = if col.is_empty() { row.into() } else { self.index(row, "c") };
+            return format!("pick(width, &{}[{start}], n)", self.name);
+        }
         let element = self.element(graph, node, row, col);
         if self.elem == Elem::F32 { element } else { format!("widen({element})") }
     }
 
     /// The matrix as an operand, in shared memory or not.
     pub fn matrix(&self, flip: bool, shared: bool) -> String {
+        if self.order == Order::Fragments {
+            return format!("Fragments<{}, {}, {flip}>{{{}}}", self.elem.c(), self.ld, self.name);
+        }
         format!("Mat<{}, {}, {flip}, {shared}>{{{}}}", self.elem.c(), self.ld, self.name)
     }
 }

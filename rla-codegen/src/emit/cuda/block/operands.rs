@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{IMAGE, State};
-use crate::emit::cuda::place::{Elem, Place};
+use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::graph::{Kind, Ref};
 
 impl State<'_, '_> {
@@ -24,7 +24,9 @@ impl State<'_, '_> {
                     continue;
                 }
                 let (given, wanted) = (self.block.given.contains_key(&r.node), self.block.wanted.contains_key(&r.node));
-                if place.ld == 0 || (place.elem == product && !given && !wanted) {
+                // what lies as fragments goes into registers as it is
+                let there = place.elem == product && (!given && !wanted || place.order == Order::Fragments);
+                if place.ld == 0 || there {
                     continue;
                 }
                 let name = format!("h{}", r.node);
@@ -86,22 +88,12 @@ impl State<'_, '_> {
         (self.places.contains_key(&id) && !apart).then_some(id)
     }
 
-    /// `node[row, col] = value`, and its image.
-    pub(super) fn assign(&self, node: usize, row: &str, col: &str, value: &str) -> String {
-        let graph = self.block.graph;
-        let one = |place: &Place, value: &str| {
-            let value = if place.elem == Elem::F32 {
-                value.to_string()
-            } else {
-                format!("narrow<{}>({value})", place.elem.c())
-            };
-            format!("{} = {value};", place.element(graph, node, row, col))
-        };
+    /// `y`, values from (row, col) on, goes to a value and its image.
+    pub(super) fn assign(&self, node: usize, row: &str, col: &str, y: &str) -> String {
+        let put = |id: usize| format!("put(&{}, {y});", self.places[&id].element(self.block.graph, node, row, col));
         match self.own_image(node) {
-            None => one(&self.places[&node], value),
-            Some(id) => {
-                format!("const float y = {value}; {} {}", one(&self.places[&node], "y"), one(&self.places[&id], "y"))
-            }
+            None => put(node),
+            Some(id) => format!("{} {}", put(node), put(id)),
         }
     }
 }

@@ -6,13 +6,34 @@ use super::{IMAGE, State, Target, Written};
 use crate::emit::graph::{Kind, Ref};
 use crate::emit::text::Text;
 
-/// Shared memory of a block that leaves room for several on a multiprocessor.
-const SMALL: usize = 56 * 1024;
+/// Shared memory of a block that leaves room for so many on a multiprocessor; the frame takes its threads from it.
+const CLASSES: [usize; 2] = [56 * 1024, 112 * 1024];
+/// Bytes that a step may write at any time.
+const LITTLE: usize = 1024;
+/// How many results are made side by side: accumulators that a warp holds at once.
+const SIDE: usize = 4;
+/// How many steps work may be ahead of the first that is not done.
+const WINDOW: usize = 24;
 
 pub(super) struct Step {
-    target: Target,
-    reads: BTreeSet<usize>,
-    writes: Vec<usize>,
+    pub(super) target: Target,
+    pub(super) reads: BTreeSet<usize>,
+    pub(super) writes: Vec<usize>,
+}
+
+impl Step {
+    /// Several as one.
+    pub(super) fn side(steps: Vec<Step>) -> Step {
+        let node = |step: &Step| match step.target {
+            Target::Node(n) => n,
+            _ => unreachable!("results of products"),
+        };
+        Step {
+            target: Target::Side(steps.iter().map(node).collect()),
+            reads: steps.iter().flat_map(|s| s.reads.iter().copied()).collect(),
+            writes: steps.iter().flat_map(|s| s.writes.iter().copied()).collect(),
+        }
+    }
 }
 
 /// Where values lie.
@@ -25,7 +46,7 @@ struct Memory {
 
 impl State<'_, '_> {
     /// The steps in the order of the graph, those that replace what others read at the end; and how many come before those.
-    fn steps(&self, needed: &BTreeSet<usize>, leaves: &mut BTreeSet<usize>) -> (Vec<Step>, usize) {
+    fn steps(&self, needed: &BTreeSet<usize>, leaves: &mut BTreeSet<usize>, most: usize) -> (Vec<Step>, usize) {
         let (graph, block) = (self.graph(), self.block);
         let mut steps: Vec<Step> = vec![];
         let with_image = |n: usize| [Some(n), self.own_image(n)].into_iter().flatten();
@@ -64,6 +85,7 @@ impl State<'_, '_> {
             let after = steps.iter().rposition(|x| x.writes.iter().any(|w| step.reads.contains(w)));
             steps.insert(after.map_or(0, |i| i + 1), step);
         }
+        let mut steps = self.side_by_side(steps, most);
         let before_last = steps.len();
         steps.extend(last);
         // copies of what is given: some steps before their first reader, so that they arrive meanwhile
@@ -82,22 +104,62 @@ impl State<'_, '_> {
         (steps, before_last + added)
     }
 
-    /// Independent steps side by side: fewer barriers. The last ones stay where they are.
-    fn by_level(steps: Vec<Step>, before_last: usize) -> Vec<Step> {
-        let mut level: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut leveled: Vec<(usize, Step)> = vec![];
-        for (i, step) in steps.into_iter().enumerate() {
-            let own = match i < before_last {
-                true => step.reads.iter().filter_map(|r| level.get(r)).map(|l| l + 1).max().unwrap_or(0),
-                false => usize::MAX,
-            };
-            for w in &step.writes {
-                level.insert(*w, own);
-            }
-            leveled.push((own, step));
+    /// Steps in phases, a barrier between two: in each, what is ready, has room within `limit` bytes and is not more than `window`
+    /// steps ahead, little things in any case. Each step with its phase; the last ones are a phase of their own.
+    fn phases(&self, steps: Vec<Step>, before_last: usize, limit: usize, window: usize) -> Vec<(usize, Step)> {
+        let bytes = |ids: &mut dyn Iterator<Item = &usize>| -> usize {
+            ids.filter(|id| self.is_allocated(**id)).map(|id| self.places[id].bytes.next_multiple_of(128)).sum()
+        };
+        let mut made: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut readers: BTreeMap<usize, usize> = BTreeMap::new();
+        for (i, step) in steps.iter().enumerate() {
+            made.extend(step.writes.iter().map(|w| (*w, i)));
+            step.reads.iter().for_each(|r| *readers.entry(*r).or_default() += 1);
         }
-        leveled.sort_by_key(|(level, _)| *level);
-        leveled.into_iter().map(|(_, step)| step).collect()
+        let mut phase: Vec<Option<usize>> = vec![None; steps.len()];
+        let (mut now, mut live) = (0, 0);
+        while let Some(first) = (0..before_last).find(|i| phase[*i].is_none()) {
+            let ready = |i: usize| {
+                let there = |r: &usize| made.get(r).is_none_or(|m| *m >= before_last || phase[*m].is_some());
+                phase[i].is_none() && steps[i].reads.iter().all(there)
+            };
+            let adds = |i: usize| bytes(&mut steps[i].writes.iter());
+            let frees = |i: usize| bytes(&mut steps[i].reads.iter().filter(|r| readers[r] == 1));
+            let mut todo: Vec<usize> = (first..before_last).filter(|i| ready(*i)).collect();
+            todo.sort_by_key(|i| (adds(*i) > LITTLE, adds(*i) > frees(*i), *i));
+            let mut chosen = vec![];
+            let mut used = live;
+            for i in todo.iter().copied() {
+                if adds(i) <= LITTLE || (i <= first + window && used + adds(i) <= limit) {
+                    used += adds(i);
+                    chosen.push(i);
+                }
+            }
+            if chosen.is_empty() {
+                chosen.extend(todo.first());
+            }
+            for i in chosen {
+                phase[i] = Some(now);
+                live += adds(i);
+                for r in &steps[i].reads {
+                    let left = readers.get_mut(r).expect("counted");
+                    *left -= 1;
+                    if *left == 0 {
+                        live -= bytes(&mut [*r].iter()).min(live);
+                    }
+                }
+            }
+            now += 1;
+        }
+        let mut out: Vec<(usize, Step)> = steps.into_iter().zip(phase).map(|(s, p)| (p.unwrap_or(now), s)).collect();
+        out.sort_by_key(|(phase, _)| *phase);
+        out
+    }
+
+    /// Whether a value gets memory here.
+    fn is_allocated(&self, id: usize) -> bool {
+        let outside = self.block.given.contains_key(&id) && !self.fetched.contains_key(&id);
+        !outside && !self.block.wanted.contains_key(&id) && self.places.contains_key(&id)
     }
 
     /// Whether a step starts copies that have to be waited for.
@@ -105,64 +167,95 @@ impl State<'_, '_> {
         match target {
             Target::Node(n) => self.block.direct.contains_key(n),
             Target::Copy(id) => *id < IMAGE,
-            Target::Sink(_) => false,
+            Target::Sink(_) | Target::Side(_) => false,
+        }
+    }
+
+    /// The steps in phases within the least shared memory that does not make them many more.
+    fn arrange(&mut self, needed: &BTreeSet<usize>) -> (Vec<(usize, Step)>, Memory, BTreeSet<usize>) {
+        loop {
+            let mut leaves = BTreeSet::new();
+            let mut ways = vec![];
+            for limit in CLASSES.into_iter().chain([self.block.budget]) {
+                let room = limit.min(self.block.budget).saturating_sub(self.block.reserved);
+                // what is laid out does not pack as closely as it is counted; and where room is scarce, depth before breadth
+                let tries = [(100, WINDOW), (90, WINDOW), (100, WINDOW / 3), (85, WINDOW / 3), (100, 3), (70, 3)];
+                for (part, window) in tries {
+                    let (steps, before_last) = self.steps(needed, &mut leaves, SIDE);
+                    let phases = self.phases(steps, before_last, room * part / 100, window);
+                    let memory = self.allocate(&phases);
+                    if memory.scratch_places.is_empty() && memory.shared <= room {
+                        ways.push((phases, memory));
+                        break;
+                    }
+                }
+            }
+            let count = |phases: &[(usize, Step)]| phases.last().map_or(0, |(p, _)| *p);
+            let least = ways.iter().map(|(p, _)| count(p)).min();
+            if let Some(least) = least {
+                let good = ways.into_iter().find(|(p, _)| count(p) <= least + least / 2);
+                let (phases, memory) = good.expect("the least is one");
+                return (phases, memory, leaves);
+            }
+            let (steps, before_last) = self.steps(needed, &mut leaves, 1);
+            let room = self.block.budget.saturating_sub(self.block.reserved);
+            let phases = self.phases(steps, before_last, room, WINDOW);
+            let memory = self.allocate(&phases);
+            // what does not fit is rather not copied at all
+            match memory.scratch_places.keys().copied().find(|id| self.is_copy(*id)) {
+                Some(id) => self.drop_copy(id),
+                None => return (phases, memory, leaves),
+            }
         }
     }
 
     pub(super) fn emit(mut self, needed: &BTreeSet<usize>) -> Written {
-        let (steps, before_last, memory, leaves) = loop {
-            let mut leaves = BTreeSet::new();
-            let (plain, before_last) = self.steps(needed, &mut leaves);
-            let memory = self.allocate(&plain);
-            // what does not fit is rather not copied at all
-            if let Some(id) = memory.scratch_places.keys().copied().find(|id| self.is_copy(*id)) {
-                self.drop_copy(id);
-                continue;
-            }
-            let (again, _) = self.steps(needed, &mut leaves);
-            let leveled = Self::by_level(again, before_last);
-            let wider = self.allocate(&leveled);
-            if wider.scratch_places.is_empty() && wider.shared <= memory.shared.max(SMALL) {
-                break (leveled, before_last, wider, leaves);
-            }
-            break (plain, before_last, memory, leaves);
-        };
-        self.check_order(&steps);
+        let (phases, memory, leaves) = self.arrange(needed);
+        self.check_order(&phases);
         self.shared = memory.offsets.keys().copied().collect();
         let block = self.block;
-        let graph = block.graph;
         let mut body = Text::default();
-        // what was written and read since the last barrier, and whether copies are under way
+        // what was written and read since the last barrier, and copies under way, the oldest first
         let (mut written, mut touched): (BTreeSet<usize>, BTreeSet<usize>) = Default::default();
-        let mut copying = false;
+        let mut copies: Vec<usize> = vec![];
         let range = |n: usize| memory.offsets.get(&n).map(|o| (*o, *o + self.places[&n].bytes));
-        for (index, Step { target, reads, writes }) in steps.iter().enumerate() {
+        for (index, (phase, Step { target, reads, writes })) in phases.iter().enumerate() {
+            let starts = index > 0 && phases[index - 1].0 != *phase;
+            let same = phases[index..].iter().take_while(|(p, _)| p == phase);
             let overlaps = |n: usize, others: &BTreeSet<usize>| {
                 range(n).is_some_and(|(a, b)| {
                     others.iter().any(|m| *m != n && range(*m).is_some_and(|(c, d)| a < d && c < b))
                 })
             };
             let hazard = reads.iter().any(|r| written.contains(r)) || writes.iter().any(|w| overlaps(*w, &touched));
-            if hazard || index == before_last {
-                if std::mem::take(&mut copying) {
-                    body.line("copies_all();");
+            if starts || hazard {
+                // the copies that the phase reads, and those before them
+                let landed = |id: &usize| {
+                    same.clone().any(|(_, s)| {
+                        s.reads.contains(id) || s.writes.iter().any(|w| overlaps(*w, &BTreeSet::from([*id])))
+                    })
+                };
+                let count = copies.iter().rposition(landed).map_or(0, |i| i + 1);
+                if count > 0 {
+                    copies.drain(..count);
+                    body.line(format!("copies_wait<{}>();", copies.len()));
                 }
                 body.line("__syncthreads();");
                 written.clear();
                 touched.clear();
+                touched.extend(&copies);
             }
             self.step(target, &mut body);
-            copying |= self.starts_copies(target);
-            // an inverse of more than a warp's work ends with a barrier
-            let inverse = matches!(target, Target::Node(n) if matches!(graph.nodes[*n].kind, Kind::Inverse(_)));
-            if inverse && block.sizes.chunk > 32 && !copying {
-                written.clear();
-                touched.clear();
-            } else {
-                written.extend(writes);
-                touched.extend(reads);
-                touched.extend(writes);
+            if self.starts_copies(target) {
+                body.line("copies_end();");
+                copies.extend(writes);
             }
+            written.extend(writes);
+            touched.extend(reads);
+            touched.extend(writes);
+        }
+        if !copies.is_empty() {
+            body.line("copies_wait<0>();");
         }
         let mut pointers = vec![];
         for (n, place) in &self.places {
@@ -178,9 +271,9 @@ impl State<'_, '_> {
     }
 
     /// Nothing is read before it is written: a kernel that did would compute with whatever lay there.
-    fn check_order(&self, steps: &[Step]) {
+    fn check_order(&self, steps: &[(usize, Step)]) {
         let mut written: BTreeSet<usize> = BTreeSet::new();
-        for step in steps {
+        for (_, step) in steps {
             for id in &step.reads {
                 let given = self.block.given.contains_key(id) && !self.fetched.contains_key(id);
                 assert!(
@@ -193,15 +286,11 @@ impl State<'_, '_> {
     }
 
     /// Offsets in shared memory by first fit over lifetimes; what does not fit goes to scratch, the largest first.
-    fn allocate(&self, steps: &[Step]) -> Memory {
+    fn allocate(&self, steps: &[(usize, Step)]) -> Memory {
         let mut life: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
-        for (i, step) in steps.iter().enumerate() {
-            for n in step.reads.iter().chain(&step.writes) {
-                let outside = self.block.given.contains_key(n) && !self.fetched.contains_key(n);
-                if outside || self.block.wanted.contains_key(n) || !self.places.contains_key(n) {
-                    continue;
-                }
-                life.entry(*n).or_insert((i, i)).1 = i;
+        for (phase, step) in steps {
+            for n in step.reads.iter().chain(&step.writes).filter(|n| self.is_allocated(**n)) {
+                life.entry(*n).or_insert((*phase, *phase)).1 = *phase;
             }
         }
         let (mut scratch_places, mut scratch) = (BTreeMap::new(), 0);

@@ -17,15 +17,15 @@ impl State<'_, '_> {
     }
 
     /// `0` beyond the real rows and columns.
-    pub(super) fn guarded(&self, node: usize, value: String) -> String {
-        let shape = self.graph().nodes[node].shape;
+    pub(super) fn guarded(&self, r: Ref, value: String) -> String {
+        let shape = self.graph().shape(r);
         let sizes = self.block.sizes;
         let mut conditions = vec![];
         if sizes.padded(shape.rows) != sizes.real(shape.rows) {
             conditions.push(format!("r < {}", sizes.real(shape.rows)));
         }
         if sizes.padded(shape.cols) != sizes.real(shape.cols) {
-            conditions.push(format!("c < {}", sizes.real(shape.cols)));
+            conditions.push(format!("c + n < {}", sizes.real(shape.cols)));
         }
         if conditions.is_empty() { value } else { format!("{} ? {value} : 0.f", conditions.join(" && ")) }
     }
@@ -45,6 +45,34 @@ impl State<'_, '_> {
         }
     }
 
+    /// The number of a step that is less than all warps' work: such steps start at different warps.
+    fn next_turn(&self) -> usize {
+        self.turn.set(self.turn.get() + 1);
+        self.turn.get() - 1
+    }
+
+    /// Elementwise work: `store` takes `y` at row `r` and column `c`.
+    fn fill(&self, rows: usize, cols: usize, value: &str, store: &str, out: &mut Text) {
+        let turn = if cols == 1 { self.next_turn() } else { 0 };
+        out.line(format!(
+            "fill<{rows}, {cols}>({turn}, [&](auto width, int r, int c, int n) {{ return {value}; }}, [&](int r, int c, auto y) {{ {store} }});"
+        ));
+    }
+
+    /// A sum of products, and elementwise work on it.
+    fn tiles(&self, root: Ref, group: &Group, value: &str, store: &str, out: &mut Text) {
+        let (sizes, shape) = (self.block.sizes, self.graph().shape(root));
+        let (rows, cols) = (sizes.padded(shape.rows), sizes.padded(shape.cols));
+        let turn = if rows * cols <= 2048 { 4 * self.next_turn() } else { 0 };
+        out.line(format!("tiles<{rows}, {cols}>({turn}, [&](auto& acc, int m, int n) {{"));
+        self.products(group, out);
+        out.line(format!(
+            "}}, [&](auto width, int r, int c, int n, float acc) {{ return {value}; }}, [&](int r, int c, auto y) {{"
+        ));
+        out.line(store);
+        out.line("});");
+    }
+
     pub(super) fn step(&self, target: &Target, out: &mut Text) {
         let graph = self.graph();
         let sizes = self.block.sizes;
@@ -58,32 +86,22 @@ impl State<'_, '_> {
                 let shape = graph.shape(sink.value);
                 let (rows, cols) = (sizes.real(shape.rows), sizes.real(shape.cols));
                 if sink.padded {
-                    let value = self.expr(sink.value, "r", "c", false, None);
-                    let value = self.guarded(sink.value.node, value);
+                    let value = self.expr(sink.value, "r", "c + n", false, None);
+                    let value = self.guarded(sink.value, value);
                     let (rows, cols) = (sizes.padded(shape.rows), sizes.padded(shape.cols));
-                    let statement = sink.statement.replace('@', &format!("({value})"));
-                    out.line(format!("each<{rows}, {cols}>([&](int r, int c) {{ {statement} }});"));
+                    self.fill(rows, cols, &value, &sink.statement, out);
                     return;
                 }
                 match self.sink_groups.get(s) {
                     Some(group) => {
-                        out.line(format!(
-                            "tiles<{}, {}>([&](auto& acc, int m, int n) {{",
-                            sizes.padded(shape.rows),
-                            sizes.padded(shape.cols)
-                        ));
-                        self.products(group, out);
-                        out.line("}, [&](int r, int c, float acc) {");
-                        let value = self.expr(sink.value, "r", "c", true, Some(group));
-                        out.line(format!("if (r < {rows} && c < {cols}) {}", sink.statement.replace('@', &value)));
-                        out.line("});");
+                        let value = self.expr(sink.value, "r", "c + n", true, Some(group));
+                        let value = self.guarded(sink.value, value);
+                        let store = format!("if (r < {rows} && c < {cols}) {}", sink.statement);
+                        self.tiles(sink.value, group, &value, &store, out);
                     }
                     None => {
-                        let value = self.expr(sink.value, "r", "c", false, None);
-                        out.line(format!(
-                            "each<{rows}, {cols}>([&](int r, int c) {{ {} }});",
-                            sink.statement.replace('@', &value)
-                        ));
+                        let value = self.expr(sink.value, "r", "c + n", false, None);
+                        self.fill(rows, cols, &value, &sink.statement, out);
                     }
                 }
                 if !sink.condition.is_empty() {
@@ -92,6 +110,7 @@ impl State<'_, '_> {
             }
             Target::Node(n) => self.node(*n, out),
             Target::Copy(n) => self.copy(*n, out),
+            Target::Side(nodes) => self.side(nodes, out),
         }
     }
 
@@ -105,12 +124,8 @@ impl State<'_, '_> {
         }
         let shape = graph.nodes[node].shape;
         let (rows, cols) = (self.block.sizes.padded(shape.rows), self.block.sizes.padded(shape.cols));
-        out.line(format!(
-            "each<{rows}, {cols}>([&](int r, int c) {{ {} = narrow<{}>({}); }});",
-            to.element(graph, node, "r", "c"),
-            to.elem.c(),
-            self.places[&node].read(graph, node, "r", "c")
-        ));
+        let value = self.places[&node].read(graph, node, "r", "c + n");
+        self.fill(rows, cols, &value, &format!("put(&{}, y);", to.element(graph, node, "r", "c")), out);
     }
 
     pub(super) fn node(&self, n: usize, out: &mut Text) {
@@ -125,13 +140,12 @@ impl State<'_, '_> {
         let (real_rows, real_cols) = (sizes.real(shape.rows), sizes.real(shape.cols));
         let tokens = sizes.chunk;
         // (r, c) of the node from a function that stores one float
-        let assigned = if self.places.contains_key(&n) { self.assign(n, "r", "c", "x") } else { String::new() };
-        let store = format!("[&](int r, int c, float x) {{ {assigned} }}");
+        let puts = if self.places.contains_key(&n) { self.assign(n, "r", "c", "y") } else { String::new() };
+        let store = format!("[&](int r, int c, float x) {{ const Some<1> y = {{x}}; {puts} }}");
         let pad = |out: &mut Text| {
             if rows != real_rows || cols != real_cols {
                 out.line(format!(
-                    "each<{rows}, {cols}>([&](int r, int c) {{ if (r >= {real_rows} || c >= {real_cols}) {{ {} }} }});",
-                    self.assign(n, "r", "c", "0.f")
+                    "each<{rows}, {cols}>([&](int r, int c) {{ if (r >= {real_rows} || c >= {real_cols}) {{ const Some<1> y = {{0.f}}; {puts} }} }});"
                 ));
             }
         };
@@ -149,34 +163,26 @@ impl State<'_, '_> {
                 ));
             }
             Kind::Map(..) | Kind::Lower(_) | Kind::Leaf(_) => {
-                let group = self.groups.get(&n);
-                let value = self.expr(Ref { node: n, flip: false }, "r", "c", true, group);
-                let value = self.guarded(n, value);
+                let (group, root) = (self.groups.get(&n), Ref { node: n, flip: false });
+                let value = self.expr(root, "r", "c + n", true, group);
+                let value = self.guarded(root, value);
                 match group {
-                    Some(group) => {
-                        out.line(format!("tiles<{rows}, {cols}>([&](auto& acc, int m, int n) {{"));
-                        self.products(group, out);
-                        out.line("}, [&](int r, int c, float acc) {");
-                        out.line(self.assign(n, "r", "c", &value));
-                        out.line("});");
-                    }
-                    None => out.line(format!(
-                        "each<{rows}, {cols}>([&](int r, int c) {{ {} }});",
-                        self.assign(n, "r", "c", &value)
-                    )),
+                    Some(group) => self.tiles(root, group, &value, &puts, out),
+                    None => self.fill(rows, cols, &value, &puts, out),
                 }
             }
             Kind::Product(..) => {
-                let group = Group {
-                    root: Ref { node: n, flip: false },
-                    products: vec![(false, Ref { node: n, flip: false })],
-                    others: vec![],
-                };
-                out.line(format!("tiles<{rows}, {cols}>([&](auto& acc, int m, int n) {{"));
-                self.products(&group, out);
-                out.line("}, [&](int r, int c, float acc) {");
-                out.line(self.assign(n, "r", "c", "acc"));
-                out.line("});");
+                let root = Ref { node: n, flip: false };
+                let group = Group { root, products: vec![(false, root)], others: vec![] };
+                self.tiles(root, &group, "acc", &puts, out);
+            }
+            Kind::Sum(x, Pos::Cols) if self.parted.contains(&n) => {
+                let (all, value) =
+                    (sizes.padded(graph.shape(*x).rows) * sizes.padded(graph.shape(*x).cols), at(*x, "i", ""));
+                out.line(format!(
+                    "parts<{all}, {rows}>([&](auto width, int i, int n) {{ return {value}; }}, {});",
+                    self.places[&n].name
+                ));
             }
             Kind::Sum(x, over) => {
                 let from = graph.shape(*x);
@@ -185,11 +191,11 @@ impl State<'_, '_> {
                     Pos::Rows => (sizes.real(from.cols), sizes.real(from.rows)),
                 };
                 let (value, result) = match over {
-                    Pos::Cols => (at(*x, "i", "j"), element(n, "i", "0")),
-                    Pos::Rows => (at(*x, "j", "i"), element(n, "0", "i")),
+                    Pos::Cols => (at(*x, "i", "c + n"), element(n, "i", "0")),
+                    Pos::Rows => (at(*x, "c + n", "i"), element(n, "0", "i")),
                 };
                 out.line(format!(
-                    "sums<{count}, {terms}>([&](int i, int j) {{ return {value}; }}, [&](int i, float x) {{ {result} = x; }});"
+                    "sums<{count}, {terms}>([&](auto width, int i, int c, int n) {{ return {value}; }}, [&](int i, float x) {{ {result} = x; }});"
                 ));
                 pad(out);
             }
@@ -298,7 +304,7 @@ impl State<'_, '_> {
                 out.line("}");
                 for (l, _) in y0.iter().enumerate() {
                     if let Some(p) = part(l) {
-                        out.line(format!("{{ {} }}", self.assign(p, "t", "n", &format!("y{l}"))));
+                        out.line(format!("{{ const Some<1> y = {{y{l}}}; {} }}", self.assign(p, "t", "n", "y")));
                     }
                 }
                 for j in 0..b.len() {
@@ -310,7 +316,7 @@ impl State<'_, '_> {
                         }
                     }
                     let value = format!("n < {real_cols} ? {value} : 0.f");
-                    out.line(format!("{{ {} }}", self.assign(p, "t", "n", &value)));
+                    out.line(format!("{{ const Some<1> y = {{{value}}}; {} }}", self.assign(p, "t", "n", "y")));
                 }
                 out.line("}");
                 out.line("});");

@@ -101,7 +101,8 @@ impl Frame<'_> {
             [("record", self.record.stride()), ("passed", self.passed.stride()), ("kept", self.kept.stride())]
         {
             if bytes > 0 {
-                out.line(format!("char* const {name} = x.{name} + number * {bytes};"));
+                let base = format!("(char*)__builtin_assume_aligned(x.{name}, 128)");
+                out.line(format!("char* const {name} = {base} + number * {bytes};"));
             }
         }
     }

@@ -10,20 +10,24 @@ use super::{Frame, Launch};
 use crate::emit::cuda::block::Written;
 use crate::emit::cuda::chain::roles::{Plan, Role, What};
 use crate::emit::cuda::chain::{Chain, Writer};
-use crate::emit::cuda::place::{Elem, Place};
+use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::cuda::stage::Group;
 use crate::emit::cuda::{Error, Grid, Kernel, Pass};
 use crate::emit::graph::Kind;
 use crate::emit::text::Text;
 use crate::tile::{Leaf, Role as Outcome};
 
-/// Warps that copy: as many as the schedulers have left.
+/// Warps that copy: as many as fill whole schedulers, and four more where registers allow it and there are few.
 fn copiers(workers: usize) -> usize {
-    4 - workers % 4
+    let left = 4 - workers % 4;
+    if left < 3 && workers + left <= 4 { left + 4 } else { left }
 }
 
 /// Bytes for the barriers of bulk copies.
 const BARRIERS: usize = 128;
+
+/// Shared memory that copies more than two steps ahead may fill.
+const AHEAD_SHARED: usize = 160 * 1024;
 
 /// Something that is fetched for every chunk.
 struct Item {
@@ -32,6 +36,20 @@ struct Item {
     bytes: usize,
     /// The call that fetches it, with `@to` for the address.
     fetch: String,
+}
+
+/// Which of the copying warps fetches each item: the first what lies in one piece, the others rows, evenly.
+fn shares(items: &[Item], copiers: usize) -> Vec<usize> {
+    let mut load = vec![0; copiers];
+    let one_of = |load: &mut Vec<usize>, item: &Item| {
+        if copiers == 1 || item.fetch.starts_with("fetch<") {
+            return 0;
+        }
+        let warp = (1..copiers).min_by_key(|w| load[*w]).expect("more than one");
+        load[warp] += item.bytes + 1024;
+        warp
+    };
+    items.iter().map(|item| one_of(&mut load, item)).collect()
 }
 
 /// Where an item lies.
@@ -86,9 +104,13 @@ impl Frame<'_> {
             stores,
             handed: BTreeSet::new(),
         };
-        let ways = [(true, 2), (true, 1), (false, 2), (false, 1), (false, 0)];
+        let ways = [(true, 4), (true, 3), (true, 2), (true, 1), (false, 2), (false, 1), (false, 0)];
         let layout = ways.into_iter().map(|(split, ahead)| self.layout(&mut writer, &items, keeps, split, ahead));
-        let fits = |l: &Layout| l.staged + groups * l.exchange_bytes + BARRIERS <= self.config.shared || l.ahead == 0;
+        let fits = |l: &Layout| {
+            // the first-level cache keeps some room, where more copies ahead would take it
+            let most = if l.ahead > 2 { self.config.shared.min(AHEAD_SHARED) } else { self.config.shared };
+            l.staged + groups * l.exchange_bytes + BARRIERS <= most || l.ahead == 0
+        };
         let layout = layout.into_iter().find(fits).expect("the last way is taken in any case");
         let workers = groups * layout.roles.len();
         let threads = 32 * (workers + copiers(workers));
@@ -122,7 +144,8 @@ impl Frame<'_> {
                 Outcome::Saved(k) => {
                     let (place, offset) = self.kept_place(usize::MAX - k, String::new()).expect("kept");
                     let target = format!("(({}*)(kept + {offset}))", place.elem.c());
-                    stores.push((r.node, format!("{target}[c * {} + row] = @;", place.ld), "kept for backward".into()));
+                    let statement = format!("{target}[c * {} + row] = narrow<{}>(@);", place.ld, place.elem.c());
+                    stores.push((r.node, statement, "kept for backward".into()));
                 }
                 _ => {}
             }
@@ -205,7 +228,7 @@ impl Frame<'_> {
         let width = 16 * groups;
         let slab = |name: String, elem: Elem| {
             let ld = width + 16 / elem.bytes();
-            Place { name, elem, ld, bytes: sizes.chunk * ld * elem.bytes() }
+            Place { name, elem, ld, bytes: sizes.chunk * ld * elem.bytes(), order: Order::Rows }
         };
         for n in &chain.tiles {
             let Kind::Leaf(leaf) = &self.graph.nodes[*n].kind else { continue };
@@ -332,35 +355,43 @@ impl Frame<'_> {
         out
     }
 
-    /// The warps that copy: what a step's roles need is there before its barrier.
+    /// The warps that copy: what a step's roles need is there before they meet.
     fn copiers(&self, layout: &Layout, items: &[Item], groups: usize, out: &mut Text) {
-        out.line("if (role >= ROLES) {");
+        let count = copiers(groups * layout.roles.len());
+        let shares = shares(items, count);
         let barriers = layout.staged + groups * layout.exchange_bytes;
-        out.line(format!(
-            "const Crew all = crew_of<AHEAD>(threadIdx.x - 32 * GROUPS * ROLES, 32 * COPIERS, shared + {barriers});"
-        ));
+        out.line("if (role >= ROLES) {");
+        out.line("const int member = warp - GROUPS * ROLES;");
+        out.line(format!("const Crew all = crew_of<AHEAD>(threadIdx.x & 31, member == 0, shared + {barriers});"));
         out.line("auto issue = [&](int step) {");
-        out.line("if (!works(all)) return;");
         out.line("Crew crew = at_step<AHEAD>(all, step);");
-        let firsts: BTreeSet<usize> = layout.rings.iter().flatten().map(|r| r.first).collect();
-        for first in firsts {
-            out.line(format!("if (const int i = step - {first}; i >= 0 && i < chunks) {{"));
-            out.line("const Chunk ch = chunk_at(i);");
-            self.bases("ch.slot", out);
-            for (item, ring) in items.iter().zip(&layout.rings) {
-                let Some(ring) = ring.as_ref().filter(|r| r.first == first) else { continue };
-                let bytes = item.bytes.next_multiple_of(128);
-                let to = format!("shared + {} + i % {} * {bytes}", ring.offset, ring.places);
-                out.line(item.fetch.replace("@to", &to));
+        for member in 0..count {
+            let own = |i: usize| layout.rings[i].as_ref().filter(|_| shares[i] == member);
+            let firsts: BTreeSet<usize> = (0..items.len()).filter_map(own).map(|r| r.first).collect();
+            if firsts.is_empty() {
+                continue;
+            }
+            out.line(format!("if (member == {member}) {{"));
+            for first in firsts {
+                out.line(format!("if (const int i = step - {first}; i >= 0 && i < chunks) {{"));
+                out.line("const Chunk ch = chunk_at(i);");
+                self.bases("ch.slot", out);
+                for (index, item) in items.iter().enumerate() {
+                    let Some(ring) = own(index).filter(|r| r.first == first) else { continue };
+                    let bytes = item.bytes.next_multiple_of(128);
+                    let to = format!("shared + {} + i % {} * {bytes}", ring.offset, ring.places);
+                    out.line(item.fetch.replace("@to", &to));
+                }
+                out.line("}");
             }
             out.line("}");
         }
-        out.line("crew_end(crew);");
+        out.line("crew_end(crew, member == 0);");
         out.line("};");
         if layout.ahead > 0 {
             out.line("for (int step = 0; step < chunks + LAG + AHEAD; step++) {");
             out.line("if (step >= AHEAD) {");
-            out.line("if (works(all)) crew_wait<AHEAD>(all, step - AHEAD);");
+            out.line("crew_wait<AHEAD>(all, member == 0, step - AHEAD);");
             out.line("meet();");
             out.line("}");
             out.line("issue(step);");
@@ -369,7 +400,7 @@ impl Frame<'_> {
             out.line("for (int step = 0; step < chunks; step++) {");
             out.line("meet();");
             out.line("issue(step);");
-            out.line("if (works(all)) crew_wait<AHEAD>(all, step);");
+            out.line("crew_wait<AHEAD>(all, member == 0, step);");
             out.line("meet();");
             out.line("}");
         }
@@ -454,19 +485,12 @@ impl Frame<'_> {
         for state in role.states.iter().chain(&role.operands) {
             let columns = self.sizes().padded(self.state_shape(*state).cols) / 8;
             for (place, address) in self.state_targets(*state) {
-                let elem = place.elem.c();
-                let target = format!("(({elem}*)({address}))");
-                if role.states.contains(state) {
-                    out.line(format!(
-                        "every(state{state}, [&](float& x, int n, int e, int r, int c) {{ {target}[(channel + r) * {} + c] = narrow<{elem}>(x); }});",
-                        place.ld
-                    ));
-                } else {
-                    out.line(format!(
-                        "keep<{elem}, {columns}, {}>({target} + channel * {}, from{state});",
-                        place.ld, place.ld
-                    ));
-                }
+                let (elem, ld) = (place.elem.c(), place.ld);
+                let target = format!("({elem}*)({address}) + channel * {ld}");
+                out.line(match role.states.contains(state) {
+                    true => format!("keep<{elem}, {ld}>({target}, state{state});"),
+                    false => format!("keep<{elem}, {columns}, {ld}>({target}, from{state});"),
+                });
             }
         }
     }
@@ -497,7 +521,7 @@ impl Frame<'_> {
                 let (rows, cols) = (self.sizes().padded(shape.rows), self.sizes().padded(shape.cols));
                 let matrix = place.ld > 0;
                 let own = if matrix { format!("r * {} + c", cols + 4) } else { "r + c".into() };
-                let index = if matrix { format!("r * {} + c", place.ld) } else { "r + c".into() };
+                let index = if matrix { place.index("r", "c") } else { "r + c".into() };
                 out.line(format!(
                     "each<{rows}, {cols}>([&](int r, int c) {{ {target}[{index}] = narrow<{elem}>(state{state}[{own}]); }});"
                 ));

@@ -21,6 +21,7 @@ impl Frame<'_> {
         }
         for (role, r) in &self.graph.results {
             if !self.stages.depends[r.node]
+                && !self.backward()
                 && let Some(sink) = self.result_sink(*role, *r)
             {
                 block.sinks.push(sink);
@@ -69,6 +70,7 @@ impl Frame<'_> {
         self.finish_block(&written, given, "number", &mut out);
         // small blocks, so that one waits while others work; large ones have a multiprocessor to themselves
         let (threads, blocks) = match written.shared {
+            0..=36864 if self.config.sizes.chunk <= 32 => (128, 5),
             0..=57344 if self.config.sizes.chunk <= 32 => (128, 4),
             0..=114688 => (256, 2),
             _ => (512, 1),
@@ -146,12 +148,12 @@ impl Frame<'_> {
         match role {
             Role::Output(i) => {
                 let elem = self.config.output.c();
-                let per = if shape.cols == Axis::One { "" } else { " + c" };
+                let there = self.sizes().real(shape.cols);
                 Some(Sink {
                     value: r,
                     condition: String::new(),
                     statement: format!(
-                        "if (r < ch.valid) rows_of<{elem}>(x.outputs[{i}], ch.batch, ch.first + r, ch.head)[0{per}] = narrow<{elem}>(@);"
+                        "if (r < ch.valid) put_row(rows_of<{elem}>(x.outputs[{i}], ch.batch, ch.first + r, ch.head) + c, y, {there} - c, is_wide<{elem}>(x.outputs[{i}]));"
                     ),
                     comment: format!("output {i}"),
                     padded: false,
@@ -160,13 +162,14 @@ impl Frame<'_> {
             }
             Role::InputGrad(i) if self.interface.inputs[i].rows == Axis::Token => {
                 let elem = self.config.input_grads[i].c();
+                let there = self.sizes().real(shape.cols);
                 // where value heads share a row, each has its own here; they are summed afterwards
                 let head = if self.config.per_key_head[i] { "x.group > 1 ? ch.head : ch.key_head" } else { "ch.head" };
                 Some(Sink {
                     value: r,
                     condition: format!("x.input_grads[{i}].ptr"),
                     statement: format!(
-                        "if (r < ch.valid) rows_of<{elem}>(x.input_grads[{i}], ch.batch, ch.first + r, {head})[c] = narrow<{elem}>(@);"
+                        "if (r < ch.valid) put_row(rows_of<{elem}>(x.input_grads[{i}], ch.batch, ch.first + r, {head}) + c, y, {there} - c, is_wide<{elem}>(x.input_grads[{i}]));"
                     ),
                     comment: format!("gradient of {}", self.interface.input_names[i]),
                     padded: false,
@@ -175,11 +178,14 @@ impl Frame<'_> {
             }
             Role::InputGrad(i) => {
                 let (_, offset, _) = *self.partial().iter().find(|(of, ..)| *of == i)?;
-                let index = if shape.rows == Axis::One { "c" } else { "r" };
+                let (index, there) = match shape.rows {
+                    Axis::One => ("c", format!("{} - c", self.sizes().real(shape.cols))),
+                    _ => ("r", "1".into()),
+                };
                 Some(Sink {
                     value: r,
                     condition: String::new(),
-                    statement: format!("partial[{offset} + {index}] = @;"),
+                    statement: format!("put_row(partial + {offset} + {index}, y, {there}, false);"),
                     comment: format!("this chunk's part of the gradient of {}", self.interface.input_names[i]),
                     padded: false,
                     last,
@@ -196,7 +202,7 @@ impl Frame<'_> {
                 Some(Sink {
                     value: r,
                     condition: String::new(),
-                    statement: format!("{target}[{index}] = @;"),
+                    statement: format!("put({target} + {index}, y);"),
                     comment: "kept for backward".into(),
                     padded: true,
                     last,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Frame;
 use crate::emit::cuda::Pass;
 use crate::emit::cuda::chain::Chain;
-use crate::emit::cuda::place::{Elem, Place, Record};
+use crate::emit::cuda::place::{Elem, Order, Place, Record};
 use crate::emit::cuda::stage::{Carry, Group};
 use crate::emit::graph::{Kind, Ref};
 use crate::tile::{Axis, Leaf, MapFn, Role, Shape};
@@ -21,22 +21,28 @@ impl Frame<'_> {
         if !matches!(self.pass, Pass::ForwardSave | Pass::Backward) {
             return;
         }
-        let shapes = self.program.states.iter().map(|s| Shape::new(s.free, s.contracted));
-        let states = shapes.enumerate().map(|(i, s)| (i, s, self.config.product));
-        let saved = self.program.saved.iter().enumerate().map(|(k, s)| (usize::MAX - k, *s, Elem::F32));
-        for (key, shape, elem) in states.chain(saved) {
-            let matrix = shape.rows != Axis::One && shape.cols != Axis::One;
-            let sizes = self.sizes();
-            let place = if matrix {
+        let sizes = self.sizes();
+        let place = |shape: Shape, elem: Elem, state: bool| {
+            if shape.rows != Axis::One && shape.cols != Axis::One {
+                if state {
+                    return Place::of_state(sizes, String::new(), shape, elem);
+                }
                 let ld = sizes.padded(shape.cols) + 16 / elem.bytes();
-                Place { name: String::new(), elem, ld, bytes: sizes.padded(shape.rows) * ld * elem.bytes() }
-            } else {
-                let axis = if shape.cols == Axis::One { shape.rows } else { shape.cols };
-                let bytes = 4 * sizes.padded(axis).next_multiple_of(4);
-                Place { name: String::new(), elem: Elem::F32, ld: 0, bytes }
-            };
-            self.kept.add(key, place);
+                let bytes = sizes.padded(shape.rows) * ld * elem.bytes();
+                return Place { name: String::new(), elem, ld, bytes, order: Order::Rows };
+            }
+            let axis = if shape.cols == Axis::One { shape.rows } else { shape.cols };
+            let bytes = 4 * sizes.padded(axis).next_multiple_of(4);
+            Place { name: String::new(), elem: Elem::F32, ld: 0, bytes, order: Order::Rows }
+        };
+        let mut kept = Record::default();
+        for (i, state) in self.program.states.iter().enumerate() {
+            kept.add(i, place(Shape::new(state.free, state.contracted), self.config.product, true));
         }
+        for (k, shape) in self.program.saved.iter().enumerate() {
+            kept.add(usize::MAX - k, place(*shape, Elem::F32, false));
+        }
+        self.kept = kept;
     }
 
     pub(super) fn kept_place(&self, key: usize, name: String) -> Option<(Place, usize)> {
@@ -65,6 +71,30 @@ impl Frame<'_> {
         }
     }
 
+    /// Whether backward's finish makes a value without a state again, rather than reads it: of all but what is long to make. Its
+    /// time goes to memory, and what it needs for that it reads anyway.
+    fn is_made_again(&self, node: usize) -> bool {
+        if !self.backward() || !self.graph.is_matrix(node) && self.in_chain(node) {
+            return false;
+        }
+        match &self.graph.nodes[node].kind {
+            Kind::Product(a, b) => {
+                let square = |r: &Ref| self.graph.shape(*r) == Shape::new(Axis::Token, Axis::Token);
+                !(square(a) && square(b))
+            }
+            Kind::Map(..) | Kind::Sum(..) | Kind::Scan(..) | Kind::Decay(..) => true,
+            _ => false,
+        }
+    }
+
+    fn in_chain(&self, node: usize) -> bool {
+        let chains = self.stages.groups.iter().filter_map(|g| match &g.carry {
+            Carry::Chain(chain) => Some(chain),
+            Carry::Walk => None,
+        });
+        chains.into_iter().any(|chain| self.fetched(chain).contains(&node))
+    }
+
     /// What a block kernel with these roots reads from records: (from prepare, from sequential kernels).
     pub(super) fn hand_over(&self, roots: &[usize], own: Option<&Group>) -> (BTreeSet<usize>, BTreeSet<usize>) {
         let mut again = BTreeSet::new();
@@ -74,12 +104,21 @@ impl Frame<'_> {
             if !matches!(self.graph.nodes[n].kind, Kind::Map(..)) {
                 continue;
             }
-            again.insert(n);
-            let (wider, fewer) = self.reach(roots, own, &again);
+            let mut more = again.clone();
+            let mut todo = vec![n];
+            while let Some(m) = todo.pop() {
+                if more.insert(m) {
+                    let operands = self.graph.nodes[m].kind.operands().into_iter().map(|r| r.node);
+                    todo.extend(operands.filter(|o| {
+                        self.stages.depends[*o]
+                            && !passed.contains(o)
+                            && matches!(self.graph.nodes[*o].kind, Kind::Map(..))
+                    }));
+                }
+            }
+            let (wider, fewer) = self.reach(roots, own, &more);
             if fewer.len() < passed.len() && wider.difference(&record).all(|m| !self.graph.is_matrix(*m)) {
-                (record, passed) = (wider, fewer);
-            } else {
-                again.remove(&n);
+                (record, passed, again) = (wider, fewer, more);
             }
         }
         (record, passed)
@@ -110,7 +149,7 @@ impl Frame<'_> {
                     passed.insert(n);
                     continue;
                 }
-            } else if !self.is_cheap(n) {
+            } else if !(self.is_cheap(n) || own.is_none() && self.is_made_again(n)) {
                 record.insert(n);
                 continue;
             }
@@ -122,13 +161,15 @@ impl Frame<'_> {
         (record, passed)
     }
 
-    /// Results that finish writes.
+    /// Results that finish writes; backward's are all written there.
     pub(super) fn finish_roots(&self) -> Vec<(usize, Role, Ref)> {
         let results = self.graph.results.iter().enumerate();
         results
             .filter(|(index, (role, r))| {
                 let state = matches!(role, Role::State(_) | Role::StateGrad(_));
-                !state && self.stages.depends[r.node] && !self.stages.sequential.contains_key(index)
+                !state
+                    && (self.stages.depends[r.node] || self.backward())
+                    && !self.stages.sequential.contains_key(index)
             })
             .map(|(index, (role, r))| (index, *role, *r))
             .collect()
@@ -200,7 +241,11 @@ impl Frame<'_> {
             }
             let round = self.graph.is_matrix(n) && (state || only_products(n));
             let elem = if round { self.config.product } else { Elem::F32 };
-            self.passed.add(n, self.placed(n, elem));
+            let place = match state && round {
+                true => Place::of_state(self.sizes(), format!("v{n}"), self.graph.nodes[n].shape, elem),
+                false => self.placed(n, elem),
+            };
+            self.passed.add(n, place);
         }
     }
 

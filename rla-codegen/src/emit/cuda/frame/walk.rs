@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{BLOCK_THREADS, Frame, Launch};
 use crate::emit::cuda::block::Sink;
-use crate::emit::cuda::place::{Elem, Place};
+use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::cuda::stage::{Carry, Group};
 use crate::emit::cuda::{Error, Grid, Kernel, Pass};
 use crate::emit::graph::Ref;
@@ -53,7 +53,8 @@ impl Frame<'_> {
         let mut lasts = vec![];
         for (state, (_, bytes, ld)) in &state_offsets {
             let name = format!("state{state}");
-            let place = Place { name: name.clone(), elem: Elem::F32, ld: ld.unwrap_or(0), bytes: *bytes };
+            let place =
+                Place { name: name.clone(), elem: Elem::F32, ld: ld.unwrap_or(0), bytes: *bytes, order: Order::Rows };
             if let Some(leaf) = self.stages.leaves.get(state) {
                 block.given.insert(*leaf, place.clone());
             }
@@ -74,7 +75,7 @@ impl Frame<'_> {
             lasts.push(Sink {
                 value: Ref { node: *next, flip },
                 condition: String::new(),
-                statement: format!("{name}[{index}] = @;"),
+                statement: format!("put({name} + {index}, y);"),
                 comment: format!("{} after the chunk", self.interface.states[*state]),
                 padded: false,
                 last: true,
@@ -94,10 +95,11 @@ impl Frame<'_> {
                 }
             }
             // own values that finish reads
-            for (n, place, _) in &self.passed.items {
+            for (n, place, offset) in &self.passed.items {
                 if group.values.contains(n) && !block.given.contains_key(n) {
-                    block.wanted.insert(*n, place.clone());
-                    Self::pointers(&self.passed, "passed", [*n].into_iter(), &mut given);
+                    let name = format!("w{n}");
+                    given.line(format!("{0}* const {name} = ({0}*)(passed + {offset});", place.elem.c()));
+                    block.wanted.insert(*n, Place { name, ..place.clone() });
                 }
             }
         }

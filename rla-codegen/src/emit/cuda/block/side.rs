@@ -1,0 +1,226 @@
+//! Products side by side: results whose right operands are the same fragments in global memory are made together, so that a state
+//! is read once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::order::Step;
+use super::{Group, State, Target};
+use crate::emit::cuda::place::{Elem, Order};
+use crate::emit::graph::{Kind, Pos, Ref};
+use crate::emit::text::Text;
+use crate::tile::{MapFn, Shape};
+
+/// What may be made side by side.
+struct Streamed {
+    /// Fragments that it reads.
+    fragments: BTreeSet<usize>,
+    /// Shape of the result and length of the sums; none for a sum of products of fragments.
+    form: Option<(Shape, usize)>,
+}
+
+impl State<'_, '_> {
+    fn is_fragments(&self, r: Ref) -> bool {
+        let there = |place: &crate::emit::cuda::place::Place| place.order == Order::Fragments;
+        !r.flip && self.block.given.contains_key(&r.node) && self.places.get(&r.node).is_some_and(there)
+    }
+
+    /// Operands of a product, in the order of the target.
+    fn factors(&self, r: Ref) -> (Ref, Ref) {
+        let Kind::Product(a, b) = self.graph().nodes[r.node].kind else { unreachable!("it is a product") };
+        if r.flip { (b.t(), a.t()) } else { (a, b) }
+    }
+
+    fn group_of(&self, n: usize) -> Option<Group> {
+        let root = Ref { node: n, flip: false };
+        match self.graph().nodes[n].kind {
+            Kind::Product(..) => Some(Group { root, products: vec![(false, root)], others: vec![] }),
+            _ => self.groups.get(&n).cloned(),
+        }
+    }
+
+    fn streamed(&self, n: usize) -> Option<Streamed> {
+        if self.block.product == Elem::F32 {
+            return None;
+        }
+        if let (true, Kind::Sum(x, Pos::Cols)) = (self.parted.contains(&n), &self.graph().nodes[n].kind) {
+            let Kind::Map(MapFn::Mul, args) = &self.graph().nodes[x.node].kind else { return None };
+            let fragments: BTreeSet<usize> = args.iter().map(|a| a.node).collect();
+            let both = args.iter().all(|a| self.is_fragments(*a)) && fragments.len() == 2;
+            return both.then_some(Streamed { fragments, form: None });
+        }
+        let group = self.group_of(n)?;
+        let (mut fragments, mut inner) = (BTreeSet::new(), None);
+        for (_, r) in &group.products {
+            let (a, b) = self.factors(*r);
+            let length = self.block.sizes.padded(self.graph().shape(a).cols);
+            let fits = !self.block.exact(r.node) && !self.is_twice(a.node) && self.is_fragments(b);
+            if !fits || inner.is_some_and(|i| i != length) {
+                return None;
+            }
+            inner = Some(length);
+            fragments.insert(b.node);
+        }
+        Some(Streamed { fragments, form: Some((self.graph().nodes[n].shape, inner?)) })
+    }
+
+    /// Puts steps side by side where that makes no circle, no more than `most` results.
+    pub(super) fn side_by_side(&self, steps: Vec<Step>, most: usize) -> Vec<Step> {
+        let of = |step: &Step| match step.target {
+            Target::Node(n) => self.streamed(n),
+            _ => None,
+        };
+        let all: Vec<Option<Streamed>> = steps.iter().map(of).collect();
+        // the set of each step, by its first
+        let mut home: Vec<usize> = (0..steps.len()).collect();
+        let of_set = |home: &[usize], set: usize| -> (BTreeSet<usize>, usize, Option<(Shape, usize)>) {
+            let own = (0..steps.len()).filter(|j| home[*j] == set).filter_map(|j| all[j].as_ref());
+            own.fold((BTreeSet::new(), 0, None), |(mut fragments, count, form), s| {
+                fragments.extend(&s.fragments);
+                (fragments, count + usize::from(s.form.is_some()), form.or(s.form))
+            })
+        };
+        // results first, then sums of products, which may bring together what they stand between
+        let streamed = |form: bool| {
+            all.iter().enumerate().filter(move |(_, s)| s.as_ref().is_some_and(|s| s.form.is_some() == form))
+        };
+        for (i, own) in streamed(true).chain(streamed(false)) {
+            let own = own.as_ref().expect("filtered");
+            let sets: BTreeSet<usize> =
+                home.iter().enumerate().filter(|(j, _)| *j != i && all[*j].is_some()).map(|(_, h)| *h).collect();
+            let mut joined = home.clone();
+            for set in sets {
+                let (fragments, count, form) = of_set(&home, set);
+                let Some(form) = form else { continue };
+                let (_, more, other) = of_set(&joined, joined[i]);
+                let shares = fragments.intersection(&own.fragments).next().is_some();
+                if !shares || count + more > most || other.is_some_and(|f| f != form) {
+                    continue;
+                }
+                let from = joined[i];
+                let trial: Vec<usize> = joined.iter().map(|h| if *h == from { set } else { *h }).collect();
+                if has_no_circle(&steps, &trial) {
+                    joined = trial;
+                }
+            }
+            // a sum of products needs all of its operands there
+            if own.form.is_some() || own.fragments.is_subset(&with_results(&all, &joined, joined[i])) {
+                home = joined;
+            }
+        }
+        let mut out: Vec<Step> = vec![];
+        let last: BTreeMap<usize, usize> = (0..steps.len()).map(|i| (home[i], i)).collect();
+        let mut waiting: BTreeMap<usize, Vec<Step>> = BTreeMap::new();
+        for (i, step) in steps.into_iter().enumerate() {
+            let set = waiting.entry(home[i]).or_default();
+            set.push(step);
+            if last[&home[i]] == i {
+                let set = waiting.remove(&home[i]).expect("entered");
+                out.extend(if set.len() == 1 { set.into_iter().next() } else { Some(Step::side(set)) });
+            }
+        }
+        out
+    }
+
+    /// The text of results side by side.
+    pub(super) fn side(&self, nodes: &[usize], out: &mut Text) {
+        let (graph, product) = (self.graph(), self.block.product.c());
+        let (sums, results): (Vec<usize>, Vec<usize>) = nodes.iter().partition(|n| self.parted.contains(n));
+        let groups: Vec<Group> = results.iter().map(|n| self.group_of(*n).expect("it has products")).collect();
+        let shape = graph.nodes[results[0]].shape;
+        let (rows, cols) = (self.block.sizes.padded(shape.rows), self.block.sizes.padded(shape.cols));
+        let inner = self.streamed(results[0]).and_then(|s| s.form).expect("it streams").1;
+        nodes.iter().for_each(|n| self.comment(*n, out));
+        out.line("{");
+        sums.iter().for_each(|n| out.line(format!("float sum{n} = 0.f;")));
+        out.line(format!("tiles_of<{rows}, {cols}, {}>([&](auto& acc, int m, int n) {{", results.len()));
+        out.line("constexpr int W = sizeof(acc[0]) / 16;");
+        out.line("#pragma unroll 2");
+        out.line(format!("for (int k = 0; k < {inner}; k += 16) {{"));
+        let (mut left, mut right): (Vec<(bool, Ref)>, BTreeSet<usize>) = Default::default();
+        for (minus, r) in groups.iter().flat_map(|g| &g.products) {
+            let (a, b) = self.factors(*r);
+            if !left.contains(&(*minus, a)) {
+                out.line(format!("u32 a{}[4];", left.len()));
+                out.line(format!("{}.left(a{}, m, k, {product}());", self.operand(a, false), left.len()));
+                if *minus {
+                    out.line(format!("for (int i = 0; i < 4; i++) a{}[i] ^= 0x80008000u;", left.len()));
+                }
+                left.push((*minus, a));
+            }
+            right.insert(b.node);
+        }
+        out.line("#pragma unroll");
+        out.line("for (int w = 0; w < W; w += 2) {");
+        for b in &right {
+            out.line(format!("u32 b{b}[4];"));
+            let operand = self.operand(Ref { node: *b, flip: false }, false);
+            out.line(format!("{operand}.right(b{b}, k, n + 8 * w, {product}());"));
+        }
+        for (g, group) in groups.iter().enumerate() {
+            for (minus, r) in &group.products {
+                let (a, b) = self.factors(*r);
+                let a = left.iter().position(|x| *x == (*minus, a)).expect("loaded");
+                for half in 0..2 {
+                    out.line(format!(
+                        "mma(acc[{g}][w + {half}], a{a}, b{}[{}], b{}[{}], {product}());",
+                        b.node,
+                        2 * half,
+                        b.node,
+                        2 * half + 1
+                    ));
+                }
+            }
+        }
+        for (i, n) in sums.iter().enumerate() {
+            let Kind::Sum(x, _) = &graph.nodes[*n].kind else { unreachable!("it is a sum") };
+            let f: Vec<usize> = graph.nodes[x.node].kind.operands().iter().map(|r| r.node).collect();
+            let m = i % (rows / 16) * 16;
+            out.line(format!("if (m == {m}) sum{n} += dot(b{}, b{}, {product}());", f[0], f[1]));
+        }
+        out.line("}");
+        out.line("}");
+        out.line("}, [&](auto& acc, int m, int n) {");
+        for (g, (n, group)) in results.iter().zip(&groups).enumerate() {
+            let root = Ref { node: *n, flip: false };
+            let value = self.guarded(root, self.expr(root, "r", "c + n", true, Some(group)));
+            let puts = self.assign(*n, "r", "c", "y");
+            out.line(format!(
+                "finish_tile(acc[{g}], m, n, [&](auto width, int r, int c, int n, float acc) {{ return {value}; }}, [&](int r, int c, auto y) {{ {puts} }});"
+            ));
+        }
+        out.line("});");
+        for n in &sums {
+            let parts = self.block.sizes.padded(graph.nodes[*n].shape.rows);
+            out.line(format!("put_parts<{parts}>(sum{n}, {});", self.places[n].name));
+        }
+        out.line("}");
+    }
+}
+
+/// Fragments that the results of a set read.
+fn with_results(all: &[Option<Streamed>], home: &[usize], set: usize) -> BTreeSet<usize> {
+    let own = all.iter().zip(home).filter(|(_, h)| **h == set).filter_map(|(s, _)| s.as_ref());
+    own.filter(|s| s.form.is_some()).flat_map(|s| s.fragments.iter().copied()).collect()
+}
+
+/// Whether sets of steps have an order.
+fn has_no_circle(steps: &[Step], home: &[usize]) -> bool {
+    let mut made: BTreeMap<usize, usize> = BTreeMap::new();
+    for (step, set) in steps.iter().zip(home) {
+        made.extend(step.writes.iter().map(|w| (*w, *set)));
+    }
+    let mut before: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for (step, set) in steps.iter().zip(home) {
+        before.entry(*set).or_default().extend(step.reads.iter().filter_map(|r| made.get(r)));
+    }
+    let mut done = BTreeSet::new();
+    while done.len() < before.len() {
+        let open = before.iter().filter(|(set, needs)| !done.contains(*set) && needs.is_subset(&done));
+        let ready: Vec<usize> = open.map(|(set, _)| *set).collect();
+        if ready.is_empty() {
+            return false;
+        }
+        done.extend(ready);
+    }
+    true
+}
