@@ -44,14 +44,14 @@ fn every_level_compiles_without_a_warning_that_matters() {
             (Level::Neon, "aarch64-unknown-linux-gnu"),
         ] {
             if !has(target) {
-                println!("{variant} for {}: not compiled, rustc has no {target}", level.name());
+                rla_tests::say(format!("{variant} for {}: not compiled, rustc has no {target}", level.name()));
                 continue;
             }
             let kernel = pipeline::cpu_kernel(&recurrence, Form::Chunk, &Schedule::default(), &[level]);
             let kernel = kernel.unwrap_or_else(|e| panic!("{variant}: {e:?}"));
             let found = compiles(&format!("{variant}-{}", level.name()), &kernel.source, target);
             assert!(found.is_ok(), "{variant} for {}: {}", level.name(), found.unwrap_err());
-            println!("{variant} for {}: compiled for {target}", level.name());
+            rla_tests::say(format!("{variant} for {}: compiled for {target}", level.name()));
         }
     }
 }

@@ -43,7 +43,7 @@ fn kernels_are_written_for_every_size_and_random_variants() {
         assert!(chunk_programs(&recurrence).is_ok());
         see(recurrence, 32, Elem::Bf16);
     }
-    println!("CUDA: {written} kernels written");
+    rla_tests::say(format!("CUDA: {written} kernels written"));
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn nvrtc_accepts_the_kernels() {
     let nvrtc = match Nvrtc::get() {
         Ok(nvrtc) => nvrtc,
         Err(error) => {
-            println!("CUDA: NOT COMPILED, {error}");
+            rla_tests::say(format!("CUDA: NOT COMPILED, {error}"));
             return;
         }
     };
@@ -95,7 +95,7 @@ fn nvrtc_accepts_the_kernels() {
             });
         }
     });
-    println!("CUDA: {} kernels compiled by NVRTC {:?} from {}", jobs.len(), nvrtc.version, nvrtc.origin);
+    rla_tests::say(format!("CUDA: {} kernels compiled by NVRTC {:?} from {}", jobs.len(), nvrtc.version, nvrtc.origin));
     assert!(jobs.len() > 40);
 }
 
@@ -129,7 +129,7 @@ fn decode_divides_rows_where_no_value_needs_all_of_them() {
 #[test]
 fn nvrtc_refuses_a_broken_kernel() {
     let Ok(nvrtc) = Nvrtc::get() else {
-        println!("CUDA: NOT COMPILED, there is no NVRTC");
+        rla_tests::say("CUDA: NOT COMPILED, there is no NVRTC");
         return;
     };
     let error = nvrtc.compile("bad", "extern \"C\" __global__ void bad() { undeclared = 1; }", "sm_90a").unwrap_err();

@@ -21,7 +21,7 @@ fn the_oracle_agrees_with_every_case() {
             failed += &format!("\n{}{rows}", case.name);
         }
     }
-    println!("{} golden cases through the oracle", files.len());
+    rla_tests::say(format!("{} golden cases through the oracle", files.len()));
     assert!(failed.is_empty(), "{failed}");
     // each built-in variant is among them, but for RetNet, which the program that made the cases did not know
     for (name, _) in rla_dsl::BUILTINS.iter().filter(|(name, _)| *name != "retnet") {

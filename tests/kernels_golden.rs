@@ -26,11 +26,11 @@ fn agree(backend: Backend) {
         }
         cases += 1;
     }
-    println!(
+    rla_tests::say(format!(
         "{}: {cases} golden cases, {} variants, {moved} kinks on the other side, {by_movement} runs asked for D",
         backend.name(),
         operations.len()
-    );
+    ));
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 

@@ -125,7 +125,7 @@ fn kernels_agree_with_the_oracle() {
             }
         }
     }
-    println!("random variants through rustc: {tally:?}");
+    rla_tests::say(format!("random variants through rustc: {tally:?}"));
     assert!(tally.variants as u64 == count && tally.cases * 10 > tally.variants * 30, "{tally:?}");
     assert!(tally.ill_posed * 50 <= tally.cases + 50, "{tally:?}");
     assert!(bad.is_empty(), "{} of {} variants are wrong:\n{}", bad.len(), tally.variants, bad.join("\n"));

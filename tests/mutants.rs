@@ -220,7 +220,7 @@ fn every_mutant_of_the_programs_is_found() {
             absent.push(mutant.name());
         }
     }
-    println!("{found} mutants of programs, {} missed", missed.len());
+    rla_tests::say(format!("{found} mutants of programs, {} missed", missed.len()));
     assert!(absent.is_empty(), "no program has a place for: {}", absent.join(", "));
     assert!(missed.is_empty(), "not found:\n{}", missed.join("\n"));
 }
@@ -372,5 +372,5 @@ fn every_fault_of_the_frame_is_found() {
         let case = subject.cases.iter().find(|case| case.check == check).expect("it is prepared");
         assert!(red(&subject, case, &frame(&subject, case)), "{name}: {check:?} does not find it");
     }
-    println!("{} faults of the frame, all found", FRAMES.len());
+    rla_tests::say(format!("{} faults of the frame, all found", FRAMES.len()));
 }

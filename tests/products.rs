@@ -104,7 +104,7 @@ fn golden_cases() {
             bad.push(format!("{}: {}", golden.name, failed(&outcome)));
         }
     }
-    println!("{cases} golden cases with bf16 products, {by_movement} asked for D");
+    rla_tests::say(format!("{cases} golden cases with bf16 products, {by_movement} asked for D"));
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
@@ -119,7 +119,7 @@ fn random_shapes() {
             break;
         }
     }
-    println!("{} cases of random shapes with bf16 products, {} asked for D", count.0, count.1);
+    rla_tests::say(format!("{} cases of random shapes with bf16 products, {} asked for D", count.0, count.1));
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
@@ -136,7 +136,7 @@ fn random_variants() {
             break;
         }
     }
-    println!("{} cases of random variants with bf16 products, {} asked for D", count.0, count.1);
+    rla_tests::say(format!("{} cases of random variants with bf16 products, {} asked for D", count.0, count.1));
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
