@@ -1,11 +1,12 @@
 //! Timing of an operation's passes beside the machine's ceilings.
-use crate::device::cpu::ceiling::{Ceilings, median, quantile};
+use crate::device::cpu::ceiling::Ceilings;
 use crate::device::cpu::clock::{self, Clock};
 use crate::draw::{self, Gates, Keys, Plan, Rng};
 use crate::error::{Error, Result};
 use crate::op::{BackwardOptions, ForwardOptions, Operation, Saved};
 use crate::problem::{Problem, Products, StateLayout};
 use crate::tensor::{DType, Tensor, View, ViewMut};
+use rla_build::quantile::{median, quantile};
 use rla_codegen::explain::cost;
 use rla_codegen::pipeline::{self, Programs};
 use rla_dsl::recurrence::Recurrence;

@@ -2,11 +2,10 @@
 //!
 //! A [`View`] reads, a [`ViewMut`] writes memory that someone else owns; a [`Tensor`] owns contiguous memory. Strides
 //! count elements; where a shape has a last dimension its stride is 1, so that a row of channels is contiguous.
-use crate::device::cpu::memory::large_pages;
+use crate::device::cpu::memory::{large_pages, stagger};
 use crate::error::{Error, Result};
 use half::{bf16, f16};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Element types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -232,14 +231,6 @@ mod sealed {
 const LINE: usize = 64;
 /// Tensors of this many bytes start at a line: vectors that straddle two lines cost a decode step a quarter of its speed.
 const ALIGNED: usize = 4096;
-/// Tensors of this many bytes start at different sets of the cache: rows of one head lie a power of two apart, so that a
-/// chunk of one tensor fills a few sets, and those of all tensors would fill the same.
-const STAGGERED: usize = 4 << 20;
-/// Bytes between two starts, and how many starts there are. A row of 128 channels and a line: with whole rows channel decays
-/// train a fifth slower.
-const STAGGER: (usize, usize) = (576, 16);
-/// Counts staggered tensors.
-static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 macro_rules! storages {
     ($($variant:ident $ty:ty),*) => {
@@ -293,8 +284,7 @@ macro_rules! storages {
                         if count * size < ALIGNED {
                             return (Storage::$variant(vec![<$ty>::default(); count]), 0);
                         }
-                        let place = if count * size < STAGGERED { 0 } else { NEXT.fetch_add(1, Ordering::Relaxed) % STAGGER.1 };
-                        let skip = place * STAGGER.0 / size;
+                        let skip = stagger(count * size) / size;
                         let mut data = vec![<$ty>::default(); count + LINE / size - 1 + skip];
                         large_pages(&data);
                         let start = data.as_ptr().align_offset(LINE).min(LINE / size - 1) + skip;

@@ -12,9 +12,11 @@ pub mod find;
 pub mod judge;
 pub mod machine;
 pub mod memory;
+pub mod quantile;
 pub mod script;
 pub mod table;
 pub mod tune;
+pub mod whole;
 
 pub use error::Error;
 pub use script::{builtin, builtin_names, cubins, kernels};

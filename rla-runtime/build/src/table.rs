@@ -8,6 +8,7 @@ use crate::machine;
 use crate::tune::check::Evidence;
 use crate::tune::search::Found;
 use crate::tune::{self, Element, Task};
+use crate::whole;
 use rla_codegen::data::Dims;
 use rla_codegen::kernel::{Level, fingerprint};
 use rla_codegen::pipeline::{self, Programs};
@@ -296,12 +297,7 @@ impl Table {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
         }
-        let new = path.with_extension(format!("{}.new", std::process::id()));
-        let written = std::fs::write(&new, table.text()?).and_then(|()| std::fs::rename(&new, path));
-        written.map_err(|e| {
-            let _ = std::fs::remove_file(&new);
-            Error::file(path, e)
-        })
+        whole::write(path, &table.text()?)
     }
 
     /// The parameters of a variant without rows of searches: the compiler's own, the table's general ones over them, the

@@ -10,7 +10,7 @@ use std::path::Path;
 pub fn draw(path: &Path, task: &Task, found: &Found) -> Result<()> {
     let mut svg = String::new();
     plot(&mut svg, task, found).map_err(|e| Error::file(path, format!("the picture: {e}")))?;
-    std::fs::write(path, svg).map_err(|e| Error::file(path, e))
+    Ok(rla_build::whole::write(path, &svg)?)
 }
 
 fn plot(svg: &mut String, task: &Task, found: &Found) -> std::result::Result<(), Box<dyn std::error::Error>> {

@@ -1,8 +1,7 @@
 //! Memory of a call: typed elements, and working memory at a line of the cache, poisoned and guarded.
 #![allow(unsafe_code)] // words of floats
-use crate::memory::Floats;
+use crate::memory::{Floats, stagger};
 use rla_codegen::abi;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Element types of inputs and outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +65,6 @@ pub(super) struct Buffer {
     start: usize,
 }
 
-/// Buffers of this many bytes start at different sets of the cache, so many floats apart.
-const STAGGERED: usize = 4 << 20;
-const STAGGER: (usize, usize) = (144, 16);
-static NEXT: AtomicUsize = AtomicUsize::new(0);
-
 impl Buffer {
     pub fn new(element: Element, values: &[f64]) -> Buffer {
         let mut buffer = Buffer::poisoned(element, values.len());
@@ -84,8 +78,7 @@ impl Buffer {
     /// Not a number, so that what a kernel leaves unwritten shows.
     pub fn poisoned(element: Element, count: usize) -> Buffer {
         let floats = count.div_ceil(4 / element.bytes());
-        let large = 4 * floats >= STAGGERED;
-        let start = if large { NEXT.fetch_add(1, Ordering::Relaxed) % STAGGER.1 * STAGGER.0 } else { 0 };
+        let start = stagger(4 * floats) / 4;
         let mut memory = Floats::new();
         memory.reserve(start + floats);
         let mut buffer = Buffer { element, count, memory, start };

@@ -2,6 +2,7 @@
 use super::{Element, Made, Source, Task};
 use crate::error::Error;
 use crate::machine;
+use crate::whole;
 use rla_codegen::data::Dims;
 use rla_codegen::schedule::cost::Cost;
 use rla_codegen::schedule::{Choices, Slot};
@@ -70,7 +71,7 @@ impl Manifest {
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         let path = folder.join(MANIFEST);
         let text = toml::to_string(self).map_err(|e| Error::Table { path: path.clone(), reason: e.to_string() })?;
-        std::fs::write(&path, text).map_err(|e| Error::file(&path, e))
+        whole::write(&path, &text)
     }
 }
 

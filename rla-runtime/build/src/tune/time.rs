@@ -2,6 +2,7 @@
 use super::call::{Call, Kernels};
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::quantile::quantile;
 use rla_codegen::schedule::Slot;
 
 /// Times of one candidate beside another's, round by round.
@@ -33,17 +34,6 @@ impl Comparison {
 
 /// A smaller gain is no gain, however small the spread.
 pub const LEAST_GAIN: f64 = 0.003;
-
-/// The value that a part of the others is below; 0 of none.
-pub fn quantile(values: &[f64], fraction: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = fraction * sorted.len().saturating_sub(1) as f64;
-    match (sorted.get(at.floor() as usize), sorted.get(at.ceil() as usize)) {
-        (Some(low), Some(high)) => low + (high - low) * at.fract(),
-        _ => 0.0,
-    }
-}
 
 impl Pairs {
     /// The outcome so far.

@@ -1,5 +1,6 @@
 //! What the machine gives: its f32 product rate and its copy bandwidth, measured beside the kernels.
 use super::clock::Clock;
+use rla_build::quantile::median;
 use std::sync::Barrier;
 
 const M: usize = 64;
@@ -215,23 +216,6 @@ impl Ceilings {
     }
 }
 
-/// The value that so many of the others are below; 0 of none.
-pub fn quantile(values: &[f64], fraction: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = fraction * sorted.len().saturating_sub(1) as f64;
-    let (low, high) = (sorted.get(at.floor() as usize), sorted.get(at.ceil() as usize));
-    match (low, high) {
-        (Some(low), Some(high)) => low + (high - low) * at.fract(),
-        _ => 0.0,
-    }
-}
-
-/// The middle value.
-pub fn median(values: &[f64]) -> f64 {
-    quantile(values, 0.5)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,12 +237,5 @@ mod tests {
         if product.by_tiles() {
             assert_eq!(product.c, expected);
         }
-    }
-
-    #[test]
-    fn quantiles() {
-        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(quantile(&[0.0, 10.0], 0.1), 1.0);
-        assert_eq!(median(&[]), 0.0);
     }
 }

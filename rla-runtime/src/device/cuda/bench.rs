@@ -5,11 +5,11 @@ use super::kernels::{Call, Elem, Key, Kind, Pass as Kernels, RawSequences, RawVi
 use super::memory::Buffer;
 use super::time::{self, Graph};
 use crate::bench::{self, Pass, Row};
-use crate::device::cpu::ceiling::{median, quantile};
 use crate::draw::Rng;
 use crate::error::Result;
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::{DType, Tensor};
+use rla_build::quantile::{median, quantile};
 use rla_dsl::recurrence::{InputKind, Recurrence};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -197,5 +197,5 @@ impl Ceilings {
 }
 
 fn median(samples: &[f64]) -> f64 {
-    if samples.is_empty() { f64::NAN } else { crate::device::cpu::ceiling::median(samples) }
+    if samples.is_empty() { f64::NAN } else { rla_build::quantile::median(samples) }
 }

@@ -107,18 +107,3 @@ impl Drop for Graph {
 pub fn flusher(device: &Arc<Device>) -> Result<Buffer> {
     Buffer::poisoned(device, 256 << 20)
 }
-
-/// Milliseconds of `count` launches of what `queue` puts on the device's stream, sorted.
-pub fn graph(device: &Arc<Device>, count: usize, queue: impl Fn(sys::CUstream) -> Result<()>) -> Result<Vec<f32>> {
-    let flush = flusher(device)?;
-    let graph = Graph::capture(device, queue)?;
-    let mut times = vec![];
-    for round in 0..count + 3 {
-        let ms = graph.sample(|| flush.fill(round as u8))?;
-        if round >= 3 {
-            times.push(ms as f32);
-        }
-    }
-    times.sort_by(f32::total_cmp);
-    Ok(times)
-}
