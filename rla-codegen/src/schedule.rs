@@ -8,6 +8,7 @@ use crate::kernel::Level;
 use crate::tile::{Op, Program};
 
 pub mod cost;
+pub mod cuda;
 pub mod space;
 
 /// Shape of a register tile.

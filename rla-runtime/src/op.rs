@@ -12,7 +12,7 @@ use crate::tensor::{DType, Tensor, View, ViewMut};
 use rla_codegen::canon::canonicalize;
 use rla_codegen::data::Cotangents;
 use rla_codegen::kernel::{Compiled, CpuKernel, Form};
-use rla_codegen::schedule::Schedule;
+use rla_codegen::schedule::{Schedule, cuda};
 use rla_dsl::recurrence::{InputKind, Recurrence, Side};
 use std::sync::Arc;
 
@@ -187,10 +187,10 @@ impl Operation {
         Ok(Operation { recurrence, backend: Backend::Cpu, engine })
     }
 
-    /// Kernels on the first NVIDIA GPU, with chunks of `chunk` tokens (16, 32, 64 or 128).
-    pub fn cuda(recurrence: Recurrence, chunk: Option<usize>) -> Result<Operation> {
+    /// Kernels on the first NVIDIA GPU with these choices; without any, with those of the tables.
+    pub fn cuda(recurrence: Recurrence, schedule: Option<cuda::Schedule>) -> Result<Operation> {
         let recurrence = Arc::new(recurrence);
-        let engine = Engine::Cuda(Arc::new(host::Engine::new(&recurrence, chunk)?));
+        let engine = Engine::Cuda(Arc::new(host::Engine::with(&recurrence, schedule)?));
         Ok(Operation { recurrence, backend: Backend::Cuda, engine })
     }
 

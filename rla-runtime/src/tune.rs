@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+pub mod cuda;
 mod picture;
 
 /// Where a search leaves its traces.

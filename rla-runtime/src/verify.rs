@@ -135,7 +135,35 @@ pub fn verify(
     Ok(rows)
 }
 
+/// Random cases of given sizes (K, V, declared dims), twice each: what a kernel that was compiled for these sizes has to pass. In
+/// decode token by token, else forward and backward. A row's remark names a second run that differs from the first.
+pub fn of_sizes(operation: &Operation, setting: &Setting, sizes: &[usize], decode: bool) -> Result<Vec<Row>> {
+    let mut rows = vec![];
+    for shape in SHAPES.iter().filter(|shape| shape.tokens > 1) {
+        let tokens = if decode { 9 } else { shape.tokens };
+        let shape = Shape { key: sizes[0], value: sizes[1], tokens, ..*shape };
+        let mut row = sized(operation, setting, &shape, sizes, 1, decode)?;
+        let again = sized(operation, setting, &shape, sizes, 1, decode)?;
+        if row.worst.map(f64::to_bits) != again.worst.map(f64::to_bits) && row.passed {
+            (row.passed, row.remark) = (false, "a second run differs".into());
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
 fn random(operation: &Operation, setting: &Setting, shape: &Shape, seeds: u64, decode: bool) -> Result<Row> {
+    sized(operation, setting, shape, &[], seeds, decode)
+}
+
+fn sized(
+    operation: &Operation,
+    setting: &Setting,
+    shape: &Shape,
+    sizes: &[usize],
+    seeds: u64,
+    decode: bool,
+) -> Result<Row> {
     let recurrence = operation.recurrence();
     let check = shape.name.to_string();
     let mut row = Row { check, cases: 0, rejected: 0, worst: Some(0.0), passed: true, remark: String::new() };
@@ -144,7 +172,10 @@ fn random(operation: &Operation, setting: &Setting, shape: &Shape, seeds: u64, d
             break;
         }
         let mut rng = Rng::new(seed);
-        let plan = shape.plan(recurrence, &mut rng);
+        let mut plan = shape.plan(recurrence, &mut rng);
+        for (size, given) in plan.dims.sizes.iter_mut().zip(sizes) {
+            *size = *given;
+        }
         let inputs = match draw::inputs(recurrence, &plan, distance(setting), &mut rng) {
             Ok((inputs, _)) => inputs,
             Err(Rejection::Misfit(m)) => return Err(Error::argument(m.what, m.expected, m.found)),

@@ -6,15 +6,11 @@ use rla_dsl::recurrence::Recurrence;
 
 use super::{Programs, chunk_programs, interface};
 use crate::canon::Outside;
-use crate::emit::cuda::decode::Tile;
 use crate::emit::cuda::{self, Config, Counts, Elem, Error, Interface, Kernels, Pass, Sizes};
-use crate::kernel::{Form, symbol};
-use crate::tile::Role;
-
-/// Tokens a chunk, where the caller names none.
-pub const CHUNK: usize = 32;
-/// Groups of 16 channels of a sequential block, where the caller names none.
-pub const WARPS: usize = 1;
+use crate::explain::cost::executed;
+use crate::kernel::{Form, fingerprint, symbol};
+use crate::schedule::cuda::{Choices, Cost, Slot};
+use crate::tile::{Program, Role};
 
 /// The programs of a recurrence, ready to be written for sizes and types.
 pub struct Source {
@@ -22,8 +18,6 @@ pub struct Source {
     programs: Programs,
     interface: Interface,
     symbol: String,
-    /// How decode divides the rows of a state; `None`: as the sizes say.
-    pub tile: Option<Tile>,
 }
 
 /// What a pass is compiled for.
@@ -37,10 +31,8 @@ pub struct Key {
     pub output: Elem,
     /// Types of gradients of inputs.
     pub input_grads: Vec<Elem>,
-    /// Tokens a chunk.
-    pub chunk: usize,
-    /// Warps of a sequential block.
-    pub warps: usize,
+    /// The free choices.
+    pub choices: Choices,
     /// Whether value heads share key heads: their gradients are summed in f32 afterwards.
     pub grouped: bool,
 }
@@ -56,8 +48,7 @@ impl Key {
             input_grads: inputs.clone(),
             inputs,
             output: elem,
-            chunk: CHUNK,
-            warps: WARPS,
+            choices: Choices::default(),
             grouped: false,
         }
     }
@@ -84,7 +75,6 @@ impl Source {
             programs: programs.for_cuda(),
             interface: interface(recurrence),
             symbol: symbol(recurrence, Form::Chunk),
-            tile: None,
         })
     }
 
@@ -110,33 +100,78 @@ impl Source {
         Counts { inputs: r.inputs.len(), outputs: r.outputs.len(), states: r.states.len(), constants: r.consts.len() }
     }
 
+    fn program(&self, pass: Pass) -> &Program {
+        match pass {
+            Pass::Forward => &self.programs.forward,
+            Pass::ForwardSave => &self.programs.forward_save,
+            Pass::Backward => &self.programs.backward,
+            Pass::Decode => &self.programs.decode,
+        }
+    }
+
     /// The kernels' text for a block that may have `shared` bytes.
     ///
     /// # Errors
     /// A chunk length that is not legal.
     pub fn text(&self, kind: Pass, key: &Key, shared: usize) -> Result<Kernels, Error> {
-        let program = match kind {
-            Pass::Forward => &self.programs.forward,
-            Pass::ForwardSave => &self.programs.forward_save,
-            Pass::Backward => &self.programs.backward,
-            Pass::Decode => &self.programs.decode,
-        };
+        let program = self.program(kind);
         let values = self.recurrence.inputs.iter().zip(&key.inputs);
         let mut products = values.filter(|(d, _)| d.carries_values()).map(|(_, e)| *e);
         let product = products.next().unwrap_or(Elem::F32);
         let product = if products.any(|e| e != product) { Elem::F32 } else { product };
         let config = Config {
-            sizes: Sizes { sides: key.sizes.clone(), chunk: if kind == Pass::Decode { 1 } else { key.chunk } },
+            sizes: Sizes { sides: key.sizes.clone(), chunk: if kind == Pass::Decode { 1 } else { key.choices.chunk } },
             product,
             inputs: key.inputs.clone(),
             output: key.output,
             input_grads: self.written_grads(key),
             per_key_head: self.recurrence.inputs.iter().map(|i| i.per_key_head()).collect(),
-            warps: key.warps,
+            warps: key.choices.groups,
             shared,
-            decode: self.tile,
+            decode: key.choices.tile(),
         };
         cuda::emit(kind, program, &self.interface, &config, self.counts(), &self.symbol)
+    }
+}
+
+/// The passes that share choices.
+pub fn passes(slot: Slot) -> &'static [Pass] {
+    match slot {
+        Slot::Forward => &[Pass::Forward],
+        Slot::Training => &[Pass::ForwardSave, Pass::Backward],
+        Slot::Decode => &[Pass::Decode],
+    }
+}
+
+/// Whose choices a pass has.
+pub fn slot(pass: Pass) -> Slot {
+    match pass {
+        Pass::Forward => Slot::Forward,
+        Pass::ForwardSave | Pass::Backward => Slot::Training,
+        Pass::Decode => Slot::Decode,
+    }
+}
+
+impl Source {
+    /// The fingerprint of a slot's texts, and what they are predicted to cost.
+    ///
+    /// # Errors
+    /// As [`Source::text`].
+    pub fn predict(&self, slot: Slot, key: &Key, shared: usize) -> Result<(String, Cost), Error> {
+        let (mut texts, mut cost) = (vec![], Cost::default());
+        for pass in passes(slot) {
+            let kernels = self.text(*pass, key, shared)?;
+            if let Some(kernel) = kernels.kernels.iter().find(|k| k.shared > shared) {
+                let what =
+                    format!("{}: a block needs {} bytes of shared memory of {shared}", kernel.name, kernel.shared);
+                return Err(Error::Schedule(what));
+            }
+            let flops = executed(self.program(*pass), key.choices.chunk, &key.sizes);
+            cost = cost + Cost::of(&kernels, &key.choices, flops);
+            texts.extend(kernels.kernels.into_iter().map(|k| k.source));
+        }
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        Ok((format!("{:032x}", fingerprint(&texts)), cost))
     }
 }
 

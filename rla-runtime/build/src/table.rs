@@ -17,6 +17,8 @@ use rla_dsl::recurrence::Recurrence;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+pub mod cuda;
+
 /// The table that holds for every machine.
 const DEFAULT: &str = include_str!("../../../tunings/default.toml");
 /// Tables of devices that are part of this crate: names in messages, and texts.
@@ -32,6 +34,7 @@ pub const DEVICE_VARIABLE: &str = "RLA_DEVICE";
 pub struct Table {
     values: toml::Table,
     rows: Vec<Row>,
+    cuda: Vec<cuda::Row>,
     path: String,
 }
 
@@ -232,15 +235,16 @@ impl Table {
     /// A table of a device, without rows.
     pub fn of_device(device: &str) -> Table {
         let values = toml::Table::from_iter([("device".to_string(), toml::Value::from(device))]);
-        Table { values, rows: vec![], path: format!("tunings/{}.toml", machine::file_name(device)) }
+        Table { values, rows: vec![], cuda: vec![], path: format!("tunings/{}.toml", machine::file_name(device)) }
     }
 
     fn parse(path: &str, text: &str) -> Result<Table, Error> {
         let refuse = |reason: String| Error::Table { path: path.into(), reason };
         let mut values: toml::Table = text.parse().map_err(|e: toml::de::Error| refuse(e.to_string()))?;
-        if let Some(key) = values.keys().find(|key| !["device", "schedule", "variant", "tuned"].contains(&key.as_str()))
+        if let Some(key) =
+            values.keys().find(|key| !["device", "schedule", "variant", "tuned", "cuda"].contains(&key.as_str()))
         {
-            return Err(refuse(format!("`{key}`: expected device, schedule, variant or tuned")));
+            return Err(refuse(format!("`{key}`: expected device, schedule, variant, tuned or cuda")));
         }
         let rows = values.remove("tuned").unwrap_or(toml::Value::Array(vec![]));
         let rows: Vec<Row> = rows.try_into().map_err(|e: toml::de::Error| refuse(e.to_string()))?;
@@ -249,7 +253,14 @@ impl Table {
                 return Err(refuse(format!("the row {}: {reason}", row.name())));
             }
         }
-        let table = Table { values, rows, path: path.into() };
+        let cuda = values.remove("cuda").unwrap_or(toml::Value::Array(vec![]));
+        let cuda: Vec<cuda::Row> = cuda.try_into().map_err(|e: toml::de::Error| refuse(e.to_string()))?;
+        for row in &cuda {
+            if let Some(reason) = row.refusal() {
+                return Err(refuse(format!("the row {}: {reason}", row.name())));
+            }
+        }
+        let table = Table { values, rows, cuda, path: path.into() };
         table.schedule("")?;
         if let Some(toml::Value::Table(variants)) = table.values.get("variant") {
             variants.keys().try_for_each(|name| table.schedule(name).map(|_| ()))?;
@@ -280,7 +291,12 @@ impl Table {
     pub fn text(&self) -> Result<String, Error> {
         let refuse = |e: toml::ser::Error| Error::Table { path: self.path.clone().into(), reason: e.to_string() };
         let mut values = self.values.clone();
-        values.insert("tuned".into(), toml::Value::try_from(&self.rows).map_err(refuse)?);
+        if !self.rows.is_empty() {
+            values.insert("tuned".into(), toml::Value::try_from(&self.rows).map_err(refuse)?);
+        }
+        if !self.cuda.is_empty() {
+            values.insert("cuda".into(), toml::Value::try_from(&self.cuda).map_err(refuse)?);
+        }
         let head = "# What `rla tune` found on this device. docs/tuning.md says what the fields are; a row whose variant or compiler\n\
                     # has changed since is ignored, with a note.\n";
         Ok(format!("{head}{}", toml::to_string(&values).map_err(refuse)?))
@@ -288,16 +304,22 @@ impl Table {
 
     /// Writes a row into the table in a file, which is whole at any moment.
     pub fn merge(path: &Path, device: &str, row: Row) -> Result<(), Error> {
-        let mut table = if path.exists() { Table::read(path)? } else { Table::of_device(device) };
+        let mut table = Table::of_file(path, device)?;
+        table.put(row);
+        whole::write(path, &table.text()?)
+    }
+
+    /// The table of a device in a file, whose folder is made; an empty one where there is no file.
+    fn of_file(path: &Path, device: &str) -> Result<Table, Error> {
+        let table = if path.exists() { Table::read(path)? } else { Table::of_device(device) };
         if table.device() != device {
             let reason = format!("it is of `{}`, and this is `{device}`", table.device());
             return Err(Error::Table { path: path.into(), reason });
         }
-        table.put(row);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
         }
-        whole::write(path, &table.text()?)
+        Ok(table)
     }
 
     /// The parameters of a variant without rows of searches: the compiler's own, the table's general ones over them, the
@@ -380,6 +402,15 @@ impl Tables {
         } else {
             self.notes.push(format!("{}: of another device, `{}`", table.path, table.device()));
         }
+    }
+
+    /// Rows of a GPU for a pass of a variant, those of tables that are asked first at the front; beside each the table's name.
+    /// Whether a row holds for what the compiler writes today, its text says.
+    pub fn cuda(&self, recurrence: &Recurrence, of: impl Fn(&cuda::Row) -> bool) -> Vec<(String, cuda::Row)> {
+        let identity = identity(recurrence);
+        let wanted = |row: &&cuda::Row| row.identity == identity && of(row);
+        let tables = self.devices.iter().rev();
+        tables.flat_map(|t| t.cuda.iter().filter(wanted).map(|row| (t.path.clone(), row.clone()))).collect()
     }
 
     /// Parameters of a variant on a level: rows of searches where one fits, else the default's.
@@ -494,7 +525,7 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for (text, reason) in [
-            ("chunk = 3", "expected device, schedule, variant or tuned"),
+            ("chunk = 3", "expected device, schedule, variant, tuned or cuda"),
             ("[schedule]\nchunk = 3", "no such pass"),
             ("[schedule.forward]\nchonk = 3", "no such parameter"),
             ("[schedule.forward]\nchunk = 17", "forward: chunk=17"),

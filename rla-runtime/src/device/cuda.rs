@@ -1,7 +1,7 @@
 //! An NVIDIA GPU, through a driver that is loaded at run time: a program starts without one and says so.
 //!
 //! `memory` owns device memory, `kernels` compiles and launches the kernels of a recurrence on raw addresses, `host` runs
-//! whole calls on tensors of the host, `time` times captured graphs, `ceiling` the card's own rates, `bench` both together.
+//! whole calls on tensors of the host by the choices of `tunings`, `time` times captured graphs, `ceiling` the card's own rates, `bench` both together.
 use crate::error::{Error, Result};
 use cudarc::driver::sys::{self, CUresult};
 use std::sync::{Arc, OnceLock};
@@ -12,6 +12,7 @@ pub mod host;
 pub mod kernels;
 pub mod memory;
 pub mod time;
+pub mod tunings;
 
 /// The first device, its context, and a stream of its own.
 pub struct Device {

@@ -165,7 +165,12 @@ fn pinned() -> Option<String> {
 /// The user's table for this machine: what `rla tune` writes where no other is named, and what kernels that are compiled at run
 /// time take their parameters from.
 pub fn user_table() -> PathBuf {
-    Cache::of_user().folder().join("tunings").join(format!("{}.toml", machine::file_name(&machine::device())))
+    user_table_of(&machine::device())
+}
+
+/// The user's table of a device.
+pub fn user_table_of(device: &str) -> PathBuf {
+    Cache::of_user().folder().join("tunings").join(format!("{}.toml", machine::file_name(device)))
 }
 
 /// Parameters for a kernel that is compiled now: those that `RLA_KERNEL` pins, else the rows of tables that fit this machine,

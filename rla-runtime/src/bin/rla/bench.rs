@@ -3,6 +3,7 @@ use crate::options::{self, BackendOption, DTypeOption, LayoutOption, ProductsOpt
 use crate::output::{self, Failure};
 use crate::source;
 use clap::{Args, ValueEnum};
+use rla_codegen::schedule::cuda::Choices;
 use rla_dsl::Recurrence;
 use rla_runtime::bench::{self, Bench, Pass, Row};
 use rla_runtime::device::cpu::{
@@ -230,22 +231,25 @@ fn cuda(
     dtype: DType,
     passes: Vec<Pass>,
 ) -> Result<ExitCode, Failure> {
-    let not_here = [
-        ("--threads", arguments.threads.is_some()),
-        ("--clock", arguments.clock != ClockOption::Wall),
-        ("--explain", arguments.explain),
-    ];
+    let not_here = [("--threads", arguments.threads.is_some()), ("--clock", arguments.clock != ClockOption::Wall)];
     for (name, given) in not_here {
         if given {
             return Err(Error::argument(name, "none with --backend cuda", "one").into());
         }
     }
     let device = cuda::Device::first()?;
+    let mut choices = None;
+    if let Some(chunk) = arguments.chunk {
+        cuda::host::check_chunk(chunk)?;
+        choices = Some(Choices { chunk, ..Choices::default() });
+    }
+    if let Some(tile) = arguments.tile {
+        choices = Some(choices.unwrap_or_default().with_tile(tile));
+    }
     let settings = Settings {
         passes,
         dtype,
-        chunk: arguments.chunk,
-        tile: arguments.tile,
+        choices,
         layers: arguments.layers.max(1),
         layout: arguments.state_layout.into(),
         budget: Duration::from_secs_f64(arguments.seconds.min(3600.0)),
@@ -260,7 +264,8 @@ fn cuda(
         output::line(HEADING)?;
     }
     for timed in rows {
-        let Timed { row, kernels, kept_bytes, workspace_bytes } = &timed;
+        let Timed { row, kernels, configuration, kept_bytes, workspace_bytes } = &timed;
+
         let described = kernels.iter().map(|k| {
             let alone = k.ms.map_or(String::new(), |ms| format!(" {ms:.4} ms,"));
             let spilled = if k.spilled > 0 { format!(", {} bytes spilled", k.spilled) } else { String::new() };
@@ -280,12 +285,18 @@ fn cuda(
             if row.pass == Pass::Decode {
                 object["layers"] = json!(settings.layers);
             }
+            if arguments.explain {
+                object["explain"] = json!(configuration);
+            }
             for (name, value) in numbers(row) {
                 object[name] = output::number(value);
             }
             output::json(&object)?;
         } else {
             output::line(&text(row))?;
+            for line in configuration.iter().filter(|_| arguments.explain) {
+                output::line(&format!("    {line}"))?;
+            }
             for line in described {
                 output::line(&format!("    {line}"))?;
             }

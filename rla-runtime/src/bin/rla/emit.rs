@@ -169,9 +169,11 @@ fn cuda(arguments: &Arguments, recurrence: Recurrence) -> Result<String, Failure
         return Err(Error::argument("--dim", expected, name.clone()).into());
     }
     let elem = host::elem(arguments.dtype.into())?;
-    let chunk = arguments.chunk.unwrap_or(host::CHUNK);
-    host::check_chunk(chunk)?;
-    let key = Key { chunk, ..Key::usual(&recurrence, &sizes, elem) };
+    let mut key = Key::usual(&recurrence, &sizes, elem);
+    if let Some(chunk) = arguments.chunk {
+        host::check_chunk(chunk)?;
+        key.choices.chunk = chunk;
+    }
     let source = kernels::source(&Arc::new(recurrence))?;
     let mut text = String::new();
     let all = [

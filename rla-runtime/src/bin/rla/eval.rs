@@ -3,8 +3,10 @@ use crate::options::{self, BackendOption, DTypeOption, LayoutOption, ProductsOpt
 use crate::output::{self, Failure};
 use crate::source;
 use clap::Args;
+use rla_codegen::schedule::cuda;
 use rla_dsl::Recurrence;
 use rla_runtime::case::{Case, CaseError};
+use rla_runtime::device::cuda::host;
 use rla_runtime::ladder::{self, Line, Outcome, Setting};
 use rla_runtime::{Backend, DType, Error, Operation, Products};
 use serde_json::json;
@@ -107,7 +109,11 @@ fn operation(recurrence: Recurrence, backend: Backend, chunk: Option<usize>) -> 
             let expected = format!("none with --backend {}, which works token by token", backend.name());
             Err(Error::argument("--chunk", expected, chunk.to_string()))
         }
-        (Backend::Cuda, Some(chunk)) => Operation::cuda(recurrence, Some(chunk)),
+        (Backend::Cuda, Some(chunk)) => {
+            host::check_chunk(chunk)?;
+            let choices = cuda::Choices { chunk, ..cuda::Choices::default() };
+            Operation::cuda(recurrence, Some(cuda::Schedule::all(choices)))
+        }
         (Backend::Cpu, Some(chunk)) => Operation::cpu_with_chunk(recurrence, chunk),
     }
 }

@@ -1,5 +1,5 @@
 //! `rla tune VARIANT|FILE`: the fastest parameters of a variant's kernels on this machine, of those that are right.
-use crate::options::{self, DTypeOption};
+use crate::options::{self, BackendOption, DTypeOption};
 use crate::output::{self, Failure};
 use crate::source;
 use clap::{Args, ValueEnum};
@@ -25,9 +25,11 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Searches the parameters of a variant's CPU kernels for this machine and writes the best into a table.
+mod cuda;
+
+/// Searches the parameters of a variant's kernels for this machine's processor or GPU and writes the best into a table.
 ///
-/// Every candidate is generated, compiled by rustc, checked against the oracle on cases drawn for this search (packed,
+/// Every candidate is generated, compiled by rustc (for a GPU by NVRTC), checked against the oracle on cases drawn for this search (packed,
 /// forgetting, odd lengths, repeated keys; run twice for equal bits), and only then timed, in turns with the best so far. A
 /// winner must be faster by more than the spread. Ctrl-C ends the search and keeps what it found.
 ///
@@ -41,27 +43,32 @@ pub struct Arguments {
     /// Which variant of a file of several
     #[arg(long = "variant", value_name = "NAME")]
     name: Option<String>,
+    /// Whose kernels: cpu or cuda
+    #[arg(long, value_enum, default_value = "cpu")]
+    backend: BackendOption,
     /// Prints parameters, their values, what is legal, and the candidates by predicted cost; searches nothing
     #[arg(long)]
     list: bool,
-    /// What is tuned: forward; train (forward that keeps, and backward); bf16 (forward with products in bf16)
+    /// What is tuned: forward; train (forward that keeps, and backward); bf16 (forward with products in bf16, on the CPU); decode
+    /// (on a GPU)
     #[arg(long, value_enum, value_delimiter = ',', default_value = "forward,train")]
     pass: Vec<PassOption>,
-    /// The shape that is timed: batch, tokens, key heads, value heads, K, V
-    #[arg(long, value_name = "B,T,H,HV,K,V", default_value = "1,1024,4,4,128,128", value_parser = options::shape)]
-    shape: [usize; 6],
+    /// The shape that is timed: batch, tokens, key heads, value heads, K, V (default: 1,1024,4,4,128,128, on a GPU
+    /// 1,8192,16,16,128,128, and decode 64 sequences)
+    #[arg(long, value_name = "B,T,H,HV,K,V", value_parser = options::shape)]
+    shape: Option<[usize; 6]>,
     /// Size of a declared dim (may be repeated; default 64)
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = options::dim)]
     dims: Vec<(String, usize)>,
-    /// Element type of q, k, v and the like: f32 or bf16
-    #[arg(long, value_enum, default_value = "f32")]
-    dtype: DTypeOption,
+    /// Element type of q, k, v and the like: f32 or bf16 (default: f32, on a GPU bf16)
+    #[arg(long, value_enum)]
+    dtype: Option<DTypeOption>,
     /// Seconds to search, all passes together
     #[arg(long, value_name = "S", default_value_t = 60.0)]
     seconds: f64,
-    /// Threads of the timed call; one is timed by its own processor time
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    threads: usize,
+    /// Threads of the timed call; one is timed by its own processor time (default: 1)
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
     /// Compilers at a time (default: all processors)
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -84,7 +91,7 @@ pub struct Arguments {
     #[arg(long, value_name = "LEVEL")]
     level: Option<String>,
     /// Checks and times the candidates of a folder, all that it holds
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["list", "variant"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["list", "variant", "backend"])]
     from: Option<PathBuf>,
     /// One JSON object a line
     #[arg(long)]
@@ -96,6 +103,7 @@ enum PassOption {
     Forward,
     Train,
     Bf16,
+    Decode,
 }
 
 /// Asked to stop.
@@ -106,7 +114,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if !arguments.seconds.is_finite() || arguments.seconds < 0.0 {
         return Err(Error::argument("--seconds", "a positive number", arguments.seconds.to_string()).into());
     }
-    if arguments.threads == 0 || arguments.jobs == Some(0) {
+    if arguments.threads == Some(0) || arguments.jobs == Some(0) {
         return Err(Error::argument("--threads and --jobs", "at least 1", "0").into());
     }
     if let Some(folder) = &arguments.from {
@@ -114,6 +122,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let variant = arguments.variant.as_deref().unwrap_or_default();
     let (_, recurrence) = source::recurrence(variant, arguments.name.as_deref())?;
+    match arguments.backend {
+        BackendOption::Cpu => {}
+        BackendOption::Cuda => return cuda::run(arguments, recurrence),
+        other => return Err(Error::argument("--backend", "cpu or cuda", other.backend()?.name()).into()),
+    }
     let tasks = tasks(arguments, &recurrence)?;
     if arguments.list {
         return list(arguments, &tasks);
@@ -171,7 +184,8 @@ fn tasks(arguments: &Arguments, recurrence: &Recurrence) -> Result<Vec<Task>, Er
         let reason = format!("line {}: {}", outside.span.line, outside.reason);
         Error::unsupported(format!("tuning `{}`, which runs token by token", recurrence.name), reason)
     })?;
-    let [batch, tokens, key_heads, value_heads, key, value] = arguments.shape;
+    let shape = arguments.shape.unwrap_or([1, 1024, 4, 4, 128, 128]);
+    let [batch, tokens, key_heads, value_heads, key, value] = shape;
     let mut sizes = vec![key, value];
     for side in &recurrence.sides[2..] {
         let given = arguments.dims.iter().rev().find(|(name, _)| name == side);
@@ -179,10 +193,10 @@ fn tasks(arguments: &Arguments, recurrence: &Recurrence) -> Result<Vec<Task>, Er
     }
     let dims = Dims { sizes, batch, tokens, key_heads, value_heads };
     if dims.sizes.contains(&0) || tokens == 0 || batch == 0 || key_heads == 0 || value_heads % key_heads != 0 {
-        return Err(Error::argument("--shape", "positive sizes, HV a multiple of H", format!("{:?}", arguments.shape)));
+        return Err(Error::argument("--shape", "positive sizes, HV a multiple of H", format!("{shape:?}")));
     }
     let level = level(arguments)?;
-    let element = match arguments.dtype.into() {
+    let element = match arguments.dtype.map_or(DType::F32, Into::into) {
         DType::F32 => Element::F32,
         DType::Bf16 => Element::Bf16,
         other => return Err(Error::argument("--dtype", "f32 or bf16", other.name())),
@@ -192,13 +206,14 @@ fn tasks(arguments: &Arguments, recurrence: &Recurrence) -> Result<Vec<Task>, Er
             PassOption::Forward => (Slot::Forward, element),
             PassOption::Train => (Slot::of_training(&programs.forward_save), element),
             PassOption::Bf16 => (Slot::Bf16, Element::Bf16),
+            PassOption::Decode => return Err(Error::argument("--pass", "forward, train or bf16 on the CPU", "decode")),
         };
         let can = arguments.pack.is_some() || arguments.list || cpu::has_bf16(level);
         if slot == Slot::Bf16 && !(cpu::of_bf16(level) && can) {
             return Err(Error::unsupported("--pass bf16", "products in bf16 need avx512bf16"));
         }
         let (recurrence, dims) = (recurrence.clone(), dims.clone());
-        Ok(Task { recurrence, slot, level, element, dims, threads: arguments.threads })
+        Ok(Task { recurrence, slot, level, element, dims, threads: arguments.threads.unwrap_or(1) })
     };
     arguments.pass.iter().map(task).collect()
 }

@@ -1,7 +1,7 @@
 //! Times of a recurrence's kernels on the device: captured in graphs, beside the card's own rates.
 use super::ceiling::Ceilings;
 use super::host::{self, Engine};
-use super::kernels::{Call, Elem, Key, Kind, Pass as Kernels, RawSequences, RawView, Tile};
+use super::kernels::{Call, Elem, Key, Kind, Pass as Kernels, RawSequences, RawView};
 use super::memory::Buffer;
 use super::time::{self, Graph};
 use crate::bench::{self, Pass, Row};
@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::{DType, Tensor};
 use rla_build::quantile::{median, quantile};
+use rla_codegen::schedule::cuda::{Choices, Schedule};
 use rla_dsl::recurrence::{InputKind, Recurrence};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +22,8 @@ pub struct Settings {
     pub passes: Vec<Pass>,
     /// Type of q, k, v and the like.
     pub dtype: DType,
-    /// Tokens a chunk; `None`: what calls take.
-    pub chunk: Option<usize>,
-    /// How decode divides the rows of a state; `None`: as the sizes say.
-    pub tile: Option<Tile>,
+    /// The kernels' choices; `None`: what calls take.
+    pub choices: Option<Choices>,
     /// Layers of a decode step, each with states of its own.
     pub layers: usize,
     /// Layout of decode's states.
@@ -39,6 +38,8 @@ pub struct Timed {
     pub row: Row,
     /// Kernels in the order of their launches: what each is, its registers, its median alone.
     pub kernels: Vec<KernelTime>,
+    /// Choices of each of the pass's parts, and where they come from.
+    pub configuration: Vec<String>,
     /// Bytes that forward keeps for backward.
     pub kept_bytes: usize,
     /// Bytes of workspace.
@@ -90,7 +91,7 @@ impl Calls {
     }
 
     fn new(recurrence: &Arc<Recurrence>, problem: &Problem, settings: &Settings) -> Result<Calls> {
-        let engine = Engine::with_tile(recurrence, settings.chunk, settings.tile)?;
+        let engine = Engine::with(recurrence, settings.choices.map(Schedule::all))?;
         let elem = host::elem(settings.dtype)?;
         let inputs: Vec<Elem> =
             recurrence.inputs.iter().map(|d| if d.carries_values() { elem } else { Elem::F32 }).collect();
@@ -190,88 +191,112 @@ impl Calls {
     }
 }
 
-/// Times passes and the card's rates in turns.
-pub fn measure(recurrence: &Arc<Recurrence>, problem: &Problem, settings: &Settings) -> Result<Vec<Timed>> {
-    let mut calls = Calls::new(recurrence, problem, settings)?;
-    let device = calls.device().clone();
-    let kinds = |pass: Pass| match pass {
-        Pass::Forward => vec![Kind::Forward],
-        Pass::Backward => vec![Kind::Backward],
-        Pass::Train => vec![Kind::ForwardSave, Kind::Backward],
-        Pass::Decode => vec![Kind::Decode],
-    };
-    // what forward keeps is there before backward alone runs
-    let mut compiled: Vec<Vec<Arc<Kernels>>> = vec![];
-    for pass in &settings.passes {
-        let kernels = kinds(*pass).into_iter().map(|kind| calls.engine.pass(kind, &calls.key));
-        compiled.push(kernels.collect::<Result<_>>()?);
+/// Passes of a problem, compiled and captured, with memory of their own.
+pub struct Ready {
+    calls: Calls,
+    passes: Vec<Pass>,
+    compiled: Vec<Vec<Arc<Kernels>>>,
+    graphs: Vec<Graph>,
+    workspace: u64,
+    workspace_bytes: usize,
+    kept_bytes: usize,
+}
+
+fn kinds(pass: Pass) -> &'static [Kind] {
+    match pass {
+        Pass::Forward => &[Kind::Forward],
+        Pass::Backward => &[Kind::Backward],
+        Pass::Train => &[Kind::ForwardSave, Kind::Backward],
+        Pass::Decode => &[Kind::Decode],
     }
-    let trains = settings.passes.iter().any(|p| matches!(p, Pass::Backward | Pass::Train));
-    let save = trains.then(|| calls.engine.pass(Kind::ForwardSave, &calls.key)).transpose()?;
-    let kept_bytes = save.as_ref().map_or(0, |s| s.kept_bytes(&calls.whole.sequences, calls.whole.heads));
-    calls.whole.kept = calls.room(kept_bytes)?;
-    let of = |pass: Pass, calls: &Calls| match pass {
-        Pass::Decode => calls.steps.clone(),
-        _ => vec![calls.whole.clone()],
-    };
-    let mut bytes = save.as_ref().map_or(0, |s| s.workspace(&calls.whole));
-    for (pass, kernels) in settings.passes.iter().zip(&compiled) {
-        for call in of(*pass, &calls).iter().take(1) {
-            bytes = kernels.iter().map(|k| k.workspace(call)).fold(bytes, usize::max);
+}
+
+impl Ready {
+    /// Draws inputs, compiles, runs everything once and captures it.
+    pub fn new(recurrence: &Arc<Recurrence>, problem: &Problem, settings: &Settings) -> Result<Ready> {
+        let mut calls = Calls::new(recurrence, problem, settings)?;
+        let mut compiled: Vec<Vec<Arc<Kernels>>> = vec![];
+        for pass in &settings.passes {
+            let kernels = kinds(*pass).iter().map(|kind| calls.engine.pass(*kind, &calls.key));
+            compiled.push(kernels.collect::<Result<_>>()?);
+        }
+        // what forward keeps is there before backward alone runs
+        let trains = settings.passes.iter().any(|p| matches!(p, Pass::Backward | Pass::Train));
+        let save = trains.then(|| calls.engine.pass(Kind::ForwardSave, &calls.key)).transpose()?;
+        let kept_bytes = save.as_ref().map_or(0, |s| s.kept_bytes(&calls.whole.sequences, calls.whole.heads));
+        calls.whole.kept = calls.room(kept_bytes)?;
+        let mut ready = Ready {
+            calls,
+            passes: settings.passes.clone(),
+            compiled,
+            graphs: vec![],
+            workspace: 0,
+            workspace_bytes: 0,
+            kept_bytes,
+        };
+        let mut bytes = save.as_ref().map_or(0, |s| s.workspace(&ready.calls.whole));
+        for (pass, kernels) in settings.passes.iter().zip(&ready.compiled) {
+            for call in ready.of(*pass).iter().take(1) {
+                bytes = kernels.iter().map(|k| k.workspace(call)).fold(bytes, usize::max);
+            }
+        }
+        (ready.workspace, ready.workspace_bytes) = (ready.calls.room(bytes)?, bytes);
+        if let Some(save) = &save {
+            // SAFETY: every address is of a buffer of `calls`, with the sizes of the problem.
+            unsafe { save.launch(&ready.calls.whole, ready.workspace, ready.calls.device().stream())? };
+        }
+        let passes = settings.passes.iter().zip(&ready.compiled);
+        ready.graphs = passes.map(|(pass, kernels)| ready.capture(*pass, kernels, None)).collect::<Result<_>>()?;
+        Ok(ready)
+    }
+
+    fn of(&self, pass: Pass) -> &[Call] {
+        match pass {
+            Pass::Decode => &self.calls.steps,
+            _ => std::slice::from_ref(&self.calls.whole),
         }
     }
-    let workspace = calls.room(bytes)?;
-    if let Some(save) = &save {
-        // SAFETY: every address is of a buffer of `calls`, with the sizes of the problem.
-        unsafe { save.launch(&calls.whole, workspace, device.stream())? };
-    }
-    let capture = |pass: Pass, kernels: &[Arc<Kernels>], which: Option<usize>| {
-        let steps = of(pass, &calls);
-        Graph::capture(&device, |stream| {
-            steps.iter().try_for_each(|call| {
+
+    fn capture(&self, pass: Pass, kernels: &[Arc<Kernels>], which: Option<usize>) -> Result<Graph> {
+        Graph::capture(self.calls.device(), |stream| {
+            self.of(pass).iter().try_for_each(|call| {
                 kernels.iter().try_for_each(|k| {
                     // SAFETY: as above; what one kernel alone reads was left by the calls before.
                     unsafe {
                         match which {
-                            None => k.launch(call, workspace, stream),
-                            Some(i) => k.launch_some(call, workspace, stream, i..i + 1),
+                            None => k.launch(call, self.workspace, stream),
+                            Some(i) => k.launch_some(call, self.workspace, stream, i..i + 1),
                         }
                     }
                 })
             })
         })
-    };
-    let graphs: Vec<Graph> =
-        settings.passes.iter().zip(&compiled).map(|(p, k)| capture(*p, k, None)).collect::<Result<_>>()?;
-    let mut ceilings = Ceilings::new(&device)?;
-    let flush = time::flusher(&device)?;
-    let mut samples: Vec<Vec<f64>> = vec![vec![]; graphs.len()];
-    let start = Instant::now();
-    let mut round = 0u8;
-    while samples[0].len() < 5 || (start.elapsed() < settings.budget && samples[0].len() < 200) {
-        ceilings.measure()?;
-        for (graph, samples) in graphs.iter().zip(&mut samples) {
-            round = round.wrapping_add(1);
-            samples.push(graph.sample(|| flush.fill(round))?);
-        }
     }
-    let mut rows = vec![];
-    for ((pass, kernels), samples) in settings.passes.iter().zip(&compiled).zip(&samples) {
-        let problem = match pass {
-            Pass::Decode => Problem { tokens: 1, ..problem.clone() },
-            _ => problem.clone(),
-        };
-        let layers = if *pass == Pass::Decode { calls.layers as f64 } else { 1.0 };
-        let chunk = calls.key.chunk;
-        let (flops, flops_min) = bench::operations(recurrence, &problem, *pass, chunk, |p| p.for_cuda());
-        let mut times = vec![];
-        let call = &of(*pass, &calls)[0];
+
+    /// Milliseconds of one call of the `i`-th pass (decode: of a layer), after the second-level cache was thrown out by filling
+    /// `flush` with `byte`.
+    pub fn sample(&self, i: usize, flush: &Buffer, byte: u8) -> Result<f64> {
+        let layers = if self.passes[i] == Pass::Decode { self.calls.layers as f64 } else { 1.0 };
+        Ok(self.graphs[i].sample(|| flush.fill(byte))? / layers)
+    }
+
+    /// Bytes of registers that the `i`-th pass's kernels spill.
+    pub fn spilled(&self, i: usize) -> usize {
+        let resources = self.compiled[i].iter().flat_map(|pass| &pass.resources);
+        resources.map(|r| r.spill_stores + r.spill_loads).sum()
+    }
+
+    /// Every kernel of the `i`-th pass, timed alone.
+    fn kernels(&self, i: usize, flush: &Buffer) -> Result<Vec<KernelTime>> {
+        let (pass, kernels) = (self.passes[i], &self.compiled[i]);
+        let call = &self.of(pass)[0];
         let total: usize = kernels.iter().map(|k| k.chosen(call).len()).sum();
+        let mut times = vec![];
         for pass_kernels in kernels {
             for i in pass_kernels.chosen(call) {
                 let (kernel, resources) = (&pass_kernels.text.kernels[i], &pass_kernels.resources[i]);
                 let ms = if total > 1 {
-                    let graph = capture(*pass, std::slice::from_ref(pass_kernels), Some(i))?;
+                    let graph = self.capture(pass, std::slice::from_ref(pass_kernels), Some(i))?;
                     let each: Vec<f64> = (0..5).map(|n| graph.sample(|| flush.fill(n))).collect::<Result<_>>()?;
                     Some(median(&each))
                 } else {
@@ -287,42 +312,70 @@ pub fn measure(recurrence: &Arc<Recurrence>, problem: &Problem, settings: &Setti
                 });
             }
         }
+        Ok(times)
+    }
+}
+
+/// Times passes and the card's rates in turns.
+pub fn measure(recurrence: &Arc<Recurrence>, problem: &Problem, settings: &Settings) -> Result<Vec<Timed>> {
+    let ready = Ready::new(recurrence, problem, settings)?;
+    let device = ready.calls.device().clone();
+    let mut ceilings = Ceilings::new(&device)?;
+    let flush = time::flusher(&device)?;
+    let mut samples: Vec<Vec<f64>> = vec![vec![]; settings.passes.len()];
+    let start = Instant::now();
+    let mut round = 0u8;
+    while samples[0].len() < 5 || (start.elapsed() < settings.budget && samples[0].len() < 200) {
+        ceilings.measure()?;
+        for (i, samples) in samples.iter_mut().enumerate() {
+            round = round.wrapping_add(1);
+            samples.push(ready.sample(i, &flush, round)?);
+        }
+    }
+    let mut rows = vec![];
+    for (i, (pass, samples)) in settings.passes.iter().zip(&samples).enumerate() {
+        let problem = match pass {
+            Pass::Decode => Problem { tokens: 1, ..problem.clone() },
+            _ => problem.clone(),
+        };
+        let chunk = ready.compiled[i][0].chunk();
+        let (flops, flops_min) = bench::operations(recurrence, &problem, *pass, chunk, |p| p.for_cuda());
         rows.push(Timed {
             row: Row {
                 pass: *pass,
-                ms: median(samples) / layers,
-                ms_low: quantile(samples, 0.1) / layers,
-                ms_high: quantile(samples, 0.9) / layers,
+                ms: median(samples),
+                ms_low: quantile(samples, 0.1),
+                ms_high: quantile(samples, 0.9),
                 flops,
                 flops_min,
-                bytes: moved(recurrence, &problem, *pass, settings),
+                bytes: moved(recurrence, &problem, *pass, settings.dtype),
                 matrix_gflops: ceilings.matrix_gflops(),
                 copy_gbs: ceilings.copy_gbs(),
             },
-            kernels: times,
-            kept_bytes: if matches!(pass, Pass::Backward | Pass::Train) { kept_bytes } else { 0 },
-            workspace_bytes: bytes,
+            kernels: ready.kernels(i, &flush)?,
+            configuration: ready.compiled[i].iter().map(|pass| pass.from.clone()).collect(),
+            kept_bytes: if matches!(pass, Pass::Backward | Pass::Train) { ready.kept_bytes } else { 0 },
+            workspace_bytes: ready.workspace_bytes,
         });
     }
     Ok(rows)
 }
 
 /// Bytes that must move: inputs, outputs, their gradients; in decode the states, read and written.
-fn moved(recurrence: &Recurrence, problem: &Problem, pass: Pass, settings: &Settings) -> f64 {
+pub fn moved(recurrence: &Recurrence, problem: &Problem, pass: Pass, dtype: DType) -> f64 {
     let size = |shape: Vec<usize>, dtype: DType| (shape.iter().product::<usize>() * dtype.size()) as f64;
     let inputs: f64 = recurrence
         .inputs
         .iter()
         .enumerate()
         .map(|(i, decl)| {
-            let dtype = if decl.carries_values() { settings.dtype } else { DType::F32 };
+            let dtype = if decl.carries_values() { dtype } else { DType::F32 };
             size(problem.input_shape(recurrence, i), dtype)
         })
         .sum();
-    let outputs: f64 =
-        (0..recurrence.outputs.len()).map(|i| size(problem.output_shape(recurrence, i), settings.dtype)).sum();
+    let outputs: f64 = (0..recurrence.outputs.len()).map(|i| size(problem.output_shape(recurrence, i), dtype)).sum();
     let states: f64 = (0..recurrence.states.len())
-        .map(|i| size(problem.state_shape(recurrence, i, problem.batch, settings.layout), DType::F32))
+        .map(|i| size(problem.state_shape(recurrence, i, problem.batch, StateLayout::ValueMajor), DType::F32))
         .sum();
     match pass {
         Pass::Forward => inputs + outputs,

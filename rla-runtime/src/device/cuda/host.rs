@@ -1,16 +1,17 @@
 //! Whole calls on tensors of the host: what is read goes to the device, what is written comes back.
-use super::kernels::{Call, Elem, Key, Kind, Pass, RawSequences, RawView, Source, Tile};
+use super::kernels::{Call, Elem, Key, Kind, Pass, RawSequences, RawView, Source};
 use super::memory::Buffer;
+use super::tunings::Tunings;
 use super::{Device, kernels};
 use crate::error::{Error, Result};
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::{DType, View, ViewMut};
+use rla_codegen::pipeline::cuda::slot;
+use rla_codegen::schedule::cuda::{self, Choices, Schedule};
 use rla_codegen::tile::Role;
 use rla_dsl::recurrence::{InputKind, Recurrence};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-
-pub use rla_codegen::pipeline::cuda::{CHUNK, WARPS};
 
 /// Refuses what no kernel holds as a chunk.
 pub fn check_chunk(chunk: usize) -> Result<()> {
@@ -24,7 +25,9 @@ pub fn check_chunk(chunk: usize) -> Result<()> {
 pub struct Engine {
     device: Arc<Device>,
     source: Source,
-    chunk: usize,
+    /// Choices that hold whatever tables say.
+    pinned: Option<Schedule>,
+    tunings: Tunings,
     passes: Mutex<HashMap<(u8, Key), Arc<Pass>>>,
 }
 
@@ -157,18 +160,36 @@ fn bring_back(outs: &[Option<Out>], views: &mut [Option<ViewMut>]) -> Result<()>
 }
 
 impl Engine {
-    /// Kernels for the first GPU.
-    pub fn new(recurrence: &Arc<Recurrence>, chunk: Option<usize>) -> Result<Engine> {
-        Engine::with_tile(recurrence, chunk, None)
+    /// Kernels for the first GPU, their choices by the tables.
+    pub fn new(recurrence: &Arc<Recurrence>) -> Result<Engine> {
+        let device = Device::first()?;
+        let tunings = Tunings::of(&device, recurrence)?;
+        Ok(Engine { source: kernels::source(recurrence)?, device, pinned: None, tunings, passes: Mutex::default() })
     }
 
-    /// The same, with a tile of decode's own.
-    pub fn with_tile(recurrence: &Arc<Recurrence>, chunk: Option<usize>, tile: Option<Tile>) -> Result<Engine> {
-        let chunk = chunk.unwrap_or(CHUNK);
-        check_chunk(chunk)?;
-        let mut source = kernels::source(recurrence)?;
-        source.tile = tile;
-        Ok(Engine { device: Device::first()?, source, chunk, passes: Mutex::default() })
+    /// The same, with these choices.
+    pub fn pinned(recurrence: &Arc<Recurrence>, schedule: Schedule) -> Result<Engine> {
+        for slot in cuda::Slot::ALL {
+            if let Some(reason) = cuda::refusal(schedule.of(slot)) {
+                return Err(Error::unsupported(format!("{} on CUDA", slot.name()), reason));
+            }
+        }
+        let (device, tunings) = (Device::first()?, Tunings::default());
+        Ok(Engine {
+            source: kernels::source(recurrence)?,
+            device,
+            pinned: Some(schedule),
+            tunings,
+            passes: Mutex::default(),
+        })
+    }
+
+    /// With these choices where there are any.
+    pub fn with(recurrence: &Arc<Recurrence>, schedule: Option<Schedule>) -> Result<Engine> {
+        match schedule {
+            Some(schedule) => Engine::pinned(recurrence, schedule),
+            None => Engine::new(recurrence),
+        }
     }
 
     /// The device.
@@ -183,7 +204,12 @@ impl Engine {
         if let Some(pass) = passes.get(&id) {
             return Ok(pass.clone());
         }
-        let pass = Arc::new(Pass::new(&self.device, &self.source, kind, key)?);
+        let (choices, from) = match &self.pinned {
+            Some(schedule) => (*schedule.of(slot(kind)), "as the caller chose".to_string()),
+            None => self.tunings.choices(&self.device, &self.source, slot(kind), key),
+        };
+        let key = Key { choices, ..key.clone() };
+        let pass = Arc::new(Pass::new(&self.device, &self.source, kind, &key, &from)?);
         passes.insert(id, pass.clone());
         Ok(pass)
     }
@@ -194,15 +220,14 @@ impl Engine {
         Ok(self.key_of(problem, inputs, elem(output)?, grads))
     }
 
-    /// What a call of these sizes and types is compiled for.
+    /// What a call of these sizes and types is compiled for; choices come with the pass.
     pub(super) fn key_of(&self, problem: &Problem, inputs: Vec<Elem>, output: Elem, input_grads: Vec<Elem>) -> Key {
         Key {
             sizes: problem.sizes.clone(),
             input_grads,
             inputs,
             output,
-            chunk: self.chunk,
-            warps: WARPS,
+            choices: Choices::default(),
             grouped: problem.group() > 1,
         }
     }

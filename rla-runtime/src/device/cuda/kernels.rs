@@ -9,6 +9,7 @@ use rla_build::compile::Cache;
 use rla_build::compile_cuda;
 use rla_codegen::emit::cuda::{Counts, Grid, Kernels};
 use rla_codegen::pipeline::cuda;
+use rla_codegen::schedule::cuda::text as text_of;
 use rla_dsl::recurrence::{InputKind, Recurrence};
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
@@ -97,6 +98,8 @@ pub struct Pass {
     pub text: Kernels,
     /// What each needs.
     pub resources: Vec<compile_cuda::Resources>,
+    /// The choices, and where they come from.
+    pub from: String,
     grads: Vec<Grad>,
     /// Kernels that sum over value heads and over chunks, by the result's type.
     sums: [Option<(sys::CUfunction, sys::CUfunction)>; 3],
@@ -192,8 +195,8 @@ fn load_all(
 }
 
 impl Pass {
-    /// Writes, compiles and loads.
-    pub fn new(device: &Arc<Device>, source: &Source, kind: Kind, key: &Key) -> Result<Pass> {
+    /// Writes, compiles and loads. `from`: where the key's choices come from.
+    pub fn new(device: &Arc<Device>, source: &Source, kind: Kind, key: &Key, from: &str) -> Result<Pass> {
         let text = source.text(kind, key, device.shared).map_err(|e| Error::Compile(e.to_string()))?;
         // kernels are compiled side by side
         let made: Vec<Result<_>> = std::thread::scope(|scope| {
@@ -236,13 +239,19 @@ impl Pass {
         Ok(Pass {
             device: device.clone(),
             counts: source.counts(),
-            chunk: key.chunk,
+            chunk: key.choices.chunk,
+            from: format!("{}, {from}", text_of(&key.choices, Some(cuda::slot(kind)))),
             kernels,
             resources: made.into_iter().map(|(_, r)| r).collect(),
             text,
             grads: grads.collect(),
             sums,
         })
+    }
+
+    /// Tokens a chunk.
+    pub fn chunk(&self) -> usize {
+        self.chunk
     }
 
     fn chunks(&self, sequences: &RawSequences) -> usize {

@@ -1,0 +1,298 @@
+//! The free choices of CUDA kernels, as `space` lists those of the CPU: named parameters, predicates of what is legal, and a
+//! prediction that orders a search.
+use serde::{Deserialize, Serialize};
+
+use crate::emit::cuda::Kernels;
+use crate::emit::cuda::decode::Tile;
+
+/// What choices are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Slot {
+    /// Forward that keeps nothing.
+    Forward,
+    /// Forward that keeps, and backward: they share what is kept, and so its layout.
+    Training,
+    /// Decode.
+    Decode,
+}
+
+impl Slot {
+    /// All of them.
+    pub const ALL: [Slot; 3] = [Slot::Forward, Slot::Training, Slot::Decode];
+
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Slot::Forward => "forward",
+            Slot::Training => "training",
+            Slot::Decode => "decode",
+        }
+    }
+
+    /// The slot of that name.
+    pub fn named(name: &str) -> Option<Slot> {
+        Slot::ALL.into_iter().find(|slot| slot.name() == name)
+    }
+}
+
+/// Choices for one pass. None changes results beyond rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choices {
+    /// Tokens a chunk.
+    pub chunk: usize,
+    /// Groups of 16 channels of the free side that a sequential block carries.
+    pub groups: usize,
+    /// Decode: lanes that share rows of a state; 0, with `rows` and `warps` 0 too: as the sizes say.
+    pub lanes: usize,
+    /// Decode: rows of such a group of lanes.
+    pub rows: usize,
+    /// Decode: warps of a block.
+    pub warps: usize,
+}
+
+impl Default for Choices {
+    /// Those that were fastest on an H100 over all built-in variants.
+    fn default() -> Choices {
+        Choices { chunk: 32, groups: 1, lanes: 0, rows: 0, warps: 0 }
+    }
+}
+
+impl Choices {
+    /// How decode divides the rows of a state; `None`: as the sizes say.
+    pub fn tile(&self) -> Option<Tile> {
+        (self.lanes > 0).then_some(Tile { lanes: self.lanes, rows: self.rows, warps: self.warps })
+    }
+
+    /// With decode's rows divided like that.
+    pub fn with_tile(self, tile: Tile) -> Choices {
+        Choices { lanes: tile.lanes, rows: tile.rows, warps: tile.warps, ..self }
+    }
+}
+
+/// Choices for every pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Schedule {
+    /// Forward that keeps nothing.
+    pub forward: Choices,
+    /// Forward that keeps, and backward.
+    pub training: Choices,
+    /// Decode.
+    pub decode: Choices,
+}
+
+impl Schedule {
+    /// The choices of a slot.
+    pub fn of(&self, slot: Slot) -> &Choices {
+        match slot {
+            Slot::Forward => &self.forward,
+            Slot::Training => &self.training,
+            Slot::Decode => &self.decode,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn of_mut(&mut self, slot: Slot) -> &mut Choices {
+        match slot {
+            Slot::Forward => &mut self.forward,
+            Slot::Training => &mut self.training,
+            Slot::Decode => &mut self.decode,
+        }
+    }
+
+    /// These choices everywhere.
+    pub fn all(choices: Choices) -> Schedule {
+        Schedule { forward: choices, training: choices, decode: choices }
+    }
+}
+
+/// One free choice.
+#[derive(Clone, Copy)]
+pub struct Parameter {
+    /// The name in tables.
+    pub name: &'static str,
+    /// What is chosen.
+    pub what: &'static str,
+    /// The values that a search tries.
+    pub values: &'static [usize],
+    /// Whether it belongs to decode; else to the passes in chunks.
+    pub decode: bool,
+    /// Reads it.
+    pub get: fn(&Choices) -> usize,
+    /// Sets it.
+    pub set: fn(&mut Choices, usize),
+}
+
+/// Every free choice.
+pub const PARAMETERS: [Parameter; 5] = [
+    Parameter {
+        name: "chunk",
+        what: "tokens a chunk",
+        values: &[16, 32, 64],
+        decode: false,
+        get: |c| c.chunk,
+        set: |c, x| c.chunk = x,
+    },
+    Parameter {
+        name: "groups",
+        what: "groups of 16 channels that a sequential block carries",
+        values: &[1, 2, 4],
+        decode: false,
+        get: |c| c.groups,
+        set: |c, x| c.groups = x,
+    },
+    Parameter {
+        name: "lanes",
+        what: "lanes that share rows of a state (0: as the sizes say)",
+        values: &[0, 8, 16, 32],
+        decode: true,
+        get: |c| c.lanes,
+        set: |c, x| c.lanes = x,
+    },
+    Parameter {
+        name: "rows",
+        what: "rows of such a group of lanes",
+        values: &[0, 1, 2, 4],
+        decode: true,
+        get: |c| c.rows,
+        set: |c, x| c.rows = x,
+    },
+    Parameter {
+        name: "warps",
+        what: "warps of a block of decode",
+        values: &[0, 1, 2, 4],
+        decode: true,
+        get: |c| c.warps,
+        set: |c, x| c.warps = x,
+    },
+];
+
+/// A condition that legal choices fulfil.
+pub struct Predicate {
+    /// What it demands.
+    pub demands: &'static str,
+    /// Whether choices fulfil it.
+    pub holds: fn(&Choices) -> bool,
+}
+
+/// Every condition. What a block's shared memory does not hold is refused when the text is written, what spills when it is
+/// compiled.
+pub const PREDICATES: [Predicate; 4] = [
+    Predicate {
+        demands: "chunk is 16, 32, 64 or 128: rows of whole tensor-core tiles",
+        holds: |c| [16, 32, 64, 128].contains(&c.chunk),
+    },
+    Predicate { demands: "groups is 1, 2 or 4", holds: |c| [1, 2, 4].contains(&c.groups) },
+    Predicate {
+        demands: "lanes, rows and warps are all 0, or none",
+        holds: |c| {
+            [c.lanes, c.rows, c.warps].iter().all(|x| *x == 0) || [c.lanes, c.rows, c.warps].iter().all(|x| *x > 0)
+        },
+    },
+    Predicate {
+        demands: "lanes is a power of two up to 32, rows is 1, 2 or 4, warps is 1, 2, 4 or 8",
+        holds: |c| {
+            c.lanes == 0
+                || (c.lanes.is_power_of_two()
+                    && c.lanes <= 32
+                    && [1, 2, 4].contains(&c.rows)
+                    && [1, 2, 4, 8].contains(&c.warps))
+        },
+    },
+];
+
+/// Why choices are not legal.
+pub fn refusal(choices: &Choices) -> Option<String> {
+    let broken = PREDICATES.iter().find(|p| !(p.holds)(choices))?;
+    Some(format!("{} breaks `{}`", text(choices, None), broken.demands))
+}
+
+/// Every legal combination of the values that a search tries for a slot.
+pub fn all(slot: Slot) -> Vec<Choices> {
+    let mut found = vec![Choices::default()];
+    for parameter in PARAMETERS.iter().filter(|p| p.decode == (slot == Slot::Decode)) {
+        let set = |choices: &Choices, value: usize| {
+            let mut choices = *choices;
+            (parameter.set)(&mut choices, value);
+            choices
+        };
+        found = found.iter().flat_map(|c| parameter.values.iter().map(|v| set(c, *v))).collect();
+    }
+    found.retain(|c| refusal(c).is_none());
+    found
+}
+
+/// `chunk=32 groups=1`: the parameters of a slot, or all.
+pub fn text(choices: &Choices, slot: Option<Slot>) -> String {
+    let of = |p: &&Parameter| slot.is_none_or(|slot| p.decode == (slot == Slot::Decode));
+    let parts: Vec<String> = PARAMETERS.iter().filter(of).map(|p| format!("{}={}", p.name, (p.get)(choices))).collect();
+    parts.join(" ")
+}
+
+/// What a token of one value head is predicted to cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Operations of the products that are executed.
+    pub flops: f64,
+    /// Bytes of records, written and read; inputs and results are the same for all choices.
+    pub bytes: f64,
+    /// Barriers of the sequential kernels, each of which the next chunk waits for.
+    pub waits: f64,
+}
+
+/// Operations that a multiprocessor does on its tensor cores in the time in which it moves a byte, and bytes that it moves
+/// while a step of a chain waits: of an H100, for products of the size of a chunk. They order a search and promise nothing.
+const FLOPS_A_BYTE: f64 = 130.0;
+const BYTES_A_WAIT: f64 = 20_000.0;
+
+impl Cost {
+    /// Of kernels with these choices; `flops`: executed operations a token.
+    pub fn of(kernels: &Kernels, choices: &Choices, flops: f64) -> Cost {
+        let chunk = choices.chunk as f64;
+        let records = 2 * (kernels.record + kernels.passed) + kernels.kept + 2 * kernels.scratch;
+        Cost { flops, bytes: records as f64 / chunk, waits: 1.0 / chunk / choices.groups as f64 }
+    }
+
+    /// Both together, in bytes.
+    pub fn total(&self) -> f64 {
+        self.flops / FLOPS_A_BYTE + self.bytes + self.waits * BYTES_A_WAIT
+    }
+}
+
+impl std::ops::Add for Cost {
+    type Output = Cost;
+    fn add(self, other: Cost) -> Cost {
+        Cost { flops: self.flops + other.flops, bytes: self.bytes + other.bytes, waits: self.waits + other.waits }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_space_holds_the_default_and_nothing_illegal() {
+        for slot in Slot::ALL {
+            let space = all(slot);
+            assert!(space.contains(&Choices::default()), "{}", slot.name());
+            assert!(space.iter().all(|c| refusal(c).is_none()));
+            assert_eq!(Slot::named(slot.name()), Some(slot));
+        }
+        assert_eq!(all(Slot::Forward).len(), 9);
+        // the default, and 3 of each
+        assert_eq!(all(Slot::Decode).len(), 28);
+    }
+
+    #[test]
+    fn every_condition_refuses_something() {
+        let with = |set: fn(&mut Choices)| {
+            let mut choices = Choices::default();
+            set(&mut choices);
+            refusal(&choices).unwrap_or_default()
+        };
+        assert!(with(|c| c.chunk = 48).contains("chunk is 16"));
+        assert!(with(|c| c.groups = 3).contains("groups is"));
+        assert!(with(|c| c.lanes = 8).contains("all 0, or none"));
+        assert!(with(|c| (c.lanes, c.rows, c.warps) = (8, 3, 1)).contains("rows is 1, 2 or 4"));
+    }
+}

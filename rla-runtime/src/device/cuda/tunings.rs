@@ -1,0 +1,57 @@
+//! Which choices a GPU's kernels have: rows of the tables that a search on this card wrote, else the default's.
+use super::Device;
+use super::kernels::{Elem, Key, Source};
+use crate::error::Result;
+use crate::kernel::dispatch;
+use rla_build::table::{DEVICE_VARIABLE, Tables, cuda::Row};
+use rla_codegen::schedule::cuda::{Choices, Slot};
+use rla_dsl::recurrence::Recurrence;
+
+/// Rows of this card and this variant; a table's name beside each.
+#[derive(Default)]
+pub struct Tunings {
+    rows: Vec<(String, Row)>,
+}
+
+/// The name of an element type in tables.
+pub fn dtype(elem: Elem) -> &'static str {
+    match elem {
+        Elem::F32 => "f32",
+        Elem::Bf16 => "bf16",
+        Elem::F16 => "f16",
+    }
+}
+
+impl Tunings {
+    /// Reads the tables: those of this program, or the one that `RLA_TABLE` names, and the user's.
+    ///
+    /// # Errors
+    /// A table that is none.
+    pub fn of(device: &Device, recurrence: &Recurrence) -> Result<Tunings> {
+        let named = std::env::var(DEVICE_VARIABLE).ok().filter(|name| !name.is_empty());
+        let name = named.unwrap_or_else(|| device.name.clone());
+        let tables = Tables::of(&name, &[dispatch::user_table_of(&device.name)])?;
+        let architecture = device.architecture()?;
+        Ok(Tunings { rows: tables.cuda(recurrence, |row| row.architecture == architecture) })
+    }
+
+    /// The choices of a slot for sizes and types, which depend on nothing else, and where they come from. A row applies only where the compiler writes
+    /// the very text that was checked then; where it does not, a line says so.
+    pub fn choices(&self, device: &Device, source: &Source, slot: Slot, key: &Key) -> (Choices, String) {
+        let dtype = dtype(key.output);
+        let fits = |row: &&(String, Row)| row.1.pass == slot.name() && row.1.dtype == dtype && row.1.sizes == key.sizes;
+        for (table, row) in self.rows.iter().filter(fits) {
+            // the text that was measured: q, k, v and the like in one type, a value head a key head
+            let usual = Key { choices: row.choices, ..Key::usual(source.recurrence(), &key.sizes, key.output) };
+            match source.predict(slot, &usual, device.shared) {
+                Ok((text, _)) if text == row.text => return (row.choices, format!("by {table}, {}", row.name())),
+                _ => eprintln!(
+                    "rla: {table}, {}: measured with another compiler ({}), ignored",
+                    row.name(),
+                    row.compiler
+                ),
+            }
+        }
+        (Choices::default(), "the default".into())
+    }
+}
