@@ -171,3 +171,32 @@ fn parameters_are_set_by_name() {
         assert!(refused.contains(reason), "{text}: {refused}");
     }
 }
+
+/// Every candidate for a GPU is written, or refused in words; each parameter of a pass changes its text.
+#[test]
+fn candidates_for_a_gpu_are_written_or_refused_in_words() {
+    use rla_codegen::emit::cuda::Elem;
+    use rla_codegen::pipeline::cuda::{Key, Source};
+    use rla_codegen::schedule::cuda;
+    for variant in ["rdn", "kda", "linear_attention", "gsa"] {
+        let recurrence = std::sync::Arc::new(built_in(variant));
+        let source = Source::new(&recurrence).unwrap_or_else(|o| panic!("{variant}: {}", o.reason));
+        let sizes = vec![64; recurrence.sides.len()];
+        for slot in cuda::Slot::ALL {
+            let mut texts = BTreeSet::new();
+            for choices in cuda::all(slot) {
+                let key = Key { choices, ..Key::usual(&recurrence, &sizes, Elem::Bf16) };
+                match source.predict(slot, &key, 227 << 10) {
+                    Ok((text, cost)) => {
+                        assert!(cost.total().is_finite() && cost.flops > 0.0, "{variant} {}", slot.name());
+                        texts.insert(text);
+                    }
+                    Err(error) => assert!(error.to_string().contains("shared memory"), "{variant}: {error}"),
+                }
+            }
+            // decode with a sum along every side is walked, and has no rows to divide
+            let walked = variant == "gsa" && slot == cuda::Slot::Decode;
+            assert_eq!(texts.len() > 1, !walked, "{variant} {}: choices that change the text", slot.name());
+        }
+    }
+}

@@ -49,6 +49,29 @@ fn list_prints_parameters_predicates_and_ordered_candidates() {
 }
 
 #[test]
+fn a_gpu_is_not_needed_to_list_its_candidates_and_needed_to_search() {
+    let folder = folder("cuda-list");
+    let run = |arguments: &[&str]| {
+        let all = ["tune", "rdn", "--backend", "cuda"].iter().chain(arguments);
+        program(&folder).args(all).output().expect("it starts")
+    };
+    let text =
+        expect(&run(&["--list", "--pass", "forward,train"]), 0, &["legal where:", "record bytes", "(the default)"]);
+    let costs = |part: &str| -> Vec<f64> {
+        let lines = part.lines().filter(|line| line.contains("chunk=") && !line.contains("refused"));
+        lines.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+    };
+    let (forward, training) = text.split_once("rdn training").expect("two passes");
+    for part in [forward, training] {
+        assert!(costs(part).len() > 4 && costs(part).is_sorted(), "{part}");
+    }
+    expect(&run(&["--list", "--pass", "bf16"]), 2, &["`--pass`"]);
+    expect(&run(&["--threads", "2"]), 2, &["`--threads`", "--backend cuda"]);
+    expect(&run(&["--shape", "1,8,3,4,16,16"]), 2, &["`--shape`"]);
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
 fn candidates_are_packed_here_and_timed_where_there_is_no_compiler() {
     let folder = folder("pack");
     let pack = folder.join("pack");
