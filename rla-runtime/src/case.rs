@@ -135,6 +135,16 @@ impl Results {
         }
     }
 
+    /// Whether all values are the same to the last bit.
+    pub fn same_bits(&self, other: &Results) -> bool {
+        let parts = |r: &Results| -> Vec<Option<Vec<u64>>> {
+            let all = [&r.outputs, &r.states, &r.input_gradients, &r.state_gradients];
+            let bits = |x: &Option<Vec<f64>>| x.as_ref().map(|x| x.iter().map(|x| x.to_bits()).collect());
+            all.into_iter().flatten().map(bits).collect()
+        };
+        parts(self) == parts(other)
+    }
+
     /// Whether any result is there.
     pub fn any(&self) -> bool {
         let all = [&self.outputs, &self.states, &self.input_gradients, &self.state_gradients];

@@ -305,6 +305,18 @@ pub fn evaluate_decode(operation: &Operation, case: &Case, setting: &Setting) ->
     judge_results(operation, &case, &run, setting, outputs, None)
 }
 
+/// Whether what computed an outcome computes the same bits again.
+pub fn repeats(operation: &Operation, case: &Case, setting: &Setting, outcome: &Outcome, decode: bool) -> Result<bool> {
+    let run = rounded(operation.recurrence(), case, setting);
+    let again = if decode {
+        Results::new(decode::compute(operation, &run, setting)?, None)
+    } else {
+        let (outputs, gradients) = compute(operation, &run, setting)?;
+        Results::new(outputs, gradients)
+    };
+    Ok(again.same_bits(&outcome.results))
+}
+
 /// Judges what was computed from a case, `run` its rounded inputs, by whatever calls.
 pub fn judge_results(
     operation: &Operation,

@@ -12,7 +12,7 @@ use crate::ladder::Setting;
 use crate::op::{Backend, Operation};
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::DType;
-use crate::verify;
+use crate::verify::{self, Calls};
 use rla_build::table::cuda::{Proof, Row};
 use rla_build::table::{self};
 use rla_build::tune::time::{Comparison, Pairs};
@@ -126,7 +126,12 @@ fn checked(task: &Task, choices: Choices, all: bool) -> Result<std::result::Resu
     *schedule.of_mut(task.slot) = choices;
     let operation = Operation::cuda((*task.recurrence).clone(), Some(schedule))?;
     let setting = Setting { layout: StateLayout::ValueMajor, dtype: task.dtype, ..Setting::of(Backend::Cuda) };
-    let mut rows = verify::of_sizes(&operation, &setting, &task.problem.sizes, task.slot == Slot::Decode)?;
+    let calls = match task.slot {
+        Slot::Forward => Calls::Forward,
+        Slot::Training => Calls::Training,
+        Slot::Decode => Calls::Decode,
+    };
+    let mut rows = verify::of_sizes(&operation, &setting, &task.problem.sizes, calls)?;
     if all {
         rows.extend(verify::verify(&operation, &setting, 1, |_| true, |_| ())?);
     }
