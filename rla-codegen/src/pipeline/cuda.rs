@@ -167,7 +167,8 @@ impl Source {
                 return Err(Error::Schedule(what));
             }
             let flops = executed(self.program(*pass), key.choices.chunk, &key.sizes);
-            cost = cost + Cost::of(&kernels, &key.choices, flops);
+            let records = 2 * (kernels.record + kernels.passed + kernels.scratch) + kernels.kept;
+            cost = cost + Cost::of(&key.choices, flops, records);
             texts.extend(kernels.kernels.into_iter().map(|k| k.source));
         }
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();

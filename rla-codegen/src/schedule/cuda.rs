@@ -2,8 +2,16 @@
 //! prediction that orders a search.
 use serde::{Deserialize, Serialize};
 
-use crate::emit::cuda::Kernels;
-use crate::emit::cuda::decode::Tile;
+/// How decode divides the rows of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Lanes that share rows: a power of two up to 32.
+    pub lanes: usize,
+    /// Rows of such a group: 1, 2 or 4.
+    pub rows: usize,
+    /// Warps of a block.
+    pub warps: usize,
+}
 
 /// What choices are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -246,10 +254,9 @@ const FLOPS_A_BYTE: f64 = 130.0;
 const BYTES_A_WAIT: f64 = 20_000.0;
 
 impl Cost {
-    /// Of kernels with these choices; `flops`: executed operations a token.
-    pub fn of(kernels: &Kernels, choices: &Choices, flops: f64) -> Cost {
+    /// Of kernels with these choices: executed operations a token, bytes that a chunk's records are written and read.
+    pub fn of(choices: &Choices, flops: f64, records: usize) -> Cost {
         let chunk = choices.chunk as f64;
-        let records = 2 * (kernels.record + kernels.passed) + kernels.kept + 2 * kernels.scratch;
         Cost { flops, bytes: records as f64 / chunk, waits: 1.0 / chunk / choices.groups as f64 }
     }
 

@@ -97,14 +97,11 @@ impl Record {
     }
 }
 
-/// Candidates of a slot for sizes and a type by predicted cost, those with one text once; `Err`: why a candidate cannot be
-/// written.
-pub fn ordered(
-    source: &Source,
-    slot: Slot,
-    key: &Key,
-    shared: usize,
-) -> Vec<(Choices, std::result::Result<(String, Cost), String>)> {
+/// The fingerprint of a candidate's texts and what they are predicted to cost; or why they cannot be written.
+pub type Written = std::result::Result<(String, Cost), String>;
+
+/// Candidates of a slot for sizes and a type by predicted cost, at the end those that cannot be written.
+pub fn ordered(source: &Source, slot: Slot, key: &Key, shared: usize) -> Vec<(Choices, Written)> {
     let mut all: Vec<_> = cuda::all(slot)
         .into_iter()
         .map(|choices| {
@@ -112,9 +109,7 @@ pub fn ordered(
             (choices, written.map_err(|e| e.to_string()))
         })
         .collect();
-    let cost = |written: &std::result::Result<(String, Cost), String>| {
-        written.as_ref().map_or(f64::INFINITY, |(_, cost)| cost.total())
-    };
+    let cost = |written: &Written| written.as_ref().map_or(f64::INFINITY, |(_, cost)| cost.total());
     all.sort_by(|a, b| cost(&a.1).total_cmp(&cost(&b.1)));
     all
 }

@@ -18,19 +18,10 @@ use super::{BASE, Config, Counts, Error, Grid, Interface, Kernel, Kernels};
 use crate::emit::step;
 use crate::tile::Program;
 
+pub use crate::schedule::cuda::Tile;
+
 const DECODE: &str = include_str!("../../../../templates/cuda/decode.cuh");
 const KERNEL: &str = include_str!("../../../../templates/cuda/decode.cu.tera");
-
-/// How the rows of a state are divided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Tile {
-    /// Lanes that share rows: a power of two up to 32.
-    pub lanes: usize,
-    /// Rows of such a group: 1, 2 or 4.
-    pub rows: usize,
-    /// Warps of a block.
-    pub warps: usize,
-}
 
 /// What a tile is chosen by.
 #[derive(Clone, Copy, Debug)]
