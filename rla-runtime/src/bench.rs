@@ -92,8 +92,9 @@ pub struct Bench {
     step: Problem,
     step_inputs: Vec<Tensor>,
     step_outputs: Vec<Tensor>,
-    layers: Vec<Vec<Tensor>>,
-    slots: Vec<i64>,
+    /// Decode: states of all layers, and the slots of each.
+    pool: Vec<Tensor>,
+    slots: Vec<Vec<i64>>,
     layer: usize,
 }
 
@@ -116,7 +117,7 @@ fn views_mut(tensors: &mut [Tensor]) -> Vec<ViewMut<'_>> {
 }
 
 impl Bench {
-    /// Inputs of a shape, for the passes that will be timed. `layers` is the number of state pools of decode.
+    /// Inputs of a shape, for the passes that will be timed. `layers`: how many layers take turns in decode.
     pub fn new(
         operation: Operation,
         problem: Problem,
@@ -151,12 +152,11 @@ impl Bench {
         let step_inputs = drawn(&recurrence, &step, dtype, &mut rng)?;
         let step_outputs = zeros(&step)?;
         let layers = if passes.contains(&Pass::Decode) { layers.max(1) } else { 0 };
-        let states = |_| {
-            let make = |i| Tensor::zeros(DType::F32, &step.state_shape(&recurrence, i, step.batch, layout));
-            (0..recurrence.states.len()).map(make).collect::<Result<Vec<_>>>()
-        };
-        let layers = (0..layers).map(states).collect::<Result<Vec<_>>>()?;
-        let slots = (0..problem.batch as i64).collect();
+        // one pool for all layers, each with slots of its own: much memory in one piece lies in large pages
+        let make = |i| Tensor::zeros(DType::F32, &step.state_shape(&recurrence, i, layers * step.batch, layout));
+        let pool = (0..recurrence.states.len()).map(make).collect::<Result<Vec<_>>>()?;
+        let slots = |layer: usize| (0..problem.batch).map(|b| (layer * problem.batch + b) as i64).collect();
+        let slots = (0..layers).map(slots).collect();
         let saved = Saved::default();
         Ok(Bench {
             operation,
@@ -170,7 +170,7 @@ impl Bench {
             step,
             step_inputs,
             step_outputs,
-            layers,
+            pool,
             slots,
             layer: 0,
         })
@@ -191,10 +191,10 @@ impl Bench {
             }
             Pass::Backward => self.backward(),
             Pass::Decode => {
-                self.layer = (self.layer + 1) % self.layers.len();
-                let mut pool = views_mut(&mut self.layers[self.layer]);
+                self.layer = (self.layer + 1) % self.slots.len();
+                let (slots, mut pool) = (&self.slots[self.layer], views_mut(&mut self.pool));
                 let (inputs, mut outputs) = (views(&self.step_inputs), views_mut(&mut self.step_outputs));
-                self.operation.decode_into(&self.step, &self.slots, &inputs, None, &mut pool, layout, &mut outputs)
+                self.operation.decode_into(&self.step, slots, &inputs, None, &mut pool, layout, &mut outputs)
             }
         }
     }
@@ -233,7 +233,7 @@ impl Bench {
             Pass::Forward => forward_bytes,
             Pass::Backward => backward_bytes,
             Pass::Train => forward_bytes + backward_bytes,
-            Pass::Decode => step_bytes + 2.0 * bytes(&self.layers[0]),
+            Pass::Decode => step_bytes + 2.0 * bytes(&self.pool) / self.slots.len() as f64,
         };
         let report = self.operation.report();
         let dtype = self.inputs.iter().zip(&recurrence.inputs).find(|(_, decl)| decl.carries_values());
@@ -303,7 +303,7 @@ pub fn measure(
         *repeats = (1e-3 / once).ceil().max(1.0) as usize;
         if *pass == Pass::Decode {
             // every layer as often as the others
-            *repeats = repeats.next_multiple_of(bench.layers.len());
+            *repeats = repeats.next_multiple_of(bench.slots.len());
         }
     }
     let start = Instant::now();

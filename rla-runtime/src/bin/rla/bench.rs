@@ -60,7 +60,7 @@ pub struct Arguments {
     /// What is timed
     #[arg(long, value_enum, value_delimiter = ',', default_value = "forward,train")]
     pass: Vec<PassOption>,
-    /// State pools that decode takes in turn
+    /// Layers that take turns in decode, each with slots of its own in one pool (on a GPU: with a pool of its own)
     #[arg(long, value_name = "N", default_value_t = 1)]
     layers: usize,
     /// Layout of decode's states
