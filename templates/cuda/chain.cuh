@@ -327,7 +327,7 @@ template <int ROWS, int BYTES, int FROM, int TO> __device__ __forceinline__ void
 // Elements that are not aligned to 16 bytes, or of another type.
 template <class P, class T, int ROWS, int COLS, int LD>
 __device__ __noinline__ void fetch_elements(P* to, const T* from, i64 step, int valid, int there, bool zero, int lane) {
-#pragma unroll 1
+#pragma unroll 8
   for (int i = lane; i < ROWS * COLS; i += 32) {
     const int t = i / COLS, n = i % COLS;
     const bool is = n < there && !(zero && t >= valid);
@@ -341,18 +341,26 @@ template <class P, class T, int ROWS, int COLS, int LD>
 __device__ __forceinline__ void fetch_rows(Crew& c, P* to, const View& v, const Chunk& ch, i64 head, int column, int size, bool zero) {
   const T* from = rows_of<const T>(v, ch.batch, ch.first, head) + column;
   const int there = v.ptr ? size - column : 0;
-  if (sizeof(P) != sizeof(T) || sizeof(T) != 2 || ((((size_t)from) | (size_t)(v.s1 * 2)) & 15) || there < COLS ||
-      ch.valid < ROWS) {
+  constexpr int N = 16 / sizeof(T), pieces = COLS / N;
+  if (!same<P, T>::value || ((((size_t)from) | (size_t)(v.s1 * sizeof(T))) & 15) || (there < COLS && there % N)) {
     fetch_elements<P, T, ROWS, COLS, LD>(to, from, v.s1, ch.valid, there, zero, c.lane);
     return;
   }
-  constexpr int pieces = COLS / 8;
+  if (there < COLS || ch.valid < ROWS) {
+#pragma unroll 1
+    for (int i = c.lane; i < ROWS * pieces; i += 32) {
+      const int t = i / pieces, n = i % pieces * N;
+      if (n < there && !(zero && t >= ch.valid)) copy16(to + t * LD + n, from + ch.token(t) * v.s1 + n);
+      else *(uint4*)(to + t * LD + n) = make_uint4(0, 0, 0, 0);
+    }
+    return;
+  }
   if (32 % pieces == 0) {
     // a thread stays in its column
     constexpr int more = 32 / pieces;
     const int t = c.lane / pieces;
-    const T* at = from + t * v.s1 + c.lane % pieces * 8;
-    P* put = to + t * LD + c.lane % pieces * 8;
+    const T* at = from + t * v.s1 + c.lane % pieces * N;
+    P* put = to + t * LD + c.lane % pieces * N;
     const i64 step = more * v.s1;
 #pragma unroll 4
     for (int r = 0; r < ROWS; r += more, at += step) {
@@ -362,5 +370,5 @@ __device__ __forceinline__ void fetch_rows(Crew& c, P* to, const View& v, const 
   }
 #pragma unroll 2
   for (int i = c.lane; i < ROWS * pieces; i += 32)
-    copy16(to + i / pieces * LD + i % pieces * 8, from + i / pieces * v.s1 + i % pieces * 8);
+    copy16(to + i / pieces * LD + i % pieces * N, from + i / pieces * v.s1 + i % pieces * N);
 }

@@ -256,9 +256,11 @@ impl Frame<'_> {
         vectors.chain(images).collect()
     }
 
-    /// A right operand that is an input as it is.
+    /// A right operand that is an input as it is, in the type of products: copies do not convert.
     pub(super) fn is_own_image(&self, node: usize) -> bool {
-        matches!(self.graph.nodes[node].kind, Kind::Leaf(Leaf::Input(_) | Leaf::OutputGrad(_)))
-            && self.graph.nodes[node].shape.rows == Axis::Token
+        let Kind::Leaf(leaf @ (Leaf::Input(_) | Leaf::OutputGrad(_))) = &self.graph.nodes[node].kind else {
+            return false;
+        };
+        self.graph.nodes[node].shape.rows == Axis::Token && self.elem_of(leaf) == self.config.product
     }
 }
