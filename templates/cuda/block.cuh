@@ -383,14 +383,16 @@ template <int R, int C, class F, class Store> __device__ __forceinline__ void so
 }
 
 // Running sums or products over T tokens without the token itself, of N columns; forwards, or from the end. One column is a
-// warp's work, whose lanes have T / 32 tokens each.
-template <int T, int N, bool PRODUCT, bool BACK, class F, class Store> __device__ __forceinline__ void scan(F f, Store store) {
+// warp's work, whose lanes have T / 32 tokens each. The first thread is one of the warp of that `turn`.
+template <int T, int N, bool PRODUCT, bool BACK, class F, class Store>
+__device__ __forceinline__ void scan(int turn, F f, Store store) {
   auto both = [](float x, float y) { return PRODUCT ? x * y : x + y; };
   constexpr float none = PRODUCT ? 1.f : 0.f;
+  const int thread = (threadIdx.x + THREADS - 32 * turn % THREADS) % THREADS;
   if constexpr (N == 1 && T % 32 == 0) {
     constexpr int own = T / 32;
     const int lane = threadIdx.x & 31;
-    if (threadIdx.x >= 32) return;
+    if (thread >= 32) return;
     float x[own], sum = none;
 #pragma unroll
     for (int i = 0; i < own; i++) {
@@ -413,43 +415,58 @@ template <int T, int N, bool PRODUCT, bool BACK, class F, class Store> __device_
     }
     return;
   }
-  for (int n = threadIdx.x; n < N; n += THREADS) {
+  constexpr int S = T % 8 == 0 ? 8 : 1;
+  for (int n = thread; n < N; n += THREADS) {
     float x = none;
-#pragma unroll 4
-    for (int i = 0; i < T; i++) {
-      const int t = BACK ? T - 1 - i : i;
-      store(t, n, x);
-      x = both(x, f(t, n));
+#pragma unroll 1
+    for (int i = 0; i < T; i += S) {
+      // read before any is written: the compiler does not know that these places differ
+      float y[S];
+#pragma unroll
+      for (int k = 0; k < S; k++) y[k] = f(BACK ? T - 1 - i - k : i + k, n);
+#pragma unroll
+      for (int k = 0; k < S; k++) {
+        store(BACK ? T - 1 - i - k : i + k, n, x);
+        x = both(x, y[k]);
+      }
     }
   }
 }
 
-template <int T, int N, class F, class Store> __device__ __forceinline__ void totals(F f, Store store) {
+template <int T, int N, class F, class Store> __device__ __forceinline__ void totals(int turn, F f, Store store) {
+  const int thread = (threadIdx.x + THREADS - 32 * turn % THREADS) % THREADS;
   if constexpr (N == 1 && T % 32 == 0) {
-    if (threadIdx.x >= 32) return;
+    if (thread >= 32) return;
     float x = 1.f;
-    for (int t = threadIdx.x; t < T; t += 32) x *= f(t, 0);
+    for (int t = thread; t < T; t += 32) x *= f(t, 0);
 #pragma unroll
     for (int o = 16; o; o >>= 1) x *= __shfl_xor_sync(~0u, x, o);
-    if (threadIdx.x == 0) store(0, 0, x);
+    if (thread == 0) store(0, 0, x);
     return;
   }
-  for (int n = threadIdx.x; n < N; n += THREADS) {
+  for (int n = thread; n < N; n += THREADS) {
     float x = 1.f;
-#pragma unroll 4
+#pragma unroll 8
     for (int t = 0; t < T; t++) x *= f(t, n);
     store(0, n, x);
   }
 }
 
 // E[t,s]: the product of a_j over s < j < t, strictly lower; one running product a column.
-template <int T, class F, class Store> __device__ __forceinline__ void segments(F a, Store store) {
-  for (int s = threadIdx.x; s < T; s += THREADS) {
+template <int T, class F, class Store> __device__ __forceinline__ void segments(int turn, F a, Store store) {
+  for (int s = (threadIdx.x + THREADS - 32 * turn % THREADS) % THREADS; s < T; s += THREADS) {
+    constexpr int S = T % 8 == 0 ? 8 : 1;
     float e = 1.f;
-#pragma unroll 4
-    for (int t = 0; t < T; t++) {
-      store(t, s, t > s ? e : 0.f);
-      if (t > s) e *= a(t);
+#pragma unroll 1
+    for (int i = 0; i < T; i += S) {
+      float y[S];
+#pragma unroll
+      for (int k = 0; k < S; k++) y[k] = a(i + k);
+#pragma unroll
+      for (int k = 0; k < S; k++) {
+        store(i + k, s, i + k > s ? e : 0.f);
+        if (i + k > s) e *= y[k];
+      }
     }
   }
 }
@@ -498,8 +515,10 @@ template <int T, int LD> __device__ __forceinline__ void invert(const float* a, 
 #pragma unroll
       for (int k = 0; k < i; k++) sum += a[(b + i) * la + b + k] * x[k];
       x[i] = b + i < c ? 0.f : sum;
-      out[(b + i) * LD + c] = x[i];
     }
+    // written after all is read: the compiler does not know that these places differ
+#pragma unroll
+    for (int i = 0; i < 16; i++) out[(b + i) * LD + c] = x[i];
   }
   meet();
   if constexpr (alone) {
@@ -559,49 +578,56 @@ template <int T, int LD> __device__ __forceinline__ void invert(const float* a, 
 
 // The decay forms with one decay a channel; a is the decay itself, E[t,s,c] a running product.
 
-// A[t,s] = sum over c of P[t,c] W[s,c] E[t,s,c]: a warp some columns s, lanes over channels; the sums of a row t over lanes are
-// made together, each step halving what a lane has.
+// Adds what two lanes whose numbers differ by `o` have, half of the places in each; `row` is that of a lane's first place.
+template <int HALF, int R> __device__ __forceinline__ void halve(float (&x)[R], int o, int& row) {
+  const bool high = threadIdx.x & o;
+  row += high ? HALF : 0;
+#pragma unroll
+  for (int u = 0; u < HALF; u++) {
+    const float give = high ? x[u] : x[u + HALF], keep = high ? x[u + HALF] : x[u];
+    x[u] = keep + __shfl_xor_sync(~0u, give, o);
+  }
+}
+
+// A[t,s] = sum over c of P[t,c] W[s,c] E[t,s,c]. A warp has four columns s and some rows t: lanes 8j .. 8j + 7 column j, each
+// four of every 32 channels; what lanes have of a sum is added up at the end, each step halving what a lane has. Early columns have
+// more rows: every other `turn` starts at the last warp.
 template <int T, int N, class P, class W, class A, class Store>
-__device__ __forceinline__ void decay_dot(P p, W w, A a, Store store) {
-  constexpr int warps = THREADS / 32, S = T / warps >= 8 ? 8 : T / warps >= 4 ? 4 : 2, own = (N + 31) / 32;
-  const int lane = threadIdx.x & 31;
+__device__ __forceinline__ void decay_dot(int turn, P p, W w, A a, Store store) {
+  constexpr int warps = THREADS / 32, R = T < 32 ? T : 32, units = T / 4 * (T / R);
+  const int lane = threadIdx.x & 31, warp = turn % 2 ? warps - 1 - threadIdx.x / 32 : threadIdx.x / 32;
 #pragma unroll 1
-  for (int first = threadIdx.x / 32 * S; first < T; first += warps * S) {
-    float e[S][own];
-#pragma unroll
-    for (int j = 0; j < S; j++)
-#pragma unroll
-      for (int i = 0; i < own; i++) e[j][i] = lane + 32 * i < N ? w(first + j, lane + 32 * i) : 0.f;
-    for (int t = 0; t <= first; t++)
-      if (lane < S) store(t, first + lane, 0.f);
+  for (int i = warp; i < units; i += warps) {
+    const int k = units % (2 * warps) == 0 && i / warps % 2 ? i / warps * (2 * warps) + warps - 1 - i : i;
+    const int first = k % (T / 4) * 4, top = k / (T / 4) * R, s = first + lane / 8;
+    float x[R] = {};
 #pragma unroll 1
-    for (int t = first + 1; t < T; t++) {
-      float x[S] = {};
+    for (int c = lane % 8 * 4; c < N; c += 32) {
+      float e[4];
 #pragma unroll
-      for (int i = 0; i < own; i++)
-        if (N % 32 == 0 || lane + 32 * i < N) {
-          const float pt = p(t, lane + 32 * i), at = a(t, lane + 32 * i);
+      for (int n = 0; n < 4; n++) e[n] = w(Width<4>(), s, c, n);
+      if (R < T)
+        for (int t = s + 1; t < top; t++)
 #pragma unroll
-          for (int j = 0; j < S; j++)
-            if (t > first + j) {
-              x[j] += pt * e[j][i];
-              e[j][i] *= at;
-            }
-        }
-      int s = 0, o = 16;
+          for (int n = 0; n < 4; n++) e[n] *= a(Width<4>(), t, c, n);
 #pragma unroll
-      for (int half = S / 2; half; half /= 2, o /= 2) {
-        const bool high = lane & o;
-        s += high ? half : 0;
+      for (int u = 0; u < R; u++) {
+        const int t = top + u;
+        if (t > first) {
 #pragma unroll
-        for (int j = 0; j < half; j++) {
-          const float give = high ? x[j] : x[j + half], keep = high ? x[j + half] : x[j];
-          x[j] = keep + __shfl_xor_sync(~0u, give, o);
+          for (int n = 0; n < 4; n++) {
+            x[u] += p(Width<4>(), t, c, n) * e[n];
+            if (t > s) e[n] *= a(Width<4>(), t, c, n);
+          }
         }
       }
-      for (; o; o /= 2) x[0] += __shfl_xor_sync(~0u, x[0], o);
-      if (lane % (32 / S) == 0) store(t, first + s, x[0]);
     }
+    int row = top;
+    halve<R / 2>(x, 4, row);
+    halve<R / 4>(x, 2, row);
+    halve<R / 8>(x, 1, row);
+#pragma unroll
+    for (int u = 0; u < R / 8; u++) store(row + u, s, row + u > s ? x[u] : 0.f);
   }
 }
 

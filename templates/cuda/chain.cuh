@@ -222,6 +222,124 @@ template <class P, int LD, int K> __device__ __forceinline__ void keep(P* to, co
   }
 }
 
+// Values per token and channel turned, so that a lane has a channel: 16 rows of T numbers, each a row of T + 8.
+constexpr int turned(int tokens) { return 16 * (tokens + 8); }
+template <int N, class F> __device__ __forceinline__ void give_channels(float* to, F f) {
+  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+#pragma unroll
+  for (int n = 0; n < N; n++)
+#pragma unroll
+    for (int e = 0; e < 4; e += 2) {
+      const int r = g + 4 * e, c = 8 * n + 2 * q;
+      *(float2*)(to + r * (8 * N + 8) + c) = make_float2(f(n, e, r, c), f(n, e + 1, r, c + 1));
+    }
+}
+template <int N> __device__ __forceinline__ void take_channels(Tile<N>& x, const float* from) {
+  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+#pragma unroll
+  for (int n = 0; n < N; n++)
+#pragma unroll
+    for (int e = 0; e < 4; e += 2) {
+      const float2 y = *(const float2*)(from + (g + 4 * e) * (8 * N + 8) + 8 * n + 2 * q);
+      x.x[n][e] = y.x, x.x[n][e + 1] = y.y;
+    }
+}
+
+// Sums of M[t,s] w_s over the K tokens s before t (BACK: after it, of M[s,t]): a number for all lanes at a time.
+template <int T, bool BACK, int K> __device__ __forceinline__ float sum_before(float start, const float* m, const float (&w)[T]) {
+  constexpr int LD = T + 4, t = BACK ? T - 1 - K : K;
+  float sum[2] = {start, 0.f};
+#pragma unroll
+  for (int k = 0; k < K; k += 4) {
+    float x[4];
+    if (BACK) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) x[i] = k + i < K ? m[(T - 1 - k - i) * LD + t] : 0.f;
+    } else {
+      const float4 y = *(const float4*)(m + t * LD + k);
+      x[0] = y.x, x[1] = y.y, x[2] = y.z, x[3] = y.w;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+      if (k + i < K) sum[i & 1] += x[i] * w[k + i];
+  }
+  return sum[0] + sum[1];
+}
+
+// What differs from channel to channel because the decay does, a lane a channel. At step k token t = k (BACK: T - 1 - k) is at
+// hand, and w[i] is the write of step i, decayed from there to here: a running product, never a quotient.
+template <int T, bool BACK, int L, int J, bool DECAYS, int K = 0>
+__device__ __forceinline__ void solve_step(const float* own, const float* const (&m)[L * J], float (&w)[J][T], float (&y)[L][T], float (&u)[J][T]) {
+  if constexpr (K < T) {
+    constexpr int t = BACK ? T - 1 - K : K, SIZE = turned(T);
+#pragma unroll
+    for (int l = 0; l < L; l++) {
+      y[l][t] = own[l * SIZE + t];
+#pragma unroll
+      for (int j = 0; j < J; j++)
+        if (m[l * J + j]) y[l][t] = sum_before<T, BACK, K>(y[l][t], m[l * J + j], w[j]);
+    }
+#pragma unroll
+    for (int j = 0; j < J; j++) {
+      u[j][t] = own[(L + j) * SIZE + t];
+#pragma unroll
+      for (int l = 0; l < L; l++) u[j][t] += own[(L + J + j * L + l) * SIZE + t] * y[l][t];
+      if (DECAYS) {
+        const float a = own[(L + J + J * L) * SIZE + t];
+#pragma unroll
+        for (int i = 0; i < K; i++) w[j][i] *= a;
+      }
+      w[j][K] = u[j][t];
+    }
+    solve_step<T, BACK, L, J, DECAYS, K + 1>(own, m, w, y, u);
+  }
+}
+
+// y_l = start_l + sum over j of M_lj w_j, u_j = b_j + sum over l of c_jl y_l, by substitution. `room` holds, turned, start, b, c and
+// the decay, then y and u in place of start and b.
+template <int T, bool BACK, int L, int J, bool DECAYS>
+__device__ __forceinline__ void solve_channels(float* room, const float* const (&m)[L * J]) {
+  __syncwarp();
+  if (const int lane = threadIdx.x & 31; lane < 16) {
+    float* const own = room + lane * (T + 8);
+    float w[J][T], y[L][T], u[J][T];
+    solve_step<T, BACK, L, J, DECAYS>(own, m, w, y, u);
+#pragma unroll
+    for (int t = 0; t < T; t++) {
+#pragma unroll
+      for (int l = 0; l < L; l++) own[l * turned(T) + t] = y[l][t];
+#pragma unroll
+      for (int j = 0; j < J; j++) own[(L + j) * turned(T) + t] = u[j][t];
+    }
+  }
+  __syncwarp();
+}
+
+// y_t = sum of M[t,s] w_s, decayed from s to t. `room` holds, turned, w and the decay, then y in place of w.
+template <int T, bool BACK, int K = 0>
+__device__ __forceinline__ void apply_step(const float* own, const float* m, float (&w)[T], float (&y)[T]) {
+  if constexpr (K < T) {
+    constexpr int t = BACK ? T - 1 - K : K;
+    y[t] = sum_before<T, BACK, K>(0.f, m, w);
+    const float a = own[turned(T) + t];
+#pragma unroll
+    for (int i = 0; i < K; i++) w[i] *= a;
+    w[K] = own[t];
+    apply_step<T, BACK, K + 1>(own, m, w, y);
+  }
+}
+template <int T, bool BACK> __device__ __forceinline__ void apply_channels(float* room, const float* m) {
+  __syncwarp();
+  if (const int lane = threadIdx.x & 31; lane < 16) {
+    float* const own = room + lane * (T + 8);
+    float w[T], y[T];
+    apply_step<T, BACK>(own, m, w, y);
+#pragma unroll
+    for (int t = 0; t < T; t++) own[t] = y[t];
+  }
+  __syncwarp();
+}
+
 // All warps of the block, whatever code they are in: not bar.sync, which is for warps at one place of the code.
 __device__ __forceinline__ void meet() { asm volatile("barrier.cta.sync 1, %0;" ::"n"(THREADS) : "memory"); }
 

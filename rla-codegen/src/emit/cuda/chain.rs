@@ -2,7 +2,8 @@
 //!
 //! Legal where every value between the states' readouts and their updates is per channel of the states' free side: then a
 //! warp owns 16 channels from the first chunk to the last. What holds no state comes as right operands, numbers per token,
-//! and inputs per channel.
+//! and inputs per channel. Where a decay differs from channel to channel of the free side, so does the system of own readouts and
+//! writes: then values are turned in shared memory, and a lane substitutes for a channel.
 
 pub mod roles;
 mod write;
@@ -12,7 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::emit::graph::{Graph, Kind, Ref};
 use crate::tile::{Axis, Leaf, MapFn, Shape};
 
-pub use write::Writer;
+pub use write::{Writer, room_of};
+
+/// Tokens of a channel that a lane has room for.
+const MOST_TURNED: usize = 32;
+/// Readouts and writes of a system that a lane has room for.
+const MOST_UNKNOWNS: usize = 2;
 
 /// One group of states and what is computed with it.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +31,10 @@ pub struct Chain {
     pub tiles: BTreeSet<usize>,
     /// Right operands: matrices without a state.
     pub images: BTreeSet<usize>,
+    /// Token-by-token matrices without a state that are read a number at a time, in f32.
+    pub squares: BTreeSet<usize>,
+    /// Whether a chunk's tokens of a channel fit into the registers of a lane.
+    pub turns: bool,
     /// Numbers and vectors without a state.
     pub vectors: BTreeSet<usize>,
     /// Matrices along the free side without a state that another kernel computes.
@@ -44,8 +54,9 @@ struct Multiply {
 
 impl Chain {
     /// The chain of states with a free side; `carried` maps their index to the leaf's node.
-    pub fn new(free: Axis, carried: BTreeMap<usize, usize>) -> Chain {
-        Chain { free: Some(free), tiles: carried.values().copied().collect(), carried, ..Chain::default() }
+    pub fn new(free: Axis, carried: BTreeMap<usize, usize>, chunk: usize) -> Chain {
+        let tiles = carried.values().copied().collect();
+        Chain { free: Some(free), tiles, carried, turns: chunk <= MOST_TURNED, ..Chain::default() }
     }
 
     fn is_tile(&self, shape: Shape) -> bool {
@@ -90,6 +101,7 @@ impl Chain {
             Kind::Product(..) => match self.multiply(graph, depends, node) {
                 Some(m) => {
                     let there = self.try_visit(graph, depends, m.tile);
+                    let there = there && !self.squares.contains(&m.image);
                     if there {
                         self.images.insert(m.image);
                     }
@@ -97,6 +109,10 @@ impl Chain {
                 }
                 None => false,
             },
+            Kind::Part(solve, _) if depends[node] => self.system(graph, depends, *solve),
+            Kind::DecayApply { m, w, a, .. } if depends[node] => {
+                self.turns && self.square(graph, depends, *m) && [w, a].iter().all(|r| self.turned(graph, depends, **r))
+            }
             _ => false,
         };
         if inside {
@@ -115,6 +131,36 @@ impl Chain {
 
     fn try_visit(&mut self, graph: &Graph, depends: &[bool], node: usize) -> bool {
         self.add(graph, depends, node).is_ok()
+    }
+
+    /// A system with all its parts, solved channel by channel.
+    fn system(&mut self, graph: &Graph, depends: &[bool], solve: usize) -> bool {
+        let Kind::Solve { m, c, y0, b, a, .. } = &graph.nodes[solve].kind else { return false };
+        let fits = self.turns && y0.len() <= MOST_UNKNOWNS && b.len() <= MOST_UNKNOWNS;
+        let squares = fits && m.iter().flatten().all(|r| self.square(graph, depends, *r));
+        let operands = c.iter().chain(y0).chain(b).chain([a]).flatten();
+        let there = squares && operands.into_iter().all(|r| self.turned(graph, depends, *r));
+        if there {
+            self.tiles.insert(solve);
+            self.tiles.extend(parts(graph, solve));
+        }
+        there
+    }
+
+    fn square(&mut self, graph: &Graph, depends: &[bool], r: Ref) -> bool {
+        let is = !r.flip
+            && !depends[r.node]
+            && graph.nodes[r.node].shape == Shape::new(Axis::Token, Axis::Token)
+            && !self.images.contains(&r.node);
+        if is {
+            self.squares.insert(r.node);
+        }
+        is
+    }
+
+    fn turned(&mut self, graph: &Graph, depends: &[bool], r: Ref) -> bool {
+        let plain = !graph.is_matrix(r.node) || (!r.flip && graph.nodes[r.node].shape.rows == Axis::Token);
+        plain && self.try_visit(graph, depends, r.node)
     }
 
     /// How a product is computed, where it is one of registers and an image.
@@ -138,6 +184,11 @@ impl Chain {
         (a.flip && of(a) == Shape::new(Axis::Token, free) && image(b) && of(b).rows == Axis::Token && !b.flip)
             .then_some(Multiply { tile: a.node, image: b.node, down: true })
     }
+}
+
+/// The parts of a system.
+fn parts(graph: &Graph, solve: usize) -> impl Iterator<Item = usize> + '_ {
+    (0..graph.nodes.len()).filter(move |n| matches!(graph.nodes[*n].kind, Kind::Part(s, _) if s == solve))
 }
 
 struct Node<'a> {

@@ -52,7 +52,7 @@ impl<'a> Frame<'a> {
         counts: Counts,
         symbol: &'a str,
     ) -> Frame<'a> {
-        let stages = stages(graph, pass == Pass::Backward);
+        let stages = stages(graph, pass == Pass::Backward, config.sizes.chunk);
         let [record, passed, kept] = Default::default();
         Frame { pass, program, graph, interface, config, counts, symbol, stages, record, passed, kept }
     }

@@ -42,7 +42,7 @@ pub struct Stages {
 }
 
 /// Divides the work.
-pub fn stages(graph: &Graph, backward: bool) -> Stages {
+pub fn stages(graph: &Graph, backward: bool, chunk: usize) -> Stages {
     let carried = |leaf: &Leaf| match leaf {
         Leaf::State(i) if !backward => Some(*i),
         Leaf::StateGrad(i) if backward => Some(*i),
@@ -90,21 +90,39 @@ pub fn stages(graph: &Graph, backward: bool) -> Stages {
     let mut groups: Vec<Group> = groups
         .into_iter()
         .map(|(states, values)| {
-            let carry = match chain(graph, &depends, &states, &leaves, &next) {
+            let carry = match chain(graph, &depends, &states, &leaves, &next, chunk) {
                 Ok(chain) => Carry::Chain(chain),
                 Err(_) => Carry::Walk,
             };
             Group { states, carry, values }
         })
         .collect();
+    for g in 0..groups.len() {
+        let fits = fits_beside(&groups, g);
+        if let Carry::Chain(chain) = &groups[g].carry
+            && !fits(chain)
+        {
+            groups[g].carry = Carry::Walk;
+        }
+    }
     let mut sequential = BTreeMap::new();
     for (index, (role, r)) in graph.results.iter().enumerate() {
         if !depends[r.node] || !matches!(role, Role::Output(_) | Role::Saved(_)) || r.flip {
             continue;
         }
-        for (g, group) in groups.iter_mut().enumerate() {
+        for g in 0..groups.len() {
+            let fits_beside = fits_beside(&groups, g);
+            let group = &mut groups[g];
             let taken = match &mut group.carry {
-                Carry::Chain(chain) => chain.add(graph, &depends, r.node).is_ok(),
+                Carry::Chain(chain) => {
+                    let before = chain.clone();
+                    let added = chain.add(graph, &depends, r.node).is_ok();
+                    let fits = added && fits_beside(chain);
+                    if !fits {
+                        *chain = before;
+                    }
+                    fits
+                }
                 // a walk computes results that need its states alone
                 Carry::Walk => {
                     let needs = behind(graph, &depends, r.node);
@@ -138,6 +156,20 @@ pub fn stages(graph: &Graph, backward: bool) -> Stages {
     Stages { depends, leaves, next, groups, sequential }
 }
 
+/// Whether a chain gets along with those of the other groups: a matrix comes either rounded or not.
+fn fits_beside(groups: &[Group], g: usize) -> impl Fn(&Chain) -> bool + use<> {
+    let (mut images, mut squares) = (BTreeSet::new(), BTreeSet::new());
+    for (other, group) in groups.iter().enumerate() {
+        if let Carry::Chain(chain) = &group.carry
+            && other != g
+        {
+            images.extend(chain.images.iter().copied());
+            squares.extend(chain.squares.iter().copied());
+        }
+    }
+    move |chain| chain.squares.is_disjoint(&images) && chain.images.is_disjoint(&squares)
+}
+
 /// Values with a carried state that a value needs, itself included.
 fn behind(graph: &Graph, depends: &[bool], node: usize) -> BTreeSet<usize> {
     let mut seen = BTreeSet::new();
@@ -156,6 +188,7 @@ fn chain(
     states: &[usize],
     leaves: &BTreeMap<usize, usize>,
     next: &BTreeMap<usize, usize>,
+    chunk: usize,
 ) -> Result<Chain, String> {
     let mut carried = BTreeMap::new();
     let mut free = None;
@@ -171,7 +204,7 @@ fn chain(
         free = Some(shape.rows);
         carried.insert(*state, leaf);
     }
-    let mut chain = Chain::new(free.ok_or("no state")?, carried);
+    let mut chain = Chain::new(free.ok_or("no state")?, carried, chunk);
     for state in states {
         if let Some(r) = graph.results.iter().find(|(_, r)| Some(&r.node) == next.get(state))
             && r.1.flip

@@ -51,6 +51,12 @@ impl State<'_, '_> {
         self.turn.get() - 1
     }
 
+    /// The same for work of a thread a column.
+    fn column_turn(&self, columns: usize) -> usize {
+        let turn = self.next_turn();
+        turn * columns.div_ceil(32)
+    }
+
     /// Elementwise work: `store` takes `y` at row `r` and column `c`.
     fn fill(&self, rows: usize, cols: usize, value: &str, store: &str, out: &mut Text) {
         let turn = if cols == 1 { self.next_turn() } else { 0 };
@@ -207,9 +213,9 @@ impl State<'_, '_> {
                 pad(out);
             }
             Kind::Scan(scan, x) => {
-                let back = *scan == ScanKind::After;
+                let (back, turn) = (*scan == ScanKind::After, self.column_turn(real_cols));
                 out.line(format!(
-                    "scan<{tokens}, {real_cols}, false, {back}>([&](int r, int c) {{ return {}; }}, {store});",
+                    "scan<{tokens}, {real_cols}, false, {back}>({turn}, [&](int r, int c) {{ return {}; }}, {store});",
                     at(*x, "r", "c")
                 ));
                 pad(out);
@@ -221,22 +227,24 @@ impl State<'_, '_> {
             )),
             Kind::Decay(decay, a) => {
                 let value = at(*a, "r", "c");
+                let turn = self.column_turn(real_cols);
                 match decay {
                     DecayKind::Prefix | DecayKind::Suffix => {
                         let back = *decay == DecayKind::Suffix;
                         out.line(format!(
-                            "scan<{tokens}, {real_cols}, true, {back}>([&](int r, int c) {{ return {value}; }}, {store});"
+                            "scan<{tokens}, {real_cols}, true, {back}>({turn}, [&](int r, int c) {{ return {value}; }}, {store});"
                         ));
                         pad(out);
                     }
                     DecayKind::Total => {
                         out.line(format!(
-                            "totals<{tokens}, {real_cols}>([&](int r, int c) {{ return {value}; }}, {store});"
+                            "totals<{tokens}, {real_cols}>({turn}, [&](int r, int c) {{ return {value}; }}, {store});"
                         ));
                         pad(out);
                     }
                     DecayKind::Segment => {
-                        out.line(format!("segments<{tokens}>([&](int r) {{ return {}; }}, {store});", at(*a, "r", "0")))
+                        let value = at(*a, "r", "0");
+                        out.line(format!("segments<{tokens}>({turn}, [&](int r) {{ return {value}; }}, {store});"))
                     }
                 }
             }
@@ -248,8 +256,10 @@ impl State<'_, '_> {
             }
             Kind::DecayDot { p, w, a } => {
                 let channels = sizes.real(graph.shape(*p).cols);
-                let f = |r: &Ref| format!("[&](int r, int c) {{ return {}; }}", at(*r, "r", "c"));
-                out.line(format!("decay_dot<{tokens}, {channels}>({}, {}, {}, {store});", f(p), f(w), f(a)));
+                let f =
+                    |r: &Ref| format!("[&](auto width, int r, int c, int n) {{ return {}; }}", at(*r, "r", "c + n"));
+                let turn = graph.nodes[..n].iter().filter(|m| matches!(m.kind, Kind::DecayDot { .. })).count();
+                out.line(format!("decay_dot<{tokens}, {channels}>({turn}, {}, {}, {}, {store});", f(p), f(w), f(a)));
             }
             Kind::DecayApply { m, w, a, transposed } => {
                 let f = |r: &Ref| format!("[&](int r, int c) {{ return {}; }}", at(*r, "r", "c"));

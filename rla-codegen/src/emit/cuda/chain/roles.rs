@@ -55,6 +55,8 @@ pub enum What {
     State(usize),
     /// A value.
     Tile(usize),
+    /// Room in which a role turns what a value needs; it leaves nothing.
+    Room(usize),
 }
 
 impl<'a> Plan<'a> {
@@ -216,6 +218,8 @@ impl<'a> Plan<'a> {
                 states.insert(state);
             } else if !self.is_free(n) && out.insert(n) {
                 todo.extend(self.reads(n));
+                // a system is solved once, with all its parts
+                todo.extend(super::parts(self.graph, n));
             }
         }
         out
@@ -260,7 +264,8 @@ impl<'a> Plan<'a> {
         }
         let results = self.closure(self.stored.iter().copied(), &mut BTreeSet::new());
         let rest: BTreeSet<usize> = results.difference(&done).copied().collect();
-        let heavy = rest.iter().any(|n| self.sums.contains_key(n));
+        let apply = |n: usize| matches!(self.graph.nodes[n].kind, Kind::DecayApply { .. });
+        let heavy = rest.iter().any(|n| self.sums.contains_key(n) || apply(*n));
         if split && (keeps || heavy) {
             roles.push(Role { tiles: rest, keeps, ..Role::default() });
         } else {
@@ -314,6 +319,7 @@ impl<'a> Plan<'a> {
                 let from = roles.iter().position(|r| match what {
                     What::State(s) => r.states.contains(&s),
                     What::Tile(n) => r.tiles.contains(&n) && !r.values.contains(&n),
+                    What::Room(_) => false,
                 });
                 let from = from.expect("some role makes it");
                 let places = role.lag - roles[from].lag + 1;

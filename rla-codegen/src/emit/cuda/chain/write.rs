@@ -3,13 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::roles::{Plan, Role, What};
-use super::{Chain, lower, solves, sums_tokens};
+use super::{Chain, lower, parts, solves, sums_tokens};
 use crate::emit::cuda::Interface;
 use crate::emit::cuda::expr;
 use crate::emit::cuda::place::{Elem, Place, Sizes};
-use crate::emit::graph::Kind;
+use crate::emit::graph::{Kind, Ref};
 use crate::emit::text::Text;
-use crate::tile::{Axis, Leaf};
+use crate::tile::{Axis, Direction, Leaf};
+
+/// Floats of a value that is turned.
+fn turned_floats(sizes: &Sizes) -> usize {
+    16 * (sizes.chunk + 8)
+}
+
+/// Bytes of the room that a value's operands are turned in; none for most values.
+pub fn room_of(kind: &Kind, sizes: &Sizes) -> Option<usize> {
+    let values = match kind {
+        Kind::Solve { c, y0, b, a, .. } => c.len() + y0.len() + b.len() + usize::from(a.is_some()),
+        Kind::DecayApply { .. } => 2,
+        _ => return None,
+    };
+    Some(4 * values * turned_floats(sizes))
+}
 
 /// Writes the work of a chunk.
 pub struct Writer<'a> {
@@ -69,7 +84,16 @@ impl Writer<'_> {
                 continue;
             }
             self.given_operands(*n, &mut made, &mut out);
-            self.tile(*n, self.name(*n), role, true, &mut out);
+            match &self.plan.graph.nodes[*n].kind {
+                Kind::Solve { .. } => {
+                    self.solve(*n, &mut out);
+                    continue;
+                }
+                // made with its system
+                Kind::Part(..) => {}
+                Kind::DecayApply { .. } => self.apply(*n, &mut out),
+                _ => self.tile(*n, self.name(*n), role, true, &mut out),
+            }
             self.store(*n, &mut out);
             if self.handed.contains(&What::Tile(*n)) && !role.values.contains(n) {
                 out.line(format!("leave(at{n}, t{n});"));
@@ -100,11 +124,7 @@ impl Writer<'_> {
 
     fn tile(&self, n: usize, name: String, role: &Role, declare: bool, out: &mut Text) {
         let graph = self.plan.graph;
-        if let Some(origin) = graph.nodes[n].origin
-            && let Some(statement) = self.interface.statements.get(origin as usize)
-        {
-            out.line(format!("// {statement}"));
-        }
+        self.comment(n, out);
         if declare {
             out.line(format!("Tile<{}> {name};", self.tiles(n)));
         }
@@ -151,6 +171,66 @@ impl Writer<'_> {
                 )),
             }
         }
+    }
+
+    /// Turns values, in this order, in the room of node `n`.
+    fn turn(&self, n: usize, values: &[Option<Ref>], out: &mut Text) {
+        let (columns, size) = (self.sizes.chunk / 8, turned_floats(self.sizes));
+        for (k, value) in values.iter().enumerate() {
+            let value = value.map_or("0.f".into(), |r| self.value(r.node, false));
+            out.line(format!(
+                "give_channels<{columns}>(room{n} + {}, [&](int n, int e, int r, int c) {{ return {value}; }});",
+                k * size
+            ));
+        }
+    }
+
+    fn comment(&self, n: usize, out: &mut Text) {
+        if let Some(origin) = self.plan.graph.nodes[n].origin
+            && let Some(statement) = self.interface.statements.get(origin as usize)
+        {
+            out.line(format!("// {statement}"));
+        }
+    }
+
+    /// A system whose decay is per channel, with all its parts.
+    fn solve(&self, n: usize, out: &mut Text) {
+        let graph = self.plan.graph;
+        let Kind::Solve { direction, m, c, y0, b, a } = &graph.nodes[n].kind else { unreachable!("it is a system") };
+        self.comment(n, out);
+        let mut values: Vec<Option<Ref>> = y0.iter().chain(b).chain(c).copied().collect();
+        values.extend(a.map(Some));
+        self.turn(n, &values, out);
+        let square = |r: &Option<Ref>| r.map_or("nullptr".to_string(), |r| self.places[&r.node].name.clone());
+        let squares: Vec<String> = m.iter().map(square).collect();
+        out.line(format!("const float* const m{n}[] = {{{}}};", squares.join(", ")));
+        out.line(format!(
+            "solve_channels<CHUNK, {}, {}, {}, {}>(room{n}, m{n});",
+            *direction == Direction::Up,
+            y0.len(),
+            b.len(),
+            a.is_some()
+        ));
+        for part in parts(graph, n) {
+            let Kind::Part(_, k) = graph.nodes[part].kind else { unreachable!("it is a part") };
+            self.take_turned(part, n, k, out);
+        }
+    }
+
+    fn apply(&self, n: usize, out: &mut Text) {
+        let Kind::DecayApply { m, w, a, transposed } = &self.plan.graph.nodes[n].kind else {
+            unreachable!("it is a decayed sum")
+        };
+        self.comment(n, out);
+        self.turn(n, &[Some(*w), Some(*a)], out);
+        out.line(format!("apply_channels<CHUNK, {transposed}>(room{n}, {});", self.places[&m.node].name));
+        self.take_turned(n, n, 0, out);
+    }
+
+    fn take_turned(&self, value: usize, room: usize, k: usize, out: &mut Text) {
+        let name = self.name(value);
+        out.line(format!("Tile<{}> {name};", self.tiles(value)));
+        out.line(format!("take_channels({name}, room{room} + {});", k * turned_floats(self.sizes)));
     }
 
     fn store(&self, n: usize, out: &mut Text) {

@@ -9,7 +9,7 @@ use super::address::view_kind;
 use super::{Frame, Launch};
 use crate::emit::cuda::block::Written;
 use crate::emit::cuda::chain::roles::{Plan, Role, What};
-use crate::emit::cuda::chain::{Chain, Writer};
+use crate::emit::cuda::chain::{Chain, Writer, room_of};
 use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::cuda::stage::Group;
 use crate::emit::cuda::{Error, Grid, Kernel, Pass};
@@ -304,9 +304,16 @@ impl Frame<'_> {
                     self.sizes().padded(self.state_shape(s).cols) / 8 * per_tile
                 }
                 What::Tile(n) => writer.tiles(n) * 512,
+                What::Room(_) => unreachable!("it is not handed on"),
             };
             exchange.insert(what, (exchange_bytes, bytes, places));
             exchange_bytes += places * bytes;
+        }
+        for n in roles.iter().flat_map(|role| &role.tiles) {
+            if let Some(bytes) = room_of(&self.graph.nodes[*n].kind, self.sizes()) {
+                exchange.insert(What::Room(*n), (exchange_bytes, bytes, 1));
+                exchange_bytes += bytes;
+            }
         }
         Layout { roles, bodies, rings, exchange, exchange_bytes, staged, ahead }
     }
@@ -446,9 +453,16 @@ impl Frame<'_> {
             }
         }
         for (what, (offset, bytes, places)) in &layout.exchange {
+            if let What::Room(n) = what {
+                if role.tiles.contains(n) {
+                    out.line(format!("float* const room{n} = (float*)(exchange + {offset});"));
+                }
+                continue;
+            }
             let (name, used) = match what {
                 What::State(s) => (format!("from{s}"), role.states.contains(s) || role.operands.contains(s)),
                 What::Tile(n) => (format!("at{n}"), mentions(body, &format!("at{n}"))),
+                What::Room(_) => unreachable!("written above"),
             };
             if used {
                 out.line(format!("char* const {name} = exchange + {offset} + i % {places} * {bytes};"));

@@ -203,8 +203,8 @@ impl Frame<'_> {
             let Carry::Chain(chain) = &group.carry else { continue };
             for n in self.fetched(chain) {
                 if record.item(n).is_none() {
-                    let vector = !self.graph.is_matrix(n);
-                    record.add(n, self.placed(n, if vector { Elem::F32 } else { self.config.product }));
+                    let exact = !self.graph.is_matrix(n) || chain.squares.contains(&n);
+                    record.add(n, self.placed(n, if exact { Elem::F32 } else { self.config.product }));
                 }
             }
         }
@@ -249,11 +249,11 @@ impl Frame<'_> {
         }
     }
 
-    /// Vectors and right operands of a chain that come from prepare.
+    /// Vectors, right operands and squares of a chain that come from prepare.
     pub(super) fn fetched(&self, chain: &Chain) -> Vec<usize> {
         let vectors = chain.vectors.iter().copied();
         let images = chain.images.iter().copied().filter(|n| !self.is_own_image(*n));
-        vectors.chain(images).collect()
+        vectors.chain(images).chain(chain.squares.iter().copied()).collect()
     }
 
     /// A right operand that is an input as it is, in the type of products: copies do not convert.
