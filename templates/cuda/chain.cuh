@@ -245,98 +245,108 @@ template <int N> __device__ __forceinline__ void take_channels(Tile<N>& x, const
     }
 }
 
-// Sums of M[t,s] w_s over the K tokens s before t (BACK: after it, of M[s,t]): a number for all lanes at a time.
-template <int T, bool BACK, int K> __device__ __forceinline__ float sum_before(float start, const float* m, const float (&w)[T]) {
-  constexpr int LD = T + 4, t = BACK ? T - 1 - K : K;
-  float sum[2] = {start, 0.f};
+// Half of the sum of M[t,s] w_s over earlier tokens s (BACK: of M[s,t], over later ones), in the order of steps. Slots of steps to
+// come hold zero.
+template <int T, bool BACK> __device__ __forceinline__ float half_sum(const float* m, const float (&w)[T / 2], int t, int half) {
+  constexpr int LD = T + 4, H = T / 2;
+  float sum[4] = {};
 #pragma unroll
-  for (int k = 0; k < K; k += 4) {
+  for (int k = 0; k < H; k += 4) {
     float x[4];
     if (BACK) {
 #pragma unroll
-      for (int i = 0; i < 4; i++) x[i] = k + i < K ? m[(T - 1 - k - i) * LD + t] : 0.f;
+      for (int i = 0; i < 4; i++) x[i] = m[(T - 1 - half * H - k - i) * LD + t];
     } else {
-      const float4 y = *(const float4*)(m + t * LD + k);
+      const float4 y = *(const float4*)(m + t * LD + half * H + k);
       x[0] = y.x, x[1] = y.y, x[2] = y.z, x[3] = y.w;
     }
 #pragma unroll
-    for (int i = 0; i < 4; i++)
-      if (k + i < K) sum[i & 1] += x[i] * w[k + i];
+    for (int i = 0; i < 4; i++) sum[i] += x[i] * w[k + i];
   }
-  return sum[0] + sum[1];
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-// What differs from channel to channel because the decay does, a lane a channel. At step k token t = k (BACK: T - 1 - k) is at
-// hand, and w[i] is the write of step i, decayed from there to here: a running product, never a quotient.
-template <int T, bool BACK, int L, int J, bool DECAYS, int K = 0>
-__device__ __forceinline__ void solve_step(const float* own, const float* const (&m)[L * J], float (&w)[J][T], float (&y)[L][T], float (&u)[J][T]) {
-  if constexpr (K < T) {
-    constexpr int t = BACK ? T - 1 - K : K, SIZE = turned(T);
-#pragma unroll
-    for (int l = 0; l < L; l++) {
-      y[l][t] = own[l * SIZE + t];
-#pragma unroll
-      for (int j = 0; j < J; j++)
-        if (m[l * J + j]) y[l][t] = sum_before<T, BACK, K>(y[l][t], m[l * J + j], w[j]);
-    }
-#pragma unroll
-    for (int j = 0; j < J; j++) {
-      u[j][t] = own[(L + j) * SIZE + t];
-#pragma unroll
-      for (int l = 0; l < L; l++) u[j][t] += own[(L + J + j * L + l) * SIZE + t] * y[l][t];
-      if (DECAYS) {
-        const float a = own[(L + J + J * L) * SIZE + t];
-#pragma unroll
-        for (int i = 0; i < K; i++) w[j][i] *= a;
-      }
-      w[j][K] = u[j][t];
-    }
-    solve_step<T, BACK, L, J, DECAYS, K + 1>(own, m, w, y, u);
-  }
-}
+// What differs from channel to channel because the decay does: two lanes a channel, each with half of the writes, decayed from
+// their tokens to the one at hand: a running product, never a quotient. Half of the steps are written out: two rounds of them stay
+// in the instruction cache.
 
 // y_l = start_l + sum over j of M_lj w_j, u_j = b_j + sum over l of c_jl y_l, by substitution. `room` holds, turned, start, b, c and
-// the decay, then y and u in place of start and b.
-template <int T, bool BACK, int L, int J, bool DECAYS>
+// the decay; then u in place of b and, where it is wanted (Y), y in place of start.
+template <int T, bool BACK, int L, int J, bool DECAYS, bool Y>
 __device__ __forceinline__ void solve_channels(float* room, const float* const (&m)[L * J]) {
+  constexpr int H = T / 2, SIZE = turned(T);
+  const int half = (threadIdx.x & 31) >> 4;
+  float* const own = room + (threadIdx.x & 15) * (T + 8);
+  float w[J][H] = {}, u[J][H] = {}, y[L][H] = {};
   __syncwarp();
-  if (const int lane = threadIdx.x & 31; lane < 16) {
-    float* const own = room + lane * (T + 8);
-    float w[J][T], y[L][T], u[J][T];
-    solve_step<T, BACK, L, J, DECAYS>(own, m, w, y, u);
+#pragma unroll 1
+  for (int round = 0; round < 2; round++) {
+    const bool mine = half == round;
 #pragma unroll
-    for (int t = 0; t < T; t++) {
+    for (int k = 0; k < H; k++) {
+      const int t = BACK ? T - 1 - round * H - k : round * H + k;
+      float now[L];
 #pragma unroll
-      for (int l = 0; l < L; l++) own[l * turned(T) + t] = y[l][t];
+      for (int l = 0; l < L; l++) {
+        float sum = 0.f;
 #pragma unroll
-      for (int j = 0; j < J; j++) own[(L + j) * turned(T) + t] = u[j][t];
+        for (int j = 0; j < J; j++)
+          if (m[l * J + j]) sum += half_sum<T, BACK>(m[l * J + j], w[j], t, half);
+        now[l] = own[l * SIZE + t] + (sum + __shfl_xor_sync(~0u, sum, 16));
+        if (Y && mine) y[l][k] = now[l];
+      }
+#pragma unroll
+      for (int j = 0; j < J; j++) {
+        float made = own[(L + j) * SIZE + t];
+#pragma unroll
+        for (int l = 0; l < L; l++) made += own[(L + J + j * L + l) * SIZE + t] * now[l];
+        if (DECAYS) {
+          const float a = own[(L + J + J * L) * SIZE + t];
+#pragma unroll
+          for (int i = 0; i < H; i++) w[j][i] *= a;
+        }
+        if (mine) w[j][k] = u[j][k] = made;
+      }
     }
+  }
+  __syncwarp();
+#pragma unroll
+  for (int k = 0; k < H; k++) {
+    const int t = BACK ? T - 1 - half * H - k : half * H + k;
+    if (Y) {
+#pragma unroll
+      for (int l = 0; l < L; l++) own[l * SIZE + t] = y[l][k];
+    }
+#pragma unroll
+    for (int j = 0; j < J; j++) own[(L + j) * SIZE + t] = u[j][k];
   }
   __syncwarp();
 }
 
 // y_t = sum of M[t,s] w_s, decayed from s to t. `room` holds, turned, w and the decay, then y in place of w.
-template <int T, bool BACK, int K = 0>
-__device__ __forceinline__ void apply_step(const float* own, const float* m, float (&w)[T], float (&y)[T]) {
-  if constexpr (K < T) {
-    constexpr int t = BACK ? T - 1 - K : K;
-    y[t] = sum_before<T, BACK, K>(0.f, m, w);
-    const float a = own[turned(T) + t];
-#pragma unroll
-    for (int i = 0; i < K; i++) w[i] *= a;
-    w[K] = own[t];
-    apply_step<T, BACK, K + 1>(own, m, w, y);
-  }
-}
 template <int T, bool BACK> __device__ __forceinline__ void apply_channels(float* room, const float* m) {
+  constexpr int H = T / 2;
+  const int half = (threadIdx.x & 31) >> 4;
+  float* const own = room + (threadIdx.x & 15) * (T + 8);
+  float w[H] = {}, y[H] = {};
   __syncwarp();
-  if (const int lane = threadIdx.x & 31; lane < 16) {
-    float* const own = room + lane * (T + 8);
-    float w[T], y[T];
-    apply_step<T, BACK>(own, m, w, y);
+#pragma unroll 1
+  for (int round = 0; round < 2; round++) {
+    const bool mine = half == round;
 #pragma unroll
-    for (int t = 0; t < T; t++) own[t] = y[t];
+    for (int k = 0; k < H; k++) {
+      const int t = BACK ? T - 1 - round * H - k : round * H + k;
+      float sum = half_sum<T, BACK>(m, w, t, half);
+      sum += __shfl_xor_sync(~0u, sum, 16);
+      const float a = own[turned(T) + t], x = own[t];
+#pragma unroll
+      for (int i = 0; i < H; i++) w[i] *= a;
+      if (mine) w[k] = x, y[k] = sum;
+    }
   }
+  __syncwarp();
+#pragma unroll
+  for (int k = 0; k < H; k++) own[BACK ? T - 1 - half * H - k : half * H + k] = y[k];
   __syncwarp();
 }
 
@@ -353,6 +363,20 @@ __device__ __forceinline__ float per_token(const float* v, int n, int e) {
 // `size` are there.
 template <class T, int N> __device__ __forceinline__ void write_rows(const Tile<N>& x, T* to, i64 step, int valid, int size) {
   const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+  if constexpr (sizeof(T) == 2) {
+    if (valid == 8 * N && size >= 16 && (((size_t)to | (size_t)(step * 2)) & 7) == 0) {
+      // blocks turned, then halves exchanged between neighbours: a lane has 4 channels of a token, four lanes its 32 bytes
+      const bool odd = q & 1;
+      T* at = to + g * step + (odd ? 8 : 0) + (q >> 1) * 4;
+#pragma unroll
+      for (int n = 0; n < N; n++, at += 8 * step) {
+        const u32 low = turn(pair(x.x[n][0], x.x[n][1], T())), high = turn(pair(x.x[n][2], x.x[n][3], T()));
+        const u32 other = __shfl_xor_sync(~0u, odd ? low : high, 1);
+        *(uint2*)at = odd ? make_uint2(other, high) : make_uint2(low, other);
+      }
+      return;
+    }
+  }
   T* at = to + 2 * q * step + g;
 #pragma unroll
   for (int n = 0; n < N; n++, at += 8 * step)

@@ -429,6 +429,27 @@ impl Frame<'_> {
             ));
             out.line("});");
         }
+        // counters rather than remainders, and pointers that move: what comes before a chunk's first load is short
+        let rings = items.iter().zip(&layout.rings).filter_map(|(item, ring)| {
+            let read = item.names.iter().any(|(name, ..)| mentions(body, name));
+            ring.as_ref().filter(|_| read).map(|ring| ring.places)
+        });
+        let left = layout.exchange.iter().filter(|(what, _)| self.touches(role, body, **what)).map(|(_, (.., n))| *n);
+        let places: BTreeSet<usize> = rings.chain(left).filter(|n| *n > 1).collect();
+        for n in &places {
+            out.line(format!("int place{n} = 0;"));
+        }
+        let outputs = self.graph.results.iter().filter_map(|(result, _)| match result {
+            Outcome::Output(i) if mentions(body, &format!("out{i}")) => Some(*i),
+            _ => None,
+        });
+        let outputs = outputs.collect::<Vec<_>>();
+        for i in &outputs {
+            let elem = self.config.output.c();
+            out.line(format!("const i64 out{i}_step = x.outputs[{i}].s1;"));
+            out.line(format!("{elem}* out{i} = rows_of<{elem}>(x.outputs[{i}], batch, start, head);"));
+        }
+        let place = |n: usize| if n > 1 { format!("place{n}") } else { "0".into() };
         out.line("for (int step = 0; step < chunks + LAG; step++) {");
         if layout.ahead == 0 {
             out.line("meet();");
@@ -446,9 +467,9 @@ impl Frame<'_> {
             for (name, elem, offset) in item.names.iter().filter(|(name, ..)| mentions(body, name)) {
                 let e = elem.c();
                 out.line(format!(
-                    "const {e}* const {name} = (const {e}*)(shared + {} + i % {} * {bytes});",
+                    "const {e}* const {name} = (const {e}*)(shared + {} + {} * {bytes});",
                     ring.offset + offset,
-                    ring.places
+                    place(ring.places)
                 ));
             }
         }
@@ -459,28 +480,25 @@ impl Frame<'_> {
                 }
                 continue;
             }
-            let (name, used) = match what {
-                What::State(s) => (format!("from{s}"), role.states.contains(s) || role.operands.contains(s)),
-                What::Tile(n) => (format!("at{n}"), mentions(body, &format!("at{n}"))),
-                What::Room(_) => unreachable!("written above"),
-            };
-            if used {
-                out.line(format!("char* const {name} = exchange + {offset} + i % {places} * {bytes};"));
-            }
-        }
-        for (result, _) in &self.graph.results {
-            if let Outcome::Output(i) = result
-                && mentions(body, &format!("out{i}"))
-            {
-                let elem = self.config.output.c();
-                out.line(format!("const i64 out{i}_step = x.outputs[{i}].s1;"));
-                out.line(format!("{elem}* const out{i} = rows_of<{elem}>(x.outputs[{i}], ch.batch, ch.first, head);"));
+            if self.touches(role, body, *what) {
+                let name = match what {
+                    What::State(s) => format!("from{s}"),
+                    What::Tile(n) => format!("at{n}"),
+                    What::Room(_) => unreachable!("written above"),
+                };
+                out.line(format!("char* const {name} = exchange + {offset} + {} * {bytes};", place(*places)));
             }
         }
         if role.keeps {
             self.keep_states(role, out);
         }
         out.lines(body.lines());
+        for n in &places {
+            out.line(format!("place{n} = place{n} == {} ? 0 : place{n} + 1;", n - 1));
+        }
+        for i in &outputs {
+            out.line(format!("out{i} += CHUNK * out{i}_step;"));
+        }
         out.line("}");
         for state in &role.states {
             let shape = self.state_shape(*state);
@@ -491,6 +509,15 @@ impl Frame<'_> {
                 self.state_element(*state, to, "channel + r", "c")
             ));
             out.line("});");
+        }
+    }
+
+    /// Whether a role leaves something, or finds it.
+    fn touches(&self, role: &Role, body: &str, what: What) -> bool {
+        match what {
+            What::State(s) => role.states.contains(&s) || role.operands.contains(&s),
+            What::Tile(n) => mentions(body, &format!("at{n}")),
+            What::Room(_) => false,
         }
     }
 
