@@ -610,16 +610,20 @@ __device__ __forceinline__ void decay_dot(int turn, P p, W w, A a, Store store) 
         for (int t = s + 1; t < top; t++)
 #pragma unroll
           for (int n = 0; n < 4; n++) e[n] *= a(Width<4>(), t, c, n);
+      // eight rows at a time: none of them below the columns, some, or all
 #pragma unroll
-      for (int u = 0; u < R; u++) {
-        const int t = top + u;
-        if (t > first) {
+      for (int u = 0; u < R; u += 8) {
+        auto rows = [&](auto all) {
 #pragma unroll
-          for (int n = 0; n < 4; n++) {
-            x[u] += p(Width<4>(), t, c, n) * e[n];
-            if (t > s) e[n] *= a(Width<4>(), t, c, n);
-          }
-        }
+          for (int v = u; v < u + 8; v++)
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+              x[v] += p(Width<4>(), top + v, c, n) * e[n];
+              if (all.value || top + v > s) e[n] *= a(Width<4>(), top + v, c, n);
+            }
+        };
+        if (top + u > first) rows(same<int, int>());
+        else if (top + u + 8 > first) rows(same<int, float>());
       }
     }
     int row = top;
