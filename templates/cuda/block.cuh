@@ -610,12 +610,12 @@ __device__ __forceinline__ void decay_dot(int turn, P p, W w, A a, Store store) 
         for (int t = s + 1; t < top; t++)
 #pragma unroll
           for (int n = 0; n < 4; n++) e[n] *= a(Width<4>(), t, c, n);
-      // eight rows at a time: none of them below the columns, some, or all
+      // four rows at a time: none of them below the columns, some, or all
 #pragma unroll
-      for (int u = 0; u < R; u += 8) {
+      for (int u = 0; u < R; u += 4) {
         auto rows = [&](auto all) {
 #pragma unroll
-          for (int v = u; v < u + 8; v++)
+          for (int v = u; v < u + 4; v++)
 #pragma unroll
             for (int n = 0; n < 4; n++) {
               x[v] += p(Width<4>(), top + v, c, n) * e[n];
@@ -623,7 +623,7 @@ __device__ __forceinline__ void decay_dot(int turn, P p, W w, A a, Store store) 
             }
         };
         if (top + u > first) rows(same<int, int>());
-        else if (top + u + 8 > first) rows(same<int, float>());
+        else if (top + u + 4 > first) rows(same<int, float>());
       }
     }
     int row = top;

@@ -271,8 +271,8 @@ template <int T, bool BACK> __device__ __forceinline__ float half_sum(const floa
 // in the instruction cache.
 
 // y_l = start_l + sum over j of M_lj w_j, u_j = b_j + sum over l of c_jl y_l, by substitution. `room` holds, turned, start, b, c and
-// the decay; then u in place of b and, where it is wanted (Y), y in place of start.
-template <int T, bool BACK, int L, int J, bool DECAYS, bool Y>
+// the decay; then u in place of b and, where it is wanted (Y), y in place of start. THERE: a bit for each M that is not zero.
+template <int T, bool BACK, int L, int J, bool DECAYS, bool Y, u32 THERE>
 __device__ __forceinline__ void solve_channels(float* room, const float* const (&m)[L * J]) {
   constexpr int H = T / 2, SIZE = turned(T);
   const int half = (threadIdx.x & 31) >> 4;
@@ -291,7 +291,7 @@ __device__ __forceinline__ void solve_channels(float* room, const float* const (
         float sum = 0.f;
 #pragma unroll
         for (int j = 0; j < J; j++)
-          if (m[l * J + j]) sum += half_sum<T, BACK>(m[l * J + j], w[j], t, half);
+          if (THERE >> (l * J + j) & 1) sum += half_sum<T, BACK>(m[l * J + j], w[j], t, half);
         now[l] = own[l * SIZE + t] + (sum + __shfl_xor_sync(~0u, sum, 16));
         if (Y && mine) y[l][k] = now[l];
       }
@@ -466,9 +466,19 @@ template <int ROWS, int BYTES, int FROM, int TO> __device__ __forceinline__ void
     copy16(to + i / pieces * TO + i % pieces * 16, from + i / pieces * FROM + i % pieces * 16);
 }
 
-// Elements that are not aligned to 16 bytes, or of another type.
+// Rows that are not all there, or not aligned to 16 bytes, or of another type.
 template <class P, class T, int ROWS, int COLS, int LD>
-__device__ __noinline__ void fetch_elements(P* to, const T* from, i64 step, int valid, int there, bool zero, int lane) {
+__device__ __noinline__ void fetch_some(P* to, const T* from, i64 step, int valid, int there, bool zero, bool aligned, int lane) {
+  constexpr int N = 16 / sizeof(T), pieces = COLS / N;
+  if (same<P, T>::value && aligned && (there >= COLS || there % N == 0)) {
+#pragma unroll 1
+    for (int i = lane; i < ROWS * pieces; i += 32) {
+      const int t = i / pieces, n = i % pieces * N;
+      if (n < there && !(zero && t >= valid)) copy16(to + t * LD + n, from + (t < valid ? t : valid - 1) * step + n);
+      else *(uint4*)(to + t * LD + n) = make_uint4(0, 0, 0, 0);
+    }
+    return;
+  }
 #pragma unroll 8
   for (int i = lane; i < ROWS * COLS; i += 32) {
     const int t = i / COLS, n = i % COLS;
@@ -484,17 +494,9 @@ __device__ __forceinline__ void fetch_rows(Crew& c, P* to, const View& v, const 
   const T* from = rows_of<const T>(v, ch.batch, ch.first, head) + column;
   const int there = v.ptr ? size - column : 0;
   constexpr int N = 16 / sizeof(T), pieces = COLS / N;
-  if (!same<P, T>::value || ((((size_t)from) | (size_t)(v.s1 * sizeof(T))) & 15) || (there < COLS && there % N)) {
-    fetch_elements<P, T, ROWS, COLS, LD>(to, from, v.s1, ch.valid, there, zero, c.lane);
-    return;
-  }
-  if (there < COLS || ch.valid < ROWS) {
-#pragma unroll 1
-    for (int i = c.lane; i < ROWS * pieces; i += 32) {
-      const int t = i / pieces, n = i % pieces * N;
-      if (n < there && !(zero && t >= ch.valid)) copy16(to + t * LD + n, from + ch.token(t) * v.s1 + n);
-      else *(uint4*)(to + t * LD + n) = make_uint4(0, 0, 0, 0);
-    }
+  const bool aligned = ((((size_t)from) | (size_t)(v.s1 * (i64)sizeof(T))) & 15) == 0;
+  if (!same<P, T>::value || !aligned || there < COLS || ch.valid < ROWS) {
+    fetch_some<P, T, ROWS, COLS, LD>(to, from, v.s1, ch.valid, there, zero, aligned, c.lane);
     return;
   }
   if (32 % pieces == 0) {

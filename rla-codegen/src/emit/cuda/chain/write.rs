@@ -203,10 +203,11 @@ impl Writer<'_> {
         self.turn(n, &values, out);
         let square = |r: &Option<Ref>| r.map_or("nullptr".to_string(), |r| self.places[&r.node].name.clone());
         let squares: Vec<String> = m.iter().map(square).collect();
+        let there = m.iter().enumerate().map(|(k, r)| usize::from(r.is_some()) << k).sum::<usize>();
         let wants_y = parts(graph, n).any(|p| matches!(graph.nodes[p].kind, Kind::Part(_, k) if k < y0.len()));
         out.line(format!("const float* const m{n}[] = {{{}}};", squares.join(", ")));
         out.line(format!(
-            "solve_channels<CHUNK, {}, {}, {}, {}, {wants_y}>(room{n}, m{n});",
+            "solve_channels<CHUNK, {}, {}, {}, {}, {wants_y}, {there}>(room{n}, m{n});",
             *direction == Direction::Up,
             y0.len(),
             b.len(),
