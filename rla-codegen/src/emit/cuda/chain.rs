@@ -3,7 +3,7 @@
 //! Legal where every value between the states' readouts and their updates is per channel of the states' free side: then a
 //! warp owns 16 channels from the first chunk to the last. What holds no state comes as right operands, numbers per token,
 //! and inputs per channel. Where a decay differs from channel to channel of the free side, so does the system of own readouts and
-//! writes: then values are turned in shared memory, and a lane substitutes for a channel.
+//! writes: then values are turned in shared memory, and two lanes substitute for a channel.
 
 pub mod roles;
 mod write;
