@@ -324,6 +324,20 @@ fn bench_prints_a_row_a_pass() {
     }
 }
 
+/// In a program without the feature; with it the program does not start where no driver is.
+#[test]
+#[cfg(all(feature = "models", not(feature = "cuda-models")))]
+fn a_model_on_the_gpu_is_refused_in_one_sentence_by_a_program_without_it() {
+    let scratch = Scratch::new("device");
+    let run = scratch.path("run");
+    for arguments in [&["train", "--device", "cuda", "--out", &run][..], &["generate", &run, "--device", "cuda"]] {
+        let output = expect(arguments, 3, &["device cuda", "built without the feature `cuda-models`"]);
+        assert_eq!(text(&output.stderr).lines().count(), 1);
+    }
+    assert!(!Path::new(&run).exists());
+    expect(&["train", "--device", "cuda", "--backend", "cpu"], 2, &["--device", "--backend"]);
+}
+
 #[test]
 fn a_reader_that_leaves_is_no_panic() {
     for arguments in [&["explain"][..], &["emit", "rla"], &["--help"]] {

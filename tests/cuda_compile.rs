@@ -126,6 +126,25 @@ fn decode_divides_rows_where_no_value_needs_all_of_them() {
     assert_eq!(stage(golden::parse(shared)), ("rows", Grid::Sequences(1)));
 }
 
+/// The models' own kernels: the elementwise parts, and the products of one token.
+#[test]
+fn the_models_kernels_compile_without_spills() {
+    let Ok(nvrtc) = Nvrtc::get() else {
+        println!("no NVRTC: nothing compiled");
+        return;
+    };
+    let texts =
+        [include_str!("../rla-runtime/src/model/fused/fused.cu"), include_str!("../rla-runtime/src/model/decode.cu")];
+    for text in texts {
+        for architecture in ["sm_80", "sm_90a"] {
+            let made = nvrtc.compile("models", text, architecture).unwrap_or_else(|e| panic!("{architecture}: {e}"));
+            let reports = made.log.lines().filter(|l| l.contains("bytes spill stores"));
+            let spilled: Vec<&str> = reports.clone().filter(|l| !l.contains(" 0 bytes spill stores")).collect();
+            assert!(reports.count() > 4 && spilled.is_empty(), "{architecture}: {spilled:?}");
+        }
+    }
+}
+
 #[test]
 fn nvrtc_refuses_a_broken_kernel() {
     let Ok(nvrtc) = Nvrtc::get() else {

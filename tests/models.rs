@@ -5,9 +5,10 @@ use rla_codegen::data::Dims;
 use rla_dsl::recurrence::{InputKind, Recurrence};
 use rla_runtime::draw::{self, Gates, Keys, Plan, Rng};
 use rla_runtime::model::weights::Weights;
-use rla_runtime::model::{Config, Lm};
+use rla_runtime::model::{Config, Lm, Place};
 use rla_runtime::op::candle::{Columns, Recurrent};
 use rla_runtime::train::Trainer;
+use rla_runtime::train::agreement::{Agreement, agreement, between};
 use rla_runtime::train::corpus::Corpus;
 use rla_runtime::train::settings::Settings;
 use rla_runtime::{Backend, Error, Operation, Problem, View, checkpoint, op, sample};
@@ -323,5 +324,22 @@ fn bad_checkpoints_are_refused_with_an_exit_code_and_the_file_named() {
     load().unwrap();
     assert!(checkpoint::load_model(&run.join("none"), BACKEND).is_err());
     assert!(Trainer::start(&config, BACKEND, &settings(1), corpus(), &run).is_err(), "a run is not written over");
+    std::fs::remove_dir_all(&run).unwrap();
+}
+
+/// What `rla train --evaluate --device cuda` computes, here between two kernels of the CPU, and with other weights.
+#[test]
+fn agreement_holds_between_two_backends_and_notices_other_weights() {
+    let run = folder("agreement");
+    let config = tiny(["rdn", "gated_delta_net"]);
+    Trainer::start(&config, BACKEND, &settings(4), corpus(), &run).unwrap().run(|_| ()).unwrap();
+    let other = Place::from(Backend::Recurrent);
+    let found = agreement(&run, &other, &corpus()).unwrap();
+    assert!(found.holds() && found.gradient > 0.0, "{found:?}");
+    assert!(!Agreement { gradient: f64::NAN, ..found.clone() }.holds());
+    let trained = checkpoint::load_model(&run, BACKEND).unwrap();
+    let drawn = Lm::new(&config, BACKEND, Weights::drawn(1)).unwrap();
+    let apart = between(&drawn, &trained, &settings(4), &corpus()).unwrap();
+    assert!(!apart.holds(), "{apart:?}");
     std::fs::remove_dir_all(&run).unwrap();
 }

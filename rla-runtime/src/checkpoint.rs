@@ -6,8 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::weights::Weights;
-use crate::model::{Config, Lm};
-use crate::op::Backend;
+use crate::model::{Config, Lm, Place};
 use crate::train::optimizer::Moments;
 use crate::train::settings::Progress;
 use candle_core::{Device, Tensor};
@@ -99,8 +98,8 @@ pub fn exists(run: &Path) -> bool {
 }
 
 /// Loads the model of a checkpoint.
-pub fn load_model(path: &Path, backend: Backend) -> Result<Lm> {
-    let folder = find(path)?;
+pub fn load_model(path: &Path, place: impl Into<Place>) -> Result<Lm> {
+    let (place, folder) = (place.into(), find(path)?);
     let config = Config::read(&folder.join(CONFIG))?;
     let file = folder.join(WEIGHTS);
     let (named, _) = deserialize(&file)?;
@@ -108,7 +107,7 @@ pub fn load_model(path: &Path, backend: Backend) -> Result<Lm> {
     for (name, (data, shape)) in named {
         tensors.insert(name, Tensor::from_vec(data, shape, &Device::Cpu)?);
     }
-    Lm::new(&config, backend, Weights::loaded(tensors))
+    Lm::new(&config, place.backend, Weights::loaded(tensors).on(&place.device))
         .map_err(|e| Error::file(file, format!("not this model's weights: {e}")))
 }
 

@@ -7,10 +7,14 @@
 pub mod block;
 pub mod config;
 pub mod fused;
+#[cfg(feature = "cuda-models")]
+pub mod graph;
 pub mod layer;
 pub mod lm;
 pub mod memory;
+pub mod place;
 pub mod weights;
 
 pub use config::Config;
 pub use lm::Lm;
+pub use place::Place;

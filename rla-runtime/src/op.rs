@@ -190,7 +190,11 @@ impl Operation {
     /// Kernels on the first NVIDIA GPU with these choices; without any, with those of the tables.
     pub fn cuda(recurrence: Recurrence, schedule: Option<cuda::Schedule>) -> Result<Operation> {
         let recurrence = Arc::new(recurrence);
-        let engine = Engine::Cuda(Arc::new(host::Engine::with(&recurrence, schedule)?));
+        let engine = match schedule {
+            None => host::Engine::shared(&recurrence)?,
+            Some(schedule) => Arc::new(host::Engine::pinned(&recurrence, schedule)?),
+        };
+        let engine = Engine::Cuda(engine);
         Ok(Operation { recurrence, backend: Backend::Cuda, engine })
     }
 
@@ -216,6 +220,14 @@ impl Operation {
         }
         let kernel = Kernel::compiled(&recurrence.name, kernels)?;
         Ok(Operation { recurrence: Arc::new(recurrence), backend, engine: Engine::Kernel(Arc::new(kernel)) })
+    }
+
+    /// The kernels on the GPU, for calls on raw addresses; `None` on other backends.
+    pub fn on_device(&self) -> Option<&Arc<host::Engine>> {
+        match &self.engine {
+            Engine::Cuda(engine) => Some(engine),
+            _ => None,
+        }
     }
 
     /// The recurrence.

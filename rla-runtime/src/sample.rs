@@ -82,6 +82,9 @@ pub struct Generator<'a> {
     rngs: Vec<Rng>,
     /// `[B, 256]` logits of the next byte.
     logits: Vec<Vec<f32>>,
+    /// On a GPU: the step of all sequences, captured.
+    #[cfg(feature = "cuda-models")]
+    step: Option<crate::model::graph::Step>,
 }
 
 impl<'a> Generator<'a> {
@@ -95,8 +98,10 @@ impl<'a> Generator<'a> {
         let prompt = if prompt.is_empty() { &[0][..] } else { prompt };
         // one pass over the prompt, whatever the count: the other slots get copies of the first one's memory
         let logits = prefill(lm, prompt, &mut memory, 0, PREFILL)?;
-        memory.copy_first(count);
+        memory.copy_first(count)?;
         Ok(Self {
+            #[cfg(feature = "cuda-models")]
+            step: crate::model::graph::Step::new(lm, &memory, count)?,
             lm,
             memory,
             slots: (0..count).collect(),
@@ -110,8 +115,24 @@ impl<'a> Generator<'a> {
     pub fn next_bytes(&mut self) -> Result<Vec<u8>> {
         let draws = self.logits.iter().zip(&mut self.rngs);
         let bytes: Vec<u8> = draws.map(|(logits, rng)| self.sampling.draw(logits, rng)).collect();
-        self.logits = self.lm.next(&bytes, &mut self.memory, &self.slots)?.to_vec2()?;
+        self.push(&bytes)?;
         Ok(bytes)
+    }
+
+    /// The logits of every sequence's next byte.
+    pub fn logits(&self) -> &[Vec<f32>] {
+        &self.logits
+    }
+
+    /// Goes on with given bytes, one of each sequence.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        #[cfg(feature = "cuda-models")]
+        if let Some(step) = &mut self.step {
+            self.logits = step.logits(bytes)?;
+            return Ok(());
+        }
+        self.logits = self.lm.next(bytes, &mut self.memory, &self.slots)?.to_vec2()?;
+        Ok(())
     }
 }
 

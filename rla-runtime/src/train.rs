@@ -4,6 +4,7 @@
 //! step's number, and sums do not depend on the number of threads. So a resumed run repeats an uninterrupted one bit for
 //! bit on one machine.
 
+pub mod agreement;
 pub mod corpus;
 pub mod curve;
 pub mod log;
@@ -13,8 +14,7 @@ pub mod settings;
 use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::model::weights::Weights;
-use crate::model::{Config, Lm};
-use crate::op::Backend;
+use crate::model::{Config, Lm, Place};
 use corpus::{Corpus, Counts};
 use log::{Entry, Log};
 use optimizer::{AdamW, learning_rate};
@@ -90,7 +90,7 @@ impl Trainer {
     /// A new run in a folder that holds none yet.
     pub fn start(
         config: &Config,
-        backend: Backend,
+        place: impl Into<Place>,
         settings: &Settings,
         corpus: Corpus,
         folder: &Path,
@@ -100,15 +100,16 @@ impl Trainer {
         if checkpoint::exists(folder) {
             return Err(Error::file(folder, "holds a run already; resume it, or name another folder"));
         }
-        let lm = Lm::new(config, backend, Weights::drawn(settings.seed))?;
-        let optimizer = AdamW::new(settings.optimizer.clone(), lm.parameters());
+        let place = place.into();
+        let lm = Lm::new(config, place.backend, Weights::drawn(settings.seed).on(&place.device))?;
+        let optimizer = AdamW::new(settings.optimizer.clone(), lm.parameters())?;
         let progress = Progress { step: 0, settings: settings.clone(), text: corpus.fingerprint() };
         Self::build(lm, optimizer, progress, corpus, folder)
     }
 
     /// Goes on from the newest checkpoint of a folder. `steps` replaces the number of steps in all.
-    pub fn resume(folder: &Path, backend: Backend, steps: Option<usize>, corpus: Corpus) -> Result<Self> {
-        let lm = checkpoint::load_model(folder, backend)?;
+    pub fn resume(folder: &Path, place: impl Into<Place>, steps: Option<usize>, corpus: Corpus) -> Result<Self> {
+        let lm = checkpoint::load_model(folder, place)?;
         let (mut progress, moments) = checkpoint::load_training(folder)?;
         progress.settings.steps = steps.unwrap_or(progress.settings.steps);
         progress.settings.check()?;
@@ -211,7 +212,8 @@ impl Trainer {
 
     /// Saves a checkpoint; its folder.
     pub fn save(&self) -> Result<PathBuf> {
-        checkpoint::save(&self.folder, &self.lm, self.optimizer.moments(), &self.progress)
+        let moments = self.optimizer.moments()?;
+        checkpoint::save(&self.folder, &self.lm, &moments, &self.progress)
     }
 
     fn evaluate(&self, limit: usize) -> Result<f64> {
@@ -240,11 +242,11 @@ fn yardsticks(corpus: &Corpus, tokens: usize) -> (f64, f64) {
 }
 
 /// Held-out losses of a checkpoint, with its residual memory and with R forced to zero.
-pub fn evaluate(path: &Path, backend: Backend, corpus: &Corpus) -> Result<Evaluation> {
+pub fn evaluate(path: &Path, place: impl Into<Place>, corpus: &Corpus) -> Result<Evaluation> {
     let (progress, _) = checkpoint::load_training(path)?;
     let settings = &progress.settings;
     corpus.check(settings.tokens)?;
-    let mut lm = checkpoint::load_model(path, backend)?.frozen()?;
+    let mut lm = checkpoint::load_model(path, place)?.frozen()?;
     let with = held_out_loss(&lm, corpus, settings, FULL)?;
     lm.remove_residual();
     let without_residual = held_out_loss(&lm, corpus, settings, FULL)?;

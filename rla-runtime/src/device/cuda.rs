@@ -1,20 +1,24 @@
 //! An NVIDIA GPU, through a driver that is loaded at run time: a program starts without one and says so.
 //!
-//! `memory` owns device memory, `kernels` compiles and launches the kernels of a recurrence on raw addresses, `host` runs
-//! whole calls on tensors of the host by the choices of `tunings`, `time` times captured graphs, `ceiling` the card's own rates, `bench` both together.
+//! `memory` owns device memory, `kernels` compiles and launches the kernels of a recurrence on raw addresses, `module` kernels
+//! that are written by hand, `host` runs whole calls on tensors of the host by the choices of `tunings`, `graph` captures calls,
+//! `time` times them, `ceiling` the card's own rates, `bench` both together.
 use crate::error::{Error, Result};
 use cudarc::driver::sys::{self, CUresult};
 use std::sync::{Arc, OnceLock};
 
 pub mod bench;
 pub mod ceiling;
+pub mod graph;
 pub mod host;
 pub mod kernels;
 pub mod memory;
+pub mod module;
 pub mod time;
 pub mod tunings;
 
-/// The first device, its context, and a stream of its own.
+/// The first device, its primary context, which every library of a process shares, and a stream of its own. Calls of `kernels`
+/// and `module` run on any stream of that context.
 pub struct Device {
     context: sys::CUcontext,
     stream: sys::CUstream,
@@ -43,6 +47,19 @@ pub(crate) fn check(what: &str, status: CUresult) -> Result<()> {
     Err(Error::unsupported(what.to_string(), format!("the driver answered {status:?}")))
 }
 
+/// Whether the driver's library can be opened.
+#[cfg(not(feature = "cuda-models"))]
+fn driver_is_there() -> bool {
+    // SAFETY: asks only whether the library can be opened.
+    unsafe { sys::is_culib_present() }
+}
+
+/// candle links the driver's library: where this runs, it is there.
+#[cfg(feature = "cuda-models")]
+fn driver_is_there() -> bool {
+    true
+}
+
 impl Device {
     /// The first GPU of this machine.
     pub fn first() -> Result<Arc<Device>> {
@@ -52,8 +69,7 @@ impl Device {
     }
 
     fn open() -> Result<Device> {
-        // SAFETY: asks only whether the library can be opened.
-        if !unsafe { sys::is_culib_present() } {
+        if !driver_is_there() {
             return Err(Error::unsupported("CUDA", "no NVIDIA driver (libcuda) on this machine"));
         }
         let mut device = 0;
@@ -95,6 +111,32 @@ impl Device {
     /// The stream that calls of this process run on unless they name another.
     pub fn stream(&self) -> sys::CUstream {
         self.stream
+    }
+
+    /// Refuses a stream of another context: kernels are loaded into this one.
+    pub(crate) fn owns(&self, stream: sys::CUstream) -> Result<()> {
+        self.enter()?;
+        let mut context = std::ptr::null_mut();
+        // SAFETY: the caller's stream is alive; the handle is written by the call.
+        check("cuStreamGetCtx", unsafe { sys::cuStreamGetCtx(stream, &mut context) })?;
+        if context == self.context {
+            return Ok(());
+        }
+        Err(Error::argument("stream", format!("one of the primary context of {}", self.name), "another context's"))
+    }
+
+    /// Lets freed memory stay with the process until it ends, so that the next call's is there at once.
+    pub fn keep_memory(&self) -> Result<()> {
+        self.enter()?;
+        let (mut device, mut pool, mut all) = (0, std::ptr::null_mut(), u64::MAX);
+        let threshold = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+        // SAFETY: handles are written by the calls; the attribute is a 64-bit number.
+        unsafe {
+            check("cuCtxGetDevice", sys::cuCtxGetDevice(&mut device))?;
+            check("cuDeviceGetDefaultMemPool", sys::cuDeviceGetDefaultMemPool(&mut pool, device))?;
+            let value = (&raw mut all).cast();
+            check("cuMemPoolSetAttribute", sys::cuMemPoolSetAttribute(pool, threshold, value))
+        }
     }
 
     /// Makes the context this thread's own; every call into the driver needs it.

@@ -15,13 +15,13 @@ pub struct Block {
     /// The mixer over tokens.
     pub mixer: Mixer,
     /// `[D]`
-    norm_mixer: Tensor,
+    pub(super) norm_mixer: Tensor,
     /// `[D]`
-    norm_ff: Tensor,
+    pub(super) norm_ff: Tensor,
     /// `[D, 2F]`, gate then value
-    up: Tensor,
+    pub(super) up: Tensor,
     /// `[F, D]`
-    down: Tensor,
+    pub(super) down: Tensor,
 }
 
 impl Block {

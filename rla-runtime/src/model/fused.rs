@@ -2,12 +2,16 @@
 //!
 //! Written with candle's elementwise operations these parts cost more time than the layer's products: every small
 //! operation walks the activations once forward, twice backward, and allocates. Each file here is one candle custom
-//! operation on the CPU, forward and backward side by side. Sums over rows (the gradients of weights) are taken in
-//! blocks of a fixed number of rows and then in order, so that they do not depend on the number of threads.
+//! operation, forward and backward side by side; its kernels on a GPU are in `fused.cu`. Sums over rows (the gradients of
+//! weights) are taken in blocks of a fixed number of rows and then in order, so that they do not depend on the number of
+//! threads.
 
 pub mod conv;
+pub mod embedding;
 pub mod entropy;
 pub mod gates;
+#[cfg(feature = "cuda-models")]
+pub(crate) mod gpu;
 pub mod math;
 pub mod norm;
 pub mod swiglu;

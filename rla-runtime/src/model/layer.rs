@@ -14,36 +14,36 @@ use candle_core::Tensor;
 
 /// One layer's mixer. N = B T rows in and out; the recurrence sees `[B,T,heads,size]` as views of packed rows.
 pub struct Mixer {
-    recurrent: Recurrent,
+    pub(super) recurrent: Recurrent,
     /// Where the recurrence's inputs lie, in its order: source 0 is q|k|v, source 1 the gates.
-    columns: Vec<Columns>,
-    heads: Heads,
+    pub(super) columns: Vec<Columns>,
+    pub(super) heads: Heads,
     /// `[D, 2HK + HV V]`
-    project: Tensor,
+    pub(super) project: Tensor,
     /// `[4, 2HK + HV V]`
-    convolution: Tensor,
+    pub(super) convolution: Tensor,
     /// `[D, groups HV]`
-    project_gates: Tensor,
+    pub(super) project_gates: Tensor,
     /// `[HV]`
-    a_log: Tensor,
+    pub(super) a_log: Tensor,
     /// `[HV]`
-    dt_bias: Tensor,
+    pub(super) dt_bias: Tensor,
     /// `[D, HV V]`
-    project_output_gate: Tensor,
+    pub(super) project_output_gate: Tensor,
     /// `[V]`
-    norm: Tensor,
+    pub(super) norm: Tensor,
     /// `[HV V, D]`
-    project_output: Tensor,
+    pub(super) project_output: Tensor,
     /// Whether gamma is an input: the residual memory R is then written and read through it alone.
     gamma: Option<usize>,
 }
 
 #[derive(Clone, Copy)]
-struct Heads {
-    key_heads: usize,
-    value_heads: usize,
-    key_size: usize,
-    value_size: usize,
+pub(super) struct Heads {
+    pub(super) key_heads: usize,
+    pub(super) value_heads: usize,
+    pub(super) key_size: usize,
+    pub(super) value_size: usize,
 }
 
 impl Mixer {
@@ -116,11 +116,11 @@ impl Mixer {
 
     /// Memory of this layer for `slots` sequences.
     pub fn memory(&self, slots: usize) -> Result<LayerMemory> {
-        let channels = self.convolution.dims2()?.1;
-        Ok(LayerMemory::new(self.recurrent.pool(&self.problem(1, 1), slots), slots, channels))
+        let (channels, device) = (self.convolution.dims2()?.1, self.convolution.device());
+        LayerMemory::new(self.recurrent.pool(&self.problem(1, 1), slots, device)?, slots, channels, device)
     }
 
-    fn problem(&self, batch: usize, tokens: usize) -> Problem {
+    pub(super) fn problem(&self, batch: usize, tokens: usize) -> Problem {
         let h = self.heads;
         Problem::new(batch, tokens, h.key_heads, h.value_heads, h.key_size, h.value_size)
     }

@@ -2,6 +2,7 @@
 
 use super::block::Block;
 use super::config::{Config, VOCABULARY};
+use super::fused::embedding::embedding;
 use super::fused::entropy::cross_entropy;
 use super::fused::norm::rms_norm;
 use super::memory::{Memory, Turn};
@@ -17,12 +18,12 @@ pub struct Lm {
     config: Config,
     backend: Backend,
     /// `[256, D]`
-    embedding: Tensor,
-    blocks: Vec<Block>,
+    pub(super) embedding: Tensor,
+    pub(super) blocks: Vec<Block>,
     /// `[D]`
-    norm: Tensor,
+    pub(super) norm: Tensor,
     /// `[256, D]`; the embedding where the head is tied.
-    head: Tensor,
+    pub(super) head: Tensor,
     parameters: Vec<Parameter>,
     without_residual: bool,
 }
@@ -47,6 +48,11 @@ impl Lm {
     /// What the model is made of.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where its tensors live.
+    pub fn device(&self) -> &Device {
+        self.embedding.device()
     }
 
     /// Its variables, in a fixed order.
@@ -113,9 +119,7 @@ impl Lm {
             return Err(Error::argument("tokens", "as many for each sequence, at least one", found));
         }
         let length = tokens.len() / batch;
-        let ids: Vec<u32> = tokens.iter().map(|&t| u32::from(t)).collect();
-        let ids = Tensor::from_vec(ids, tokens.len(), &Device::Cpu)?;
-        let mut x = self.embedding.index_select(&ids, 0)?;
+        let mut x = embedding(&self.embedding, tokens)?;
         for (i, block) in self.blocks.iter().enumerate() {
             let memory = memory.as_mut().map(|m| &mut m.layers[i]);
             x = block.forward(&x, batch, length, Turn { memory, slots, without_residual: self.without_residual })?;

@@ -2,8 +2,8 @@
 
 use super::fused::conv::WIDTH;
 use crate::error::{Error, Result};
-use crate::op::pool::StatePool;
-use candle_core::{Device, Tensor};
+use crate::op::candle::{Pool, rows, set_rows};
+use candle_core::{DType, Device, Tensor};
 
 /// Rows of the convolution's input that the next token still sees.
 const TAIL: usize = WIDTH - 1;
@@ -11,10 +11,18 @@ const TAIL: usize = WIDTH - 1;
 /// One layer's memory.
 pub struct LayerMemory {
     /// The states of the recurrence.
-    pub states: StatePool,
+    pub states: Pool,
     /// Last inputs of the convolution, `[slots,3,C]`.
-    tails: Vec<f32>,
+    pub tails: Tails,
     channels: usize,
+}
+
+/// Rows `[slots,3,C]`.
+pub enum Tails {
+    /// In memory of the host.
+    Host(Vec<f32>),
+    /// On the device.
+    Device(Tensor),
 }
 
 /// A model's memory, a slot a sequence.
@@ -36,16 +44,25 @@ pub struct Turn<'a> {
 }
 
 impl LayerMemory {
-    /// Empty memory.
-    pub fn new(states: StatePool, slots: usize, channels: usize) -> Self {
-        Self { states, tails: vec![0.0; slots * TAIL * channels], channels }
+    /// Empty memory on a device.
+    pub fn new(states: Pool, slots: usize, channels: usize, device: &Device) -> Result<Self> {
+        let tails = match device {
+            Device::Cpu => Tails::Host(vec![0.0; slots * TAIL * channels]),
+            device => Tails::Device(Tensor::zeros((slots, TAIL, channels), DType::F32, device)?),
+        };
+        Ok(Self { states, tails, channels })
     }
 
     /// The convolution's inputs before the next token, `[B,3,C]`.
     pub fn tail(&self, slots: &[usize]) -> Result<Tensor> {
         let size = TAIL * self.channels;
-        let rows: Vec<f32> = slots.iter().flat_map(|&s| &self.tails[s * size..(s + 1) * size]).copied().collect();
-        Ok(Tensor::from_vec(rows, (slots.len(), TAIL, self.channels), &Device::Cpu)?)
+        match &self.tails {
+            Tails::Host(tails) => {
+                let rows: Vec<f32> = slots.iter().flat_map(|&s| &tails[s * size..(s + 1) * size]).copied().collect();
+                Ok(Tensor::from_vec(rows, (slots.len(), TAIL, self.channels), &Device::Cpu)?)
+            }
+            Tails::Device(tails) => rows(tails, slots),
+        }
     }
 
     /// Takes note of the convolution's new inputs `[B,T,C]`.
@@ -53,11 +70,33 @@ impl LayerMemory {
         let (_, tokens, channels) = x.dims3()?;
         let size = TAIL * channels;
         let new = tokens.min(TAIL);
-        let last = x.narrow(1, tokens - new, new)?.flatten_all()?.to_vec1::<f32>()?;
-        for (rows, &slot) in last.chunks_exact((new * channels).max(1)).zip(slots) {
-            let tail = &mut self.tails[slot * size..(slot + 1) * size];
-            tail.copy_within(new * channels.., 0);
-            tail[size - rows.len()..].copy_from_slice(rows);
+        let last = x.narrow(1, tokens - new, new)?;
+        match &mut self.tails {
+            Tails::Host(tails) => {
+                let last = last.flatten_all()?.to_vec1::<f32>()?;
+                for (rows, &slot) in last.chunks_exact((new * channels).max(1)).zip(slots) {
+                    let tail = &mut tails[slot * size..(slot + 1) * size];
+                    tail.copy_within(new * channels.., 0);
+                    tail[size - rows.len()..].copy_from_slice(rows);
+                }
+                Ok(())
+            }
+            Tails::Device(tails) => {
+                let kept = rows(tails, slots)?.narrow(1, new, TAIL - new)?;
+                set_rows(tails, slots, &Tensor::cat(&[&kept, &last], 1)?)
+            }
+        }
+    }
+
+    fn copy_first(&mut self, count: usize) -> Result<()> {
+        self.states.copy_first(count)?;
+        let size = TAIL * self.channels;
+        match &mut self.tails {
+            Tails::Host(tails) => (1..count).for_each(|slot| tails.copy_within(..size, slot * size)),
+            Tails::Device(tails) => {
+                let first = rows(tails, &[0])?;
+                (1..count).try_for_each(|slot| set_rows(tails, &[slot], &first))?;
+            }
         }
         Ok(())
     }
@@ -70,15 +109,9 @@ impl Memory {
     }
 
     /// Copies the first slot's memory to all slots below `count`.
-    pub fn copy_first(&mut self, count: usize) {
-        for layer in &mut self.layers {
-            let first = layer.states.gather(&[0]);
-            let size = TAIL * layer.channels;
-            for slot in 1..count.min(self.slots) {
-                layer.states.scatter(&[slot], &first);
-                layer.tails.copy_within(..size, slot * size);
-            }
-        }
+    pub fn copy_first(&mut self, count: usize) -> Result<()> {
+        let count = count.min(self.slots);
+        self.layers.iter_mut().try_for_each(|layer| layer.copy_first(count))
     }
 
     /// Refuses slots that do not exist or are named twice.
@@ -96,13 +129,14 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::pool::StatePool;
 
     #[test]
     fn the_tail_is_the_last_three_rows_however_they_came() {
         let rows: Vec<f32> = (1..=14).map(|x| x as f32).collect();
         let x = Tensor::from_vec(rows, (1, 7, 2), &Device::Cpu).unwrap();
         for cuts in [vec![7], vec![1; 7], vec![2, 5], vec![4, 1, 2]] {
-            let mut memory = LayerMemory::new(StatePool::default(), 2, 2);
+            let mut memory = LayerMemory::new(Pool::Host(StatePool::default()), 2, 2, &Device::Cpu).unwrap();
             let mut at = 0;
             for cut in cuts {
                 memory.push(&[1], &x.narrow(1, at, cut).unwrap()).unwrap();

@@ -55,6 +55,7 @@ pub struct Parameter {
 /// Where a model under construction gets its variables from.
 pub struct Weights {
     source: Source,
+    device: Device,
     parameters: Vec<Parameter>,
 }
 
@@ -67,18 +68,23 @@ enum Source {
 impl Weights {
     /// Drawn from a seed. A tensor's draws depend on the seed and its name only.
     pub fn drawn(seed: u64) -> Self {
-        Self { source: Source::Drawn(seed), parameters: Vec::new() }
+        Self { source: Source::Drawn(seed), device: Device::Cpu, parameters: Vec::new() }
     }
 
     /// Taken from tensors by name.
     pub fn loaded(tensors: BTreeMap<String, Tensor>) -> Self {
-        Self { source: Source::Loaded(tensors), parameters: Vec::new() }
+        Self { source: Source::Loaded(tensors), device: Device::Cpu, parameters: Vec::new() }
+    }
+
+    /// The same, put on a device.
+    pub fn on(self, device: &Device) -> Self {
+        Self { device: device.clone(), ..self }
     }
 
     /// Another model's variables, seen as plain tensors: no graph is recorded, and later changes are seen.
     pub fn shared(parameters: &[Parameter]) -> Self {
         let vars = parameters.iter().map(|p| (p.name.clone(), p.var.clone())).collect();
-        Self { source: Source::Shared(vars), parameters: Vec::new() }
+        Self { source: Source::Shared(vars), device: Device::Cpu, parameters: Vec::new() }
     }
 
     /// The variable `name` of a shape.
@@ -88,9 +94,11 @@ impl Weights {
             Source::Drawn(seed) => {
                 let mut rng = Rng::stream(*seed, fnv(name.as_bytes()));
                 let data: Vec<f32> = (0..shape.iter().product()).map(|_| init.draw(&mut rng)).collect();
-                Var::from_tensor(&Tensor::from_vec(data, shape, &Device::Cpu)?)?
+                Var::from_tensor(&Tensor::from_vec(data, shape, &self.device)?)?
             }
-            Source::Loaded(tensors) => Var::from_tensor(&tensors.remove(&name).ok_or_else(missing)?)?,
+            Source::Loaded(tensors) => {
+                Var::from_tensor(&tensors.remove(&name).ok_or_else(missing)?.to_device(&self.device)?)?
+            }
             Source::Shared(vars) => vars.remove(&name).ok_or_else(missing)?,
         };
         if var.dims() != shape || var.dtype() != candle_core::DType::F32 {

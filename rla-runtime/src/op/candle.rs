@@ -11,12 +11,16 @@ use super::{Backend, BackwardOptions, ForwardOptions, Operation, Saved};
 use crate::error::{Error, Result};
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::{DType, Storage, Tensor as Memory, View, ViewMut};
-use candle_core::{CpuStorage, CustomOp2, Device, Layout, Shape, Storage as Stored, Tensor};
+use candle_core::op::BackpropOp;
+use candle_core::{CpuStorage, CudaStorage, CustomOp2, Device, Layout, Shape, Storage as Stored, Tensor};
 use rayon::prelude::*;
 use rla_dsl::recurrence::{InputKind, Recurrence};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+#[cfg(feature = "cuda-models")]
+mod cuda;
 
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Error {
@@ -42,6 +46,50 @@ pub struct Recurrent {
     nanoseconds: Arc<AtomicU64>,
     /// What forward kept in earlier steps: its memory is used again.
     spare: Arc<Mutex<Vec<Saved>>>,
+    /// Calls on a GPU that are not yet in `nanoseconds`.
+    #[cfg(feature = "cuda-models")]
+    clock: Arc<cuda::Clock>,
+}
+
+/// States of sequences, a slot each, where the tensors live.
+pub enum Pool {
+    /// In memory of the host.
+    Host(StatePool),
+    /// On the device, per state `[slots,HV,V,K]`.
+    Device(Vec<Tensor>),
+}
+
+impl Pool {
+    /// Copies the first slot to all slots below `count`.
+    pub fn copy_first(&mut self, count: usize) -> Result<()> {
+        match self {
+            Pool::Host(pool) => {
+                let first = pool.gather(&[0]);
+                (1..count).for_each(|slot| pool.scatter(&[slot], &first));
+            }
+            Pool::Device(states) => {
+                for state in states {
+                    let first = rows(state, &[0])?;
+                    (1..count).try_for_each(|slot| set_rows(state, &[slot], &first))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies of some rows of the first dimension.
+pub fn rows(tensor: &Tensor, slots: &[usize]) -> Result<Tensor> {
+    let index = Tensor::from_iter(slots.iter().map(|&s| s as u32), tensor.device())?;
+    Ok(tensor.index_select(&index, 0)?)
+}
+
+/// Overwrites rows of the first dimension.
+pub fn set_rows(tensor: &Tensor, slots: &[usize], values: &Tensor) -> Result<()> {
+    for (i, &slot) in slots.iter().enumerate() {
+        tensor.slice_set(&values.narrow(0, i, 1)?.contiguous()?, 0, slot)?;
+    }
+    Ok(())
 }
 
 impl Recurrent {
@@ -49,7 +97,14 @@ impl Recurrent {
     pub fn new(operation: Operation, overrides: &[(&str, f64)]) -> Recurrent {
         let known = |name: &str| operation.recurrence().consts.iter().any(|c| c.name == name);
         let overrides = overrides.iter().filter(|(name, _)| known(name)).map(|(n, x)| (n.to_string(), *x)).collect();
-        Recurrent { operation, overrides, nanoseconds: Arc::default(), spare: Arc::default() }
+        Recurrent {
+            operation,
+            overrides,
+            nanoseconds: Arc::default(),
+            spare: Arc::default(),
+            #[cfg(feature = "cuda-models")]
+            clock: Arc::default(),
+        }
     }
 
     /// A built-in variant on a backend.
@@ -64,6 +119,8 @@ impl Recurrent {
 
     /// Time spent in forward, backward and decode so far.
     pub fn time(&self) -> Duration {
+        #[cfg(feature = "cuda-models")]
+        self.nanoseconds.fetch_add(self.clock.take(), Ordering::Relaxed);
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 
@@ -77,8 +134,16 @@ impl Recurrent {
     }
 
     /// A pool of zero states for `slots` sequences.
-    pub fn pool(&self, problem: &Problem, slots: usize) -> StatePool {
-        StatePool::new(self.recurrence(), problem, slots)
+    pub fn pool(&self, problem: &Problem, slots: usize, device: &Device) -> Result<Pool> {
+        let r = self.recurrence();
+        if device.is_cpu() {
+            return Ok(Pool::Host(StatePool::new(r, problem, slots)));
+        }
+        let zero = |i| {
+            let shape = problem.state_shape(r, i, slots, StateLayout::ValueMajor);
+            Ok(Tensor::zeros(shape, candle_core::DType::F32, device)?)
+        };
+        Ok(Pool::Device((0..r.states.len()).map(zero).collect::<Result<_>>()?))
     }
 
     /// The first output, from zero states. `sources[columns[i].source]` holds input i. With gradients where a source
@@ -109,15 +174,17 @@ impl Recurrent {
             sources: sources.len(),
             final_states,
             saved: Mutex::default(),
+            #[cfg(feature = "cuda-models")]
+            kept: Mutex::default(),
             grads: Mutex::default(),
         };
         let flat = call.forward(tracked)?;
         let shapes = call.shapes();
         let result = match tracked {
-            false => Tensor::from_vec(flat, call.flat_shape(), &Device::Cpu)?,
+            false => Tensor::from_storage(flat, call.flat_shape(), BackpropOp::none(), false),
             true => {
                 let call = Arc::new(call);
-                let mut token = Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu)?;
+                let mut token = Tensor::zeros(1, candle_core::DType::F32, tensors[0].device())?;
                 let mut flat = Some(flat);
                 for (index, x) in tensors.iter().enumerate() {
                     let result = if index + 1 == tensors.len() { flat.take() } else { None };
@@ -147,9 +214,16 @@ impl Recurrent {
         problem: &Problem,
         sources: &[Tensor],
         columns: &[Columns],
-        pool: &mut StatePool,
+        pool: &mut Pool,
         slots: &[usize],
     ) -> Result<Tensor> {
+        let pool = match pool {
+            Pool::Host(pool) => pool,
+            #[cfg(feature = "cuda-models")]
+            Pool::Device(states) => return self.step_on_device(problem, sources, columns, states, slots),
+            #[cfg(not(feature = "cuda-models"))]
+            Pool::Device(_) => return Err(no_gpu()),
+        };
         let constants = self.constants(problem)?;
         let sources = sources.iter().map(|t| t.contiguous()).collect::<candle_core::Result<Vec<_>>>()?;
         let outputs = with_memory(&sources, |data| {
@@ -206,7 +280,15 @@ struct Call {
     sources: usize,
     final_states: bool,
     saved: Mutex<Option<Saved>>,
-    grads: Mutex<Vec<Option<Vec<f32>>>>,
+    /// On a GPU: what forward kept.
+    #[cfg(feature = "cuda-models")]
+    kept: Mutex<Option<Stored>>,
+    grads: Mutex<Vec<Option<Tensor>>>,
+}
+
+#[cfg(not(feature = "cuda-models"))]
+fn no_gpu() -> Error {
+    Error::unsupported("tensors on a GPU", "this program was built without the feature `cuda-models`")
 }
 
 impl Call {
@@ -235,8 +317,21 @@ impl Call {
         &self.tensors[self.sources..]
     }
 
+    fn device(&self) -> &Device {
+        self.tensors.first().map_or(&Device::Cpu, Tensor::device)
+    }
+
     /// Runs forward; all results, one after the other.
-    fn forward(&self, save: bool) -> Result<Vec<f32>> {
+    fn forward(&self, save: bool) -> Result<Stored> {
+        match self.device() {
+            Device::Cpu => Ok(Stored::Cpu(CpuStorage::F32(self.forward_on_host(save)?))),
+            #[cfg(feature = "cuda-models")]
+            Device::Cuda(device) => self.forward_on_device(device, save),
+            _ => Err(Error::argument("input", "tensors on the CPU, or on an NVIDIA GPU", "another device's")),
+        }
+    }
+
+    fn forward_on_host(&self, save: bool) -> Result<Vec<f32>> {
         let r = self.recurrent.recurrence();
         with_memory(&self.tensors, |data| {
             let (inputs, initial) = self.views(data)?;
@@ -271,9 +366,20 @@ impl Call {
 
     /// Runs backward for the gradient of the result; leaves the gradients of all tensors for their links.
     fn backward(&self, grad: &Tensor) -> Result<()> {
+        let grads = match self.device() {
+            #[cfg(feature = "cuda-models")]
+            Device::Cuda(device) => self.backward_on_device(device, grad)?,
+            _ => self.backward_on_host(grad)?,
+        };
+        if let Ok(mut slot) = self.grads.lock() {
+            *slot = grads.into_iter().map(Some).collect();
+        }
+        Ok(())
+    }
+
+    fn backward_on_host(&self, grad: &Tensor) -> Result<Vec<Tensor>> {
         let (r, problem) = (self.recurrent.recurrence(), &self.problem);
-        let again = || Error::unsupported("a second backward pass", "what forward saved is used up by the first");
-        let saved = self.saved.lock().ok().and_then(|mut slot| slot.take()).ok_or_else(again)?;
+        let saved = self.saved.lock().ok().and_then(|mut slot| slot.take()).ok_or_else(used_up)?;
         let grad = grad.contiguous()?;
         let mut input_grads = (0..r.inputs.len())
             .map(|i| Memory::zeros(DType::F32, &problem.input_shape(r, i)))
@@ -310,14 +416,12 @@ impl Call {
             spare.push(saved);
         }
         let input_grads = input_grads.into_iter().map(floats).collect::<Result<Vec<_>>>()?;
-        let mut grads = (0..self.sources).map(|s| Some(self.pack(s, &input_grads))).collect::<Vec<_>>();
+        let mut grads = (0..self.sources).map(|s| self.pack(s, &input_grads)).collect::<Vec<_>>();
         for state in state_grads {
-            grads.push(Some(floats(state)?));
+            grads.push(floats(state)?);
         }
-        if let Ok(mut slot) = self.grads.lock() {
-            *slot = grads;
-        }
-        Ok(())
+        let tensors = grads.into_iter().zip(&self.tensors);
+        tensors.map(|(data, t)| Ok(Tensor::from_vec(data, t.shape(), &Device::Cpu)?)).collect()
     }
 
     /// The gradient of a source: the gradients of its inputs put in their columns.
@@ -413,12 +517,22 @@ fn floats(tensor: Memory) -> Result<Vec<f32>> {
     }
 }
 
+fn used_up() -> Error {
+    Error::unsupported("a second backward pass", "what forward saved is used up by the first")
+}
+
 /// One input's place in the graph.
 struct Link {
     call: Arc<Call>,
     index: usize,
     /// The result, in the last link only, until candle asks for it.
-    result: Mutex<Option<Vec<f32>>>,
+    result: Mutex<Option<Stored>>,
+}
+
+impl Link {
+    fn take(&self) -> Option<Stored> {
+        self.result.lock().ok().and_then(|mut r| r.take())
+    }
 }
 
 impl CustomOp2 for Link {
@@ -433,16 +547,29 @@ impl CustomOp2 for Link {
         _: &CpuStorage,
         _: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        match self.result.lock().ok().and_then(|mut r| r.take()) {
-            Some(flat) => Ok((CpuStorage::F32(flat), self.call.flat_shape())),
-            None => Ok((CpuStorage::F32(vec![0.0]), Shape::from(1))),
+        match self.take() {
+            Some(Stored::Cpu(flat)) => Ok((flat, self.call.flat_shape())),
+            _ => Ok((CpuStorage::F32(vec![0.0]), Shape::from(1))),
+        }
+    }
+
+    fn cuda_fwd(
+        &self,
+        token: &CudaStorage,
+        layout: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        match self.take() {
+            Some(Stored::Cuda(flat)) => Ok((flat, self.call.flat_shape())),
+            _ => Ok((candle_core::backend::BackendStorage::try_clone(token, layout)?, Shape::from(1))),
         }
     }
 
     fn bwd(
         &self,
         token: &Tensor,
-        x: &Tensor,
+        _: &Tensor,
         _: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
@@ -450,7 +577,6 @@ impl CustomOp2 for Link {
             self.call.backward(grad).map_err(candle_core::Error::wrap)?;
         }
         let own = self.call.grads.lock().ok().and_then(|mut g| g.get_mut(self.index)?.take());
-        let own = own.map(|data| Tensor::from_vec(data, x.shape(), &Device::Cpu)).transpose()?;
         Ok((Some(token.zeros_like()?), own))
     }
 }

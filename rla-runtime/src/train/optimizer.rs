@@ -7,8 +7,12 @@ use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, InplaceOp2, Layout, bail};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+
+#[cfg(feature = "cuda-models")]
+mod gpu;
 
 /// Elements of one unit of work, and of one partial sum of the norm: independent of the number of threads.
 const BLOCK: usize = 1 << 14;
@@ -48,17 +52,39 @@ pub struct Moments {
 pub struct AdamW {
     settings: AdamWSettings,
     steps: usize,
-    /// By parameter name.
+    /// By parameter name; empty where they live on a GPU.
     moments: BTreeMap<String, Moments>,
+    #[cfg(feature = "cuda-models")]
+    on_device: Option<gpu::OnDevice>,
 }
 
 impl AdamW {
     /// Zero moments.
-    pub fn new(settings: AdamWSettings, parameters: &[Parameter]) -> Self {
+    pub fn new(settings: AdamWSettings, parameters: &[Parameter]) -> Result<Self> {
         let zero = |p: &Parameter| vec![0.0; p.var.elem_count()];
         let moments =
             parameters.iter().map(|p| (p.name.clone(), Moments { first: zero(p), second: zero(p) })).collect();
-        Self { settings, steps: 0, moments }
+        Self::of(settings, 0, moments, parameters)
+    }
+
+    /// Where the parameters live on a GPU, the moments go there too.
+    fn of(
+        settings: AdamWSettings,
+        steps: usize,
+        moments: BTreeMap<String, Moments>,
+        _parameters: &[Parameter],
+    ) -> Result<Self> {
+        #[cfg(feature = "cuda-models")]
+        if let Some(on_device) = gpu::OnDevice::new(&moments, _parameters)? {
+            return Ok(Self { settings, steps, moments: BTreeMap::new(), on_device: Some(on_device) });
+        }
+        Ok(Self {
+            settings,
+            steps,
+            moments,
+            #[cfg(feature = "cuda-models")]
+            on_device: None,
+        })
     }
 
     /// From saved moments, which must be those of these parameters.
@@ -83,18 +109,29 @@ impl AdamW {
             let found = moments.len().to_string();
             return Err(Error::argument("optimizer", format!("moments of {} parameters", parameters.len()), found));
         }
-        Ok(Self { settings, steps, moments })
+        Self::of(settings, steps, moments, parameters)
     }
 
     /// The moments, by parameter name.
-    pub fn moments(&self) -> &BTreeMap<String, Moments> {
-        &self.moments
+    pub fn moments(&self) -> Result<Cow<'_, BTreeMap<String, Moments>>> {
+        #[cfg(feature = "cuda-models")]
+        if let Some(on_device) = &self.on_device {
+            return on_device.moments().map(Cow::Owned);
+        }
+        Ok(Cow::Borrowed(&self.moments))
     }
 
     /// One step with a learning rate; returns the gradient's global norm before clipping.
     ///
     /// A norm that is not finite is an error, and nothing is changed.
     pub fn step(&mut self, parameters: &[Parameter], grads: &GradStore, rate: f64) -> Result<f64> {
+        #[cfg(feature = "cuda-models")]
+        if let Some(on_device) = &mut self.on_device {
+            let norm = on_device.step(&self.settings, self.steps + 1, parameters, grads, rate)?;
+            self.check(norm)?;
+            self.steps += 1;
+            return Ok(norm);
+        }
         let mut squares = 0.0;
         for p in parameters {
             if let Some(grad) = grads.get(&p.var) {
@@ -102,10 +139,7 @@ impl AdamW {
             }
         }
         let norm = squares.sqrt();
-        if !norm.is_finite() {
-            let reason = format!("the gradient's norm is {norm}; a lower learning rate may help");
-            return Err(Error::unsupported(format!("training step {}", self.steps + 1), reason));
-        }
+        self.check(norm)?;
         self.steps += 1;
         let s = &self.settings;
         let scale = if norm > s.clip_norm { s.clip_norm / norm } else { 1.0 };
@@ -128,6 +162,14 @@ impl AdamW {
             p.var.inplace_op2(&grad.contiguous()?, &update)?;
         }
         Ok(norm)
+    }
+
+    fn check(&self, norm: f64) -> Result<()> {
+        if norm.is_finite() {
+            return Ok(());
+        }
+        let reason = format!("the gradient's norm is {norm}; a lower learning rate may help");
+        Err(Error::unsupported(format!("training step {}", self.steps + 1), reason))
     }
 }
 
@@ -216,7 +258,7 @@ mod tests {
     fn two_steps_equal_the_formula_in_f64() {
         let parameters = [parameter(&[3.0, -2.0], true)];
         let settings = AdamWSettings::default();
-        let mut adamw = AdamW::new(settings.clone(), &parameters);
+        let mut adamw = AdamW::new(settings.clone(), &parameters).unwrap();
         let (mut x, mut m, mut v) = ([3.0f64, -2.0], [0.0f64; 2], [0.0f64; 2]);
         for t in 1..=2 {
             let var = &parameters[0].var;
@@ -240,7 +282,7 @@ mod tests {
     #[test]
     fn a_gradient_that_is_not_finite_changes_nothing() {
         let parameters = [parameter(&[1.0], true)];
-        let mut adamw = AdamW::new(AdamWSettings::default(), &parameters);
+        let mut adamw = AdamW::new(AdamWSettings::default(), &parameters).unwrap();
         let grads = (parameters[0].var.as_tensor() * f64::NAN).unwrap().sum_all().unwrap().backward().unwrap();
         assert!(adamw.step(&parameters, &grads, 0.1).is_err());
         assert_eq!(parameters[0].var.to_vec1::<f32>().unwrap(), [1.0]);

@@ -73,6 +73,9 @@ pub struct Arguments {
     /// 4), warps of a block (GPU)
     #[arg(long, value_name = "LANES,ROWS,WARPS", value_parser = tile)]
     tile: Option<Tile>,
+    /// Instead: the first N calls of this process as the host waits for them, compiling and loading included (GPU)
+    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    calls: Option<usize>,
     /// Threads of kernels and ceilings (default: all)
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -146,7 +149,12 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if backend == Backend::Cuda {
         return cuda(&arguments, recurrence, &problem, dtype, passes);
     }
-    for (name, given) in [("--chunk", arguments.chunk.is_some()), ("--tile", arguments.tile.is_some())] {
+    let only = [
+        ("--chunk", arguments.chunk.is_some()),
+        ("--tile", arguments.tile.is_some()),
+        ("--calls", arguments.calls.is_some()),
+    ];
+    for (name, given) in only {
         if given {
             return Err(Error::argument(name, "none with this backend", "one").into());
         }
@@ -255,6 +263,19 @@ fn cuda(
         budget: Duration::from_secs_f64(arguments.seconds.min(3600.0)),
     };
     let variant = recurrence.name.clone();
+    if let Some(count) = arguments.calls {
+        let passes = settings.passes.clone();
+        let times = cuda::bench::first_calls(&Arc::new(recurrence), problem, &settings, count)?;
+        for (pass, ms) in passes.iter().zip(&times) {
+            if arguments.json {
+                output::json(&json!({"variant": variant, "pass": pass.name(), "call_ms": ms}))?;
+                continue;
+            }
+            let numbers: Vec<String> = ms.iter().map(|ms| format!("{ms:.3}")).collect();
+            output::line(&format!("{variant}  {}  ms of calls 1 to {count}: {}", pass.name(), numbers.join(" ")))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let rows = cuda::bench::measure(&Arc::new(recurrence), problem, &settings)?;
     let (major, minor) = device.capability;
     let name = format!("{} (compute capability {major}.{minor}), driver API {}", device.name, device.driver);

@@ -1,5 +1,5 @@
 //! `rla generate`: text from a trained model.
-use crate::options::BackendOption;
+use crate::options::{BackendOption, DeviceOption};
 use crate::output::{self, Failure};
 use crate::train::printable;
 use clap::Args;
@@ -38,7 +38,10 @@ pub struct Arguments {
     /// Texts to generate together
     #[arg(long, default_value_t = 1)]
     count: usize,
-    /// What runs the recurrences
+    /// Where the model lives
+    #[arg(long, value_enum, default_value_t = DeviceOption::Cpu, conflicts_with = "backend")]
+    device: DeviceOption,
+    /// What runs the recurrences of a model on the CPU
     #[arg(long, value_enum, default_value_t = BackendOption::Cpu)]
     backend: BackendOption,
     /// Threads [default: all cores]
@@ -52,7 +55,8 @@ pub struct Arguments {
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     crate::options::threads(arguments.threads)?;
-    let lm = checkpoint::load_model(&arguments.checkpoint, arguments.backend.backend()?)?.frozen()?;
+    let place = arguments.device.place(arguments.backend)?;
+    let lm = checkpoint::load_model(&arguments.checkpoint, place)?.frozen()?;
     let sampling = Sampling {
         temperature: arguments.temperature,
         top_k: arguments.top_k,

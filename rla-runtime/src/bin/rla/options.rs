@@ -1,5 +1,7 @@
 //! Options that several subcommands share, and how their values are written.
 use clap::ValueEnum;
+#[cfg(feature = "models")]
+use rla_runtime::model::Place;
 use rla_runtime::{Backend, DType, Error, Products, StateLayout};
 
 /// What computes.
@@ -27,6 +29,27 @@ impl BackendOption {
             BackendOption::Cpu => Backend::Cpu,
             BackendOption::Cuda => Backend::Cuda,
         })
+    }
+}
+
+/// Where a model lives.
+#[cfg(feature = "models")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceOption {
+    /// The CPU
+    Cpu,
+    /// The first NVIDIA GPU, in a program built with the feature `cuda-models`
+    Cuda,
+}
+
+#[cfg(feature = "models")]
+impl DeviceOption {
+    /// The place; on the CPU `backend` runs the recurrences.
+    pub fn place(self, backend: BackendOption) -> Result<Place, Error> {
+        match self {
+            DeviceOption::Cpu => Ok(Place::from(backend.backend()?)),
+            DeviceOption::Cuda => Place::cuda(),
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! `rla train`: a language model on text, with progress, a log, checkpoints and a loss curve.
-use crate::options::BackendOption;
+use crate::options::{BackendOption, DeviceOption};
 use crate::output::{self, Failure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use rla_runtime::model::Config;
+use rla_runtime::model::{Config, Place};
 use rla_runtime::sample::{Generator, Sampling};
+use rla_runtime::train::agreement::{GRADIENTS, LOGITS, agreement};
 use rla_runtime::train::corpus::Corpus;
 use rla_runtime::train::log::Entry;
 use rla_runtime::train::settings::Settings;
@@ -34,7 +35,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "model", "recipe"])]
     resume: Option<PathBuf>,
     /// Do not train: evaluate runs or checkpoints on the held-out text, as they are and with the residual memory R
-    /// forced to zero
+    /// forced to zero; with --device cuda also hold logits, gradients and decode to the CPU's
     #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["out", "resume", "model", "recipe", "steps"])]
     evaluate: Vec<PathBuf>,
     /// Steps in all [default: 400]
@@ -43,7 +44,10 @@ pub struct Arguments {
     /// Bytes to generate at the end; 0: none
     #[arg(long, value_name = "N", default_value_t = 400)]
     sample: usize,
-    /// What runs the recurrences
+    /// Where the model lives
+    #[arg(long, value_enum, default_value_t = DeviceOption::Cpu, conflicts_with = "backend")]
+    device: DeviceOption,
+    /// What runs the recurrences of a model on the CPU
     #[arg(long, value_enum, default_value_t = BackendOption::Cpu)]
     backend: BackendOption,
     /// Threads [default: all cores]
@@ -158,18 +162,18 @@ impl RecipeArguments {
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     crate::options::threads(arguments.threads)?;
-    let backend = arguments.backend.backend()?;
+    let place = arguments.device.place(arguments.backend)?;
     let here = [PathBuf::from(".")];
     let corpus = Corpus::read(if arguments.data.is_empty() { &here } else { &arguments.data })?;
     if !arguments.evaluate.is_empty() {
-        return evaluate(&arguments, &corpus);
+        return evaluate(&arguments, &place, &corpus);
     }
     let mut trainer = match &arguments.resume {
-        Some(folder) => Trainer::resume(folder, backend, arguments.steps, corpus)?,
+        Some(folder) => Trainer::resume(folder, place.clone(), arguments.steps, corpus)?,
         None => {
             let config = arguments.model.config()?;
             let folder = arguments.out.clone().unwrap_or_else(|| free_folder(&config.mixers[0]));
-            Trainer::start(&config, backend, &arguments.recipe.settings(arguments.steps), corpus, &folder)?
+            Trainer::start(&config, place.clone(), &arguments.recipe.settings(arguments.steps), corpus, &folder)?
         }
     };
     announce(&trainer);
@@ -178,7 +182,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     progress.finish();
     report(&arguments, &summary)?;
     if arguments.sample > 0 {
-        sample(&arguments, &summary.checkpoint)?;
+        sample(&arguments, &place, &summary.checkpoint)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -280,8 +284,8 @@ fn report(arguments: &Arguments, summary: &Summary) -> Result<(), Failure> {
 }
 
 /// A sample of the trained model, on stdout, or on stderr where stdout is JSON.
-fn sample(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
-    let lm = checkpoint::load_model(folder, arguments.backend.backend()?)?.frozen()?;
+fn sample(arguments: &Arguments, place: &Place, folder: &Path) -> Result<(), Failure> {
+    let lm = checkpoint::load_model(folder, place.clone())?.frozen()?;
     let mut generator = Generator::new(&lm, b"", 1, &Sampling::default())?;
     let mut bytes = Vec::new();
     for _ in 0..arguments.sample {
@@ -302,11 +306,11 @@ pub fn printable(bytes: &[u8]) -> String {
 }
 
 /// `--evaluate`: each run's held-out loss, with R and without; for several runs, the spread between them.
-fn evaluate(arguments: &Arguments, corpus: &Corpus) -> Result<ExitCode, Failure> {
-    let backend = arguments.backend.backend()?;
+fn evaluate(arguments: &Arguments, place: &Place, corpus: &Corpus) -> Result<ExitCode, Failure> {
     let mut results: Vec<Evaluation> = Vec::new();
+    let mut agrees = true;
     for folder in &arguments.evaluate {
-        let result = train::evaluate(folder, backend, corpus)?;
+        let result = train::evaluate(folder, place.clone(), corpus)?;
         if result.text_changed {
             eprintln!("note: {} was trained on another text; what is held out now it may have seen", folder.display());
         }
@@ -323,6 +327,19 @@ fn evaluate(arguments: &Arguments, corpus: &Corpus) -> Result<ExitCode, Failure>
             ))?;
         }
         results.push(result);
+        if arguments.device == DeviceOption::Cuda {
+            let found = agreement(folder, place, corpus)?;
+            let words = if found.holds() { "the same as on the CPU" } else { "NOT the same as on the CPU" };
+            let line = format!(
+                "{words}: logits within {:.1e}, decode {:.1e} (bound {LOGITS:.0e}), gradients {:.1e} (bound {GRADIENTS:.0e}; {})",
+                found.logits, found.decode, found.gradient, found.parameter
+            );
+            match arguments.json {
+                true => output::json(&json!({"run": folder, "cuda_against_cpu": found}))?,
+                false => output::line(&line)?,
+            }
+            agrees &= found.holds();
+        }
     }
     let losses = |f: fn(&Evaluation) -> f64| results.iter().map(f).fold((f64::INFINITY, f64::NEG_INFINITY), min_max);
     let (low, high) = losses(|r| r.held_out_loss);
@@ -334,7 +351,7 @@ fn evaluate(arguments: &Arguments, corpus: &Corpus) -> Result<ExitCode, Failure>
             "R forced to zero costs at least {least:.4}; the runs' spread is {spread:.4}: {verdict} the spread"
         ))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(u8::from(!agrees)))
 }
 
 fn min_max((low, high): (f64, f64), x: f64) -> (f64, f64) {

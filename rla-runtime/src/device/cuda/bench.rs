@@ -191,6 +191,46 @@ impl Calls {
     }
 }
 
+/// The first calls of a process: milliseconds that pass for the host until each is done, one list a pass. The first writes the
+/// kernels' texts, takes their machine code from the program or the cache or compiles it, loads it, and asks for memory.
+pub fn first_calls(
+    recurrence: &Arc<Recurrence>,
+    problem: &Problem,
+    settings: &Settings,
+    count: usize,
+) -> Result<Vec<Vec<f64>>> {
+    let calls = Calls::new(recurrence, problem, settings)?;
+    let device = calls.device().clone();
+    let (mut kept, mut workspace): (Option<Buffer>, Option<Buffer>) = (None, None);
+    let room = |buffer: &mut Option<Buffer>, bytes: usize| -> Result<u64> {
+        if buffer.as_ref().is_none_or(|b| b.bytes() < bytes) {
+            *buffer = Some(Buffer::poisoned(&device, bytes)?);
+        }
+        Ok(buffer.as_ref().map_or(0, Buffer::address))
+    };
+    let each = settings.passes.clone().into_iter().map(|pass| {
+        // backward alone reads what a forward keeps
+        let all = if pass == Pass::Backward { kinds(Pass::Train) } else { kinds(pass) };
+        let mut once = || -> Result<f64> {
+            let start = Instant::now();
+            for kind in all {
+                let kernels = calls.engine.pass(*kind, &calls.key)?;
+                let mut call = if pass == Pass::Decode { calls.steps[0].clone() } else { calls.whole.clone() };
+                if matches!(kind, Kind::ForwardSave | Kind::Backward) {
+                    call.kept = room(&mut kept, kernels.kept_bytes(&call.sequences, call.heads))?;
+                }
+                let at = room(&mut workspace, kernels.workspace(&call))?;
+                // SAFETY: every address is of a buffer of `calls` or of this function, with the sizes of the problem.
+                unsafe { kernels.launch(&call, at, device.stream())? };
+            }
+            device.synchronize()?;
+            Ok(start.elapsed().as_secs_f64() * 1e3)
+        };
+        (0..count).map(|_| once()).collect::<Result<Vec<f64>>>()
+    });
+    each.collect()
+}
+
 /// Passes of a problem, compiled and captured, with memory of their own.
 pub struct Ready {
     calls: Calls,

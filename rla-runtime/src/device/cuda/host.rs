@@ -57,14 +57,14 @@ fn bytes_of(view: &View) -> usize {
 }
 
 /// Strides of a tensor of tokens, or of a parameter.
-fn token_strides(parameter: bool, strides: &[usize]) -> [i64; 4] {
+pub(crate) fn token_strides(parameter: bool, strides: &[usize]) -> [i64; 4] {
     match parameter {
         true => [0, 0, strides[0] as i64, 1],
         false => [strides[0] as i64, strides[1] as i64, strides[2] as i64, 1],
     }
 }
 
-pub(super) fn state_strides(strides: &[usize], layout: StateLayout) -> [i64; 4] {
+pub(crate) fn state_strides(strides: &[usize], layout: StateLayout) -> [i64; 4] {
     let s = |i: usize| strides[i] as i64;
     match (strides.len(), layout) {
         (4, StateLayout::ValueMajor) => [s(0), s(1), s(2), s(3)],
@@ -192,6 +192,24 @@ impl Engine {
         }
     }
 
+    /// The same as [`Engine::new`], one engine a process.
+    pub fn shared(recurrence: &Arc<Recurrence>) -> Result<Arc<Engine>> {
+        static ENGINES: Mutex<Vec<(String, Arc<Engine>)>> = Mutex::new(Vec::new());
+        let symbol = rla_codegen::kernel::symbol(recurrence, rla_codegen::kernel::Form::Chunk);
+        let mut engines = ENGINES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((_, engine)) = engines.iter().find(|(s, _)| *s == symbol) {
+            return Ok(engine.clone());
+        }
+        let engine = Arc::new(Engine::new(recurrence)?);
+        engines.push((symbol, engine.clone()));
+        Ok(engine)
+    }
+
+    /// Whether backward has a gradient for this input; where not, it is zero.
+    pub fn has_gradient(&self, input: usize) -> bool {
+        self.source.has_gradient(Role::InputGrad(input))
+    }
+
     /// The device.
     pub fn device(&self) -> &Arc<Device> {
         &self.device
@@ -221,7 +239,7 @@ impl Engine {
     }
 
     /// What a call of these sizes and types is compiled for; choices come with the pass.
-    pub(super) fn key_of(&self, problem: &Problem, inputs: Vec<Elem>, output: Elem, input_grads: Vec<Elem>) -> Key {
+    pub(crate) fn key_of(&self, problem: &Problem, inputs: Vec<Elem>, output: Elem, input_grads: Vec<Elem>) -> Key {
         Key {
             sizes: problem.sizes.clone(),
             input_grads,
@@ -253,7 +271,7 @@ impl Engine {
     }
 
     /// A call without memory.
-    pub(super) fn call(&self, problem: &Problem, constants: &[f64]) -> Call {
+    pub(crate) fn call(&self, problem: &Problem, constants: &[f64]) -> Call {
         Call { constants: constants.to_vec(), heads: problem.value_heads, group: problem.group(), ..Call::default() }
     }
 

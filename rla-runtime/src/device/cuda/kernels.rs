@@ -163,7 +163,7 @@ fn shipped(_: &str, _: &str, _: &str) -> Option<compile_cuda::Cubin> {
     None
 }
 
-fn load_all(
+pub(super) fn load_all(
     device: &Device,
     name: &str,
     source: &str,
@@ -488,7 +488,7 @@ unsafe fn queue_overlapping(
     check("launch", unsafe { sys::cuLaunchKernelEx(&config, function, arguments.as_mut_ptr(), std::ptr::null_mut()) })
 }
 
-fn grid(blocks: usize) -> Result<u32> {
+pub(super) fn grid(blocks: usize) -> Result<u32> {
     let blocks = u32::try_from(blocks).ok().filter(|b| *b <= i32::MAX as u32);
     blocks.ok_or_else(|| Error::unsupported("launch", "more than 2^31 - 1 blocks"))
 }

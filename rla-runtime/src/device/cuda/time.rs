@@ -1,4 +1,5 @@
 //! Times of captured calls, the level-2 cache flushed before each.
+use super::graph::Captured;
 use super::memory::Buffer;
 use super::{Device, check};
 use crate::error::Result;
@@ -56,11 +57,10 @@ pub fn queued(device: &Arc<Device>, queue: impl FnOnce(sys::CUstream) -> Result<
     Events::new(device)?.around(queue)
 }
 
-/// A captured call.
+/// A captured call, with a clock.
 pub struct Graph {
     events: Events,
-    graph: sys::CUgraph,
-    executable: sys::CUgraphExec,
+    captured: Captured,
 }
 
 impl Graph {
@@ -70,36 +70,14 @@ impl Graph {
         let stream = device.stream();
         queue(stream)?;
         device.synchronize()?;
-        let (mut graph, mut executable) = (std::ptr::null_mut(), std::ptr::null_mut());
-        // SAFETY: the stream is this device's; handles are written by the calls that make them.
-        unsafe {
-            check(
-                "capture",
-                sys::cuStreamBeginCapture_v2(stream, sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
-            )?;
-            let queued = queue(stream);
-            check("capture", sys::cuStreamEndCapture(stream, &mut graph))?;
-            queued?;
-            check("graph", sys::cuGraphInstantiateWithFlags(&mut executable, graph, 0))?;
-        }
-        Ok(Graph { events, graph, executable })
+        Ok(Graph { events, captured: Captured::new(device, stream, queue)? })
     }
 
     /// Milliseconds of one launch; `before` is queued ahead of it and not counted.
     pub fn sample(&self, before: impl FnOnce() -> Result<()>) -> Result<f64> {
         before()?;
-        // SAFETY: the graph is alive.
-        self.events.around(|stream| check("graph", unsafe { sys::cuGraphLaunch(self.executable, stream) }))
-    }
-}
-
-impl Drop for Graph {
-    fn drop(&mut self) {
-        // SAFETY: made by `capture`, not used afterwards.
-        unsafe {
-            sys::cuGraphExecDestroy(self.executable);
-            sys::cuGraphDestroy(self.graph);
-        }
+        // SAFETY: who captures keeps the memory that the call names.
+        self.events.around(|stream| unsafe { self.captured.launch(stream) })
     }
 }
 

@@ -13,6 +13,9 @@ const EPS: f32 = 1e-6;
 struct ShortConv {
     /// Rows before the first token, `[B, 3, C]`; `None`: zeros.
     tail: Option<Vec<f32>>,
+    /// The same where they are on a GPU.
+    #[cfg(feature = "cuda-models")]
+    tail_there: Option<Tensor>,
     /// Leading heads that are normalised.
     heads: usize,
     /// Their size.
@@ -24,8 +27,17 @@ struct ShortConv {
 /// `x [B,T,C]`, `weight [4,C]` (tap 0 the oldest), `tail [B,3,C]` the rows before the first token (zeros if `None`;
 /// no gradient). Returns `[B,T,C]`.
 pub fn short_conv(x: &Tensor, weight: &Tensor, tail: Option<&Tensor>, heads: usize, size: usize) -> Result<Tensor> {
-    let tail = tail.map(|t| t.flatten_all()?.to_vec1::<f32>()).transpose()?;
-    x.contiguous()?.apply_op2(&weight.contiguous()?, ShortConv { tail, heads, size })
+    #[cfg(feature = "cuda-models")]
+    let tail_there = tail.filter(|t| t.device().is_cuda()).map(Tensor::detach);
+    let tail = tail.filter(|t| t.device().is_cpu()).map(|t| t.flatten_all()?.to_vec1::<f32>()).transpose()?;
+    let op = ShortConv {
+        tail,
+        #[cfg(feature = "cuda-models")]
+        tail_there,
+        heads,
+        size,
+    };
+    x.contiguous()?.apply_op2(&weight.contiguous()?, op)
 }
 
 impl ShortConv {
@@ -84,7 +96,22 @@ impl CustomOp2 for ShortConv {
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
 
+    #[cfg(feature = "cuda-models")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        lx: &Layout,
+        w: &candle_core::CudaStorage,
+        lw: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        super::gpu::conv((x, lx), (w, lw), self.tail_there.as_ref(), self.heads, self.size)
+    }
+
     fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda-models")]
+        if x.device().is_cuda() {
+            return super::gpu::conv_backward(x, w, self.tail_there.as_ref(), dy, self.heads, self.size);
+        }
         let (_, tokens, c) = x.dims3()?;
         with_floats(x, self.name(), |xs| {
             with_floats(w, self.name(), |ws| {

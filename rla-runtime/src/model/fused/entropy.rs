@@ -47,7 +47,16 @@ impl CustomOp1 for CrossEntropy {
         Ok((CpuStorage::F32(vec![mean as f32]), Shape::from(())))
     }
 
+    #[cfg(feature = "cuda-models")]
+    fn cuda_fwd(&self, x: &candle_core::CudaStorage, lx: &Layout) -> Result<(candle_core::CudaStorage, Shape)> {
+        super::gpu::entropy((x, lx), &self.0)
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "cuda-models")]
+        if x.device().is_cuda() {
+            return super::gpu::entropy_backward(x, &self.0, dy);
+        }
         let (rows, width) = x.dims2()?;
         let scale = dy.to_scalar::<f32>()? / rows.max(1) as f32;
         with_floats(x, self.name(), |xs| {

@@ -51,6 +51,19 @@ impl CustomOp3 for Gates {
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
 
+    #[cfg(feature = "cuda-models")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        lx: &Layout,
+        a_log: &candle_core::CudaStorage,
+        la: &Layout,
+        bias: &candle_core::CudaStorage,
+        lb: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        super::gpu::gates((x, lx), (a_log, la), (bias, lb))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -59,6 +72,10 @@ impl CustomOp3 for Gates {
         y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda-models")]
+        if x.device().is_cuda() {
+            return super::gpu::gates_backward(x, a_log, bias, y, dy);
+        }
         let (_, width) = x.dims2()?;
         let (a_log, bias) = (a_log.to_vec1::<f32>()?, bias.to_vec1::<f32>()?);
         let heads = bias.len();

@@ -63,7 +63,23 @@ impl CustomOp2 for RmsNorm {
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
 
+    #[cfg(feature = "cuda-models")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        lx: &Layout,
+        w: &candle_core::CudaStorage,
+        lw: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        super::gpu::norm((x, lx), (w, lw), None, self.name())
+    }
+
     fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda-models")]
+        if x.device().is_cuda() {
+            let (dx, dw, _) = super::gpu::norm_backward(x, w, None, dy, self.name())?;
+            return Ok((dx, dw));
+        }
         with_floats(x, self.name(), |xs| {
             with_floats(w, self.name(), |ws| {
                 with_floats(dy, self.name(), |dys| {
@@ -127,6 +143,19 @@ impl CustomOp3 for GatedNorm {
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
 
+    #[cfg(feature = "cuda-models")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        lx: &Layout,
+        w: &candle_core::CudaStorage,
+        lw: &Layout,
+        gate: &candle_core::CudaStorage,
+        lg: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        super::gpu::norm((x, lx), (w, lw), Some((gate, lg)), self.name())
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -135,6 +164,10 @@ impl CustomOp3 for GatedNorm {
         _: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda-models")]
+        if x.device().is_cuda() {
+            return super::gpu::norm_backward(x, w, Some(gate), dy, self.name());
+        }
         let name = self.name();
         let (xs, ws, gates, dys) = (values(x, name)?, values(w, name)?, values(gate, name)?, values(dy, name)?);
         let width = ws.len();

@@ -40,7 +40,16 @@ impl CustomOp1 for SwiGlu {
         Ok((CpuStorage::F32(y), Shape::from((rows, width))))
     }
 
+    #[cfg(feature = "cuda-models")]
+    fn cuda_fwd(&self, x: &candle_core::CudaStorage, lx: &Layout) -> Result<(candle_core::CudaStorage, Shape)> {
+        super::gpu::swiglu((x, lx))
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "cuda-models")]
+        if x.device().is_cuda() {
+            return super::gpu::swiglu_backward(x, dy);
+        }
         let (_, double) = x.dims2()?;
         let width = double / 2;
         with_floats(x, self.name(), |xs| {
