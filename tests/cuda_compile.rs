@@ -59,14 +59,20 @@ fn nvrtc_accepts_the_kernels() {
     for (name, _) in rla_dsl::builtin::BUILTINS {
         let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
         let source = Source::new(&recurrence).expect("a built-in is in the class");
-        let whole = matches!(*name, "rdn" | "gsa");
-        for kind in if whole { &KINDS[..] } else { &[Kind::Forward, Kind::Decode] } {
+        let old_too = matches!(*name, "rdn" | "gsa");
+        for kind in &KINDS {
             let kernels = source.text(*kind, &key(&recurrence, 128, Elem::Bf16, false), SHARED).expect("legal");
             for kernel in kernels.kernels {
                 jobs.push((*name, kernel.clone(), "sm_90a"));
-                if whole {
+                if old_too {
                     jobs.push((*name, kernel, "sm_80"));
                 }
+            }
+        }
+        if matches!(*name, "rdn" | "gated_delta_net" | "kda") {
+            for kind in &KINDS[..3] {
+                let kernels = source.text(*kind, &key(&recurrence, 128, Elem::F16, true), SHARED).expect("legal");
+                jobs.extend(kernels.kernels.into_iter().map(|kernel| (*name, kernel, "sm_90a")));
             }
         }
     }
@@ -90,7 +96,7 @@ fn nvrtc_accepts_the_kernels() {
                     let cubin = cubin.unwrap_or_else(|e| panic!("{variant} {}: {e}", kernel.name));
                     assert!(cubin.serialised().is_empty(), "{variant} {}: {:?}", kernel.name, cubin.serialised());
                     let resources = cubin.resources(&kernel.name).expect("the assembler reports");
-                    assert_eq!(resources.spill_stores, 0, "{variant} {}: {resources:?}", kernel.name);
+                    assert_eq!(resources.spill_stores, 0, "{variant} {target} {}: {resources:?}", kernel.name);
                 }
             });
         }

@@ -69,8 +69,9 @@ impl Frame<'_> {
         }
         self.finish_block(&written, given, "number", &mut out);
         // small blocks, so that one waits while others work; large ones have a multiprocessor to themselves
+        // eight blocks leave a thread 64 registers: enough for what holds no state
         let (threads, blocks) = match written.shared {
-            0..=27648 if self.config.sizes.chunk <= 32 => (128, 8),
+            0..=27648 if self.config.sizes.chunk <= 32 && name == "prepare" => (128, 8),
             0..=36864 if self.config.sizes.chunk <= 32 => (128, 5),
             0..=57344 if self.config.sizes.chunk <= 32 => (128, 4),
             0..=114688 => (256, 2),
