@@ -11,6 +11,7 @@ use crate::verify;
 use rla_build::machine;
 use rla_build::table::{Row, Table};
 use rla_build::tune::search::{self, Found, Outcome, Record, Settings};
+use rla_build::tune::time::Comparison;
 use rla_build::tune::{Element, Source, Task};
 use rla_codegen::explain::cost;
 use rla_codegen::pipeline;
@@ -65,20 +66,25 @@ fn line(record: &Record, start: &Choices) -> Value {
         "choices": choices,
         "differs": space::difference(&record.choices, start),
         "predicted_cycles": round(record.predicted, 1),
-        "outcome": outcome(&record.outcome),
     });
-    match &record.outcome {
+    judge(&mut object, &record.outcome, record.measured.as_ref());
+    object
+}
+
+/// What became of a candidate, and what was measured beside the best of that time.
+fn judge(object: &mut Value, outcome: &Outcome, measured: Option<&Comparison>) {
+    object["outcome"] = json!(self::outcome(outcome));
+    match outcome {
         Outcome::Refused(reason) => object["reason"] = json!(reason),
         Outcome::Same(number) => object["same_as"] = json!(number),
         _ => {}
     }
-    if let Some(measured) = &record.measured {
-        object["ms"] = json!(round(measured.seconds * 1e3, 4));
-        object["ms_best_so_far"] = json!(round(measured.other * 1e3, 4));
+    if let Some(measured) = measured {
+        object["ms"] = json!(round(measured.seconds * 1e3, 5));
+        object["ms_best_so_far"] = json!(round(measured.other * 1e3, 5));
         object["ratio"] = json!(round(measured.ratio, 4));
         object["spread"] = json!(round(measured.spread, 4));
     }
-    object
 }
 
 fn round(x: f64, digits: i32) -> f64 {

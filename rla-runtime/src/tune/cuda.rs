@@ -15,6 +15,7 @@ use crate::tensor::DType;
 use crate::verify::{self, Calls};
 use rla_build::table::cuda::{Proof, Row};
 use rla_build::table::{self};
+use rla_build::tune::search::Outcome;
 use rla_build::tune::time::{Comparison, Pairs};
 use rla_codegen::schedule::cuda::{self, Choices, Cost, Schedule, Slot};
 use rla_dsl::Recurrence;
@@ -35,21 +36,6 @@ pub struct Task {
     pub dtype: DType,
     /// Wall time; the default is checked and timed in any case.
     pub budget: Duration,
-}
-
-/// What became of a candidate.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// The default, which the search begins with.
-    Start,
-    /// It may not be used: why.
-    Refused(String),
-    /// Its text is that of an earlier candidate.
-    Same(usize),
-    /// Right, and not faster than the best so far.
-    Slower,
-    /// Right, and the best so far from here on.
-    Best,
 }
 
 /// One line of the log.
@@ -74,25 +60,7 @@ impl Record {
             "number": self.number, "choices": self.choices, "text": cuda::text(&self.choices, Some(slot)),
             "predicted_bytes": round(self.cost.total(), 1), "flops": self.cost.flops, "bytes": self.cost.bytes,
         });
-        let outcome = match &self.outcome {
-            Outcome::Start => "start",
-            Outcome::Refused(_) => "refused",
-            Outcome::Same(_) => "same",
-            Outcome::Slower => "slower",
-            Outcome::Best => "best",
-        };
-        object["outcome"] = json!(outcome);
-        match &self.outcome {
-            Outcome::Refused(reason) => object["reason"] = json!(reason),
-            Outcome::Same(number) => object["same_as"] = json!(number),
-            _ => {}
-        }
-        if let Some(measured) = &self.measured {
-            object["ms"] = json!(round(measured.seconds * 1e3, 5));
-            object["ms_best_so_far"] = json!(round(measured.other * 1e3, 5));
-            object["ratio"] = json!(round(measured.ratio, 4));
-            object["spread"] = json!(round(measured.spread, 4));
-        }
+        super::judge(&mut object, &self.outcome, self.measured.as_ref());
         object
     }
 }

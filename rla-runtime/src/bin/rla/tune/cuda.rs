@@ -2,12 +2,13 @@
 use super::{Arguments, PassOption, STOP, bar, listen};
 use crate::output::{self, Failure};
 use rla_build::table::Table;
+use rla_build::tune::search::Outcome;
 use rla_codegen::pipeline::cuda::Key;
 use rla_codegen::schedule::cuda::{Choices, PARAMETERS, PREDICATES, Slot, text};
 use rla_dsl::Recurrence;
 use rla_runtime::device::cuda::{Device, host, kernels};
 use rla_runtime::kernel::dispatch;
-use rla_runtime::tune::cuda::{self, Outcome, Record, Task};
+use rla_runtime::tune::cuda::{self, Record, Task};
 use rla_runtime::{DType, Error, Problem};
 use serde_json::json;
 use std::process::ExitCode;
