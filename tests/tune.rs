@@ -154,8 +154,9 @@ fn a_row_applies_to_its_variant_compiler_and_device_alone() {
     assert_eq!((applied.schedule.forward, applied.schedule.training), (tuned, default.training));
     assert!(applied.from[0].starts_with("forward by "), "{:?}", applied.from);
 
-    let other_text = Row { text: "0123".into(), ..fresh.clone() };
-    let other_variant = Row { identity: "0123".into(), ..fresh.clone() };
+    let (mut other_text, mut other_variant) = (fresh.clone(), fresh.clone());
+    other_text.measured.text = "0123".into();
+    other_variant.measured.identity = "0123".into();
     for (row, device, note) in [
         (&other_text, "a device", "measured with another compiler (rla of these tests), ignored"),
         (&other_variant, "a device", "measured for another content of the variant, ignored"),

@@ -1,6 +1,7 @@
 //! How programs become kernels: plain data, and which choices are legal.
 //!
-//! `space` lists the free choices with their values and the predicates of legality; `cost` predicts, and so orders the search.
+//! `space` lists the free choices with their values and the predicates of legality, `cuda` those of a GPU's kernels, both in the
+//! terms of `parameter`; `cost` predicts, and so orders the search.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,7 @@ use crate::tile::{Op, Program};
 
 pub mod cost;
 pub mod cuda;
+pub mod parameter;
 pub mod space;
 
 /// Shape of a register tile.

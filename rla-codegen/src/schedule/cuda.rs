@@ -1,5 +1,6 @@
 //! The free choices of CUDA kernels, as `space` lists those of the CPU: named parameters, predicates of what is legal, and a
 //! prediction that orders a search.
+use super::parameter::{self, Predicate};
 use serde::{Deserialize, Serialize};
 
 /// How decode divides the rows of a state.
@@ -115,29 +116,14 @@ impl Schedule {
 }
 
 /// One free choice.
-#[derive(Clone, Copy)]
-pub struct Parameter {
-    /// The name in tables.
-    pub name: &'static str,
-    /// What is chosen.
-    pub what: &'static str,
-    /// The values that a search tries.
-    pub values: &'static [usize],
-    /// Whether it belongs to decode; else to the passes in chunks.
-    pub decode: bool,
-    /// Reads it.
-    pub get: fn(&Choices) -> usize,
-    /// Sets it.
-    pub set: fn(&mut Choices, usize),
-}
+pub type Parameter = parameter::Parameter<Choices>;
 
-/// Every free choice.
-pub const PARAMETERS: [Parameter; 5] = [
+/// Those of passes in chunks.
+const CHUNKS: [Parameter; 2] = [
     Parameter {
         name: "chunk",
         what: "tokens a chunk",
         values: &[16, 32, 64],
-        decode: false,
         get: |c| c.chunk,
         set: |c, x| c.chunk = x,
     },
@@ -145,15 +131,17 @@ pub const PARAMETERS: [Parameter; 5] = [
         name: "groups",
         what: "groups of 16 channels that a sequential block carries",
         values: &[1, 2, 4],
-        decode: false,
         get: |c| c.groups,
         set: |c, x| c.groups = x,
     },
+];
+
+/// Those of decode.
+const DECODE: [Parameter; 3] = [
     Parameter {
         name: "lanes",
         what: "lanes that share rows of a state (0: as the sizes say)",
         values: &[0, 8, 16, 32],
-        decode: true,
         get: |c| c.lanes,
         set: |c, x| c.lanes = x,
     },
@@ -161,7 +149,6 @@ pub const PARAMETERS: [Parameter; 5] = [
         name: "rows",
         what: "rows of such a group of lanes",
         values: &[0, 1, 2, 4],
-        decode: true,
         get: |c| c.rows,
         set: |c, x| c.rows = x,
     },
@@ -169,23 +156,19 @@ pub const PARAMETERS: [Parameter; 5] = [
         name: "warps",
         what: "warps of a block of decode",
         values: &[0, 1, 2, 4],
-        decode: true,
         get: |c| c.warps,
         set: |c, x| c.warps = x,
     },
 ];
 
-/// A condition that legal choices fulfil.
-pub struct Predicate {
-    /// What it demands.
-    pub demands: &'static str,
-    /// Whether choices fulfil it.
-    pub holds: fn(&Choices) -> bool,
+/// Every free choice of a slot.
+pub fn parameters(slot: Slot) -> &'static [Parameter] {
+    if slot == Slot::Decode { &DECODE } else { &CHUNKS }
 }
 
 /// Every condition. What a block's shared memory does not hold is refused when the text is written, what spills when it is
 /// compiled.
-pub const PREDICATES: [Predicate; 4] = [
+pub const PREDICATES: [Predicate<Choices>; 4] = [
     Predicate {
         demands: "chunk is 16, 32, 64 or 128: rows of whole tensor-core tiles",
         holds: |c| [16, 32, 64, 128].contains(&c.chunk),
@@ -211,30 +194,21 @@ pub const PREDICATES: [Predicate; 4] = [
 
 /// Why choices are not legal.
 pub fn refusal(choices: &Choices) -> Option<String> {
-    let broken = PREDICATES.iter().find(|p| !(p.holds)(choices))?;
-    Some(format!("{} breaks `{}`", text(choices, None), broken.demands))
+    parameter::refusal(&PREDICATES, choices, || {
+        format!("{} {}", text(choices, Slot::Forward), text(choices, Slot::Decode))
+    })
 }
 
 /// Every legal combination of the values that a search tries for a slot.
 pub fn all(slot: Slot) -> Vec<Choices> {
-    let mut found = vec![Choices::default()];
-    for parameter in PARAMETERS.iter().filter(|p| p.decode == (slot == Slot::Decode)) {
-        let set = |choices: &Choices, value: usize| {
-            let mut choices = *choices;
-            (parameter.set)(&mut choices, value);
-            choices
-        };
-        found = found.iter().flat_map(|c| parameter.values.iter().map(|v| set(c, *v))).collect();
-    }
+    let mut found = parameter::combinations(parameters(slot), Choices::default());
     found.retain(|c| refusal(c).is_none());
     found
 }
 
-/// `chunk=32 groups=1`: the parameters of a slot, or all.
-pub fn text(choices: &Choices, slot: Option<Slot>) -> String {
-    let of = |p: &&Parameter| slot.is_none_or(|slot| p.decode == (slot == Slot::Decode));
-    let parts: Vec<String> = PARAMETERS.iter().filter(of).map(|p| format!("{}={}", p.name, (p.get)(choices))).collect();
-    parts.join(" ")
+/// `chunk=32 groups=1`: the parameters of a slot.
+pub fn text(choices: &Choices, slot: Slot) -> String {
+    parameter::text(parameters(slot), choices)
 }
 
 /// What a token of one value head is predicted to cost.

@@ -1,22 +1,11 @@
 //! The free choices of a CPU kernel as named parameters with their values, and what is legal as predicates that can be listed.
 
+use super::parameter::{self, Predicate};
 use super::{Choices, Schedule, Slot, Tile};
 use crate::kernel::Level;
 
 /// One free choice.
-#[derive(Clone, Copy)]
-pub struct Parameter {
-    /// The name in tables.
-    pub name: &'static str,
-    /// What is chosen.
-    pub what: &'static str,
-    /// The values that a search tries; `stream` counts as 0 and 1.
-    pub values: &'static [usize],
-    /// Reads it.
-    pub get: fn(&Choices) -> usize,
-    /// Sets it.
-    pub set: fn(&mut Choices, usize),
-}
+pub type Parameter = parameter::Parameter<Choices>;
 
 /// Every free choice.
 pub const PARAMETERS: [Parameter; 7] = [
@@ -76,39 +65,34 @@ pub fn parameter(name: &str) -> Option<&'static Parameter> {
     PARAMETERS.iter().find(|p| p.name == name)
 }
 
-/// A condition that legal choices fulfil.
-pub struct Predicate {
-    /// What it demands.
-    pub demands: &'static str,
-    /// Whether choices for a slot fulfil it; `None` for the level: on some level.
-    pub holds: fn(&Choices, Slot, Option<Level>) -> bool,
-}
+/// Choices for a slot on a level; on `None`: on some level.
+pub type Judged = (Choices, Slot, Option<Level>);
 
 /// Every condition.
-pub const PREDICATES: [Predicate; 7] = [
+pub const PREDICATES: [Predicate<Judged>; 7] = [
     Predicate {
         demands: "chunk is 1 or a power of two from 8 to 128; with bf16 products 0 (none), 32, 64 or 128: a panel of tokens is \
                   two vectors wide, so that a vector of pairs is whole",
-        holds: |c, slot, _| match slot {
+        holds: |(c, slot, _)| match slot {
             Slot::Bf16 => [0, 32, 64, 128].contains(&c.chunk),
             _ => c.chunk == 1 || (c.chunk.is_power_of_two() && (8..=128).contains(&c.chunk)),
         },
     },
     Predicate {
         demands: "rows is 0, 2, 4 or 8: a system of two readouts halves a block, of more quarters it",
-        holds: |c, _, _| [0, 2, 4, 8].contains(&c.rows),
+        holds: |(c, _, _)| [0, 2, 4, 8].contains(&c.rows),
     },
     Predicate {
         demands: "vectors is 0, 1, 2 or 4: panels are powers of two; with bf16 products 0 or 2",
-        holds: |c, slot, _| [0, 1, 2, 4].contains(&c.vectors) && (slot != Slot::Bf16 || [0, 2].contains(&c.vectors)),
+        holds: |(c, slot, _)| [0, 1, 2, 4].contains(&c.vectors) && (*slot != Slot::Bf16 || [0, 2].contains(&c.vectors)),
     },
     Predicate {
         demands: "a tile, a row of its right operand and a left element fit in the registers, and its rows in one vector's lanes",
-        holds: |c, _, level| level.is_none_or(|level| tile_refusal(&asked(c, level), level).is_none()),
+        holds: |(c, _, level)| level.is_none_or(|level| tile_refusal(&asked(c, level), level).is_none()),
     },
-    Predicate { demands: "prefetch is at most 8", holds: |c, _, _| c.prefetch <= 8 },
-    Predicate { demands: "solve is at most 4: registers hold no more blocks", holds: |c, _, _| c.solve <= 4 },
-    Predicate { demands: "unroll is at most 64", holds: |c, _, _| c.unroll <= 64 },
+    Predicate { demands: "prefetch is at most 8", holds: |(c, _, _)| c.prefetch <= 8 },
+    Predicate { demands: "solve is at most 4: registers hold no more blocks", holds: |(c, _, _)| c.solve <= 4 },
+    Predicate { demands: "unroll is at most 64", holds: |(c, _, _)| c.unroll <= 64 },
 ];
 
 /// The tile as asked for, legal or not.
@@ -148,14 +132,12 @@ pub fn refusal_on(choices: &Choices, slot: Slot, level: Level) -> Option<String>
 }
 
 fn refusal_at(choices: &Choices, slot: Slot, level: Option<Level>) -> Option<String> {
-    let broken = PREDICATES.iter().find(|p| !(p.holds)(choices, slot, level))?;
-    Some(format!("{} breaks `{}`", text(choices), broken.demands))
+    parameter::refusal(&PREDICATES, &(*choices, slot, level), || text(choices))
 }
 
 /// `chunk=16 rows=8 ...`, every parameter.
 pub fn text(choices: &Choices) -> String {
-    let parts: Vec<String> = PARAMETERS.iter().map(|p| format!("{}={}", p.name, (p.get)(choices))).collect();
-    parts.join(" ")
+    parameter::text(&PARAMETERS, choices)
 }
 
 /// The parameters in which choices differ from others, `rows=8 solve=0`; `as it was` where they do not.
@@ -186,18 +168,7 @@ pub fn parse(text: &str, schedule: &mut Schedule) -> Result<(), String> {
 
 /// All legal choices of a slot on a level. What names the level's own tile in other words is left out.
 pub fn candidates(slot: Slot, level: Level) -> Vec<Choices> {
-    let mut all = vec![Choices::chunk(16)];
-    for parameter in &PARAMETERS {
-        let tried = |choices: &Choices| -> Vec<Choices> {
-            let set = |&value: &usize| {
-                let mut changed = *choices;
-                (parameter.set)(&mut changed, value);
-                changed
-            };
-            parameter.values.iter().map(set).collect()
-        };
-        all = all.iter().flat_map(tried).collect();
-    }
+    let mut all = parameter::combinations(&PARAMETERS, Choices::chunk(16));
     let own = Tile::of(level);
     all.retain(|c| {
         let named = c.rows == own.rows || c.vectors == own.vectors;

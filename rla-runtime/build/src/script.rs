@@ -1,23 +1,18 @@
 //! What build scripts do: kernels of some recurrences, compiled to objects, archived, linked; and for rla-kernels a table of
 //! them in Rust. Also CUDA kernels to machine code, ahead of time (`cubins`).
 mod cubins;
+mod tuning;
 
-use crate::clock::Clock;
 use crate::compile::Cache;
 use crate::error::Error;
-use crate::table::{self, Chosen, DEVICE_VARIABLE, Row, TABLE_VARIABLE, Table, Tables};
-use crate::tune::search::{self, Settings};
-use crate::tune::{self, Element, Task};
+use crate::table::{Chosen, DEVICE_VARIABLE, TABLE_VARIABLE, Tables};
 use crate::{find, machine};
-use rla_codegen::data::Dims;
 use rla_codegen::kernel::{CpuKernel, Form, Level};
 use rla_codegen::pipeline;
-use rla_codegen::schedule::{Slot, space};
 use rla_dsl::Recurrence;
 use rla_dsl::identity::kernels_variable;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// Seconds that a build may search for the machine that it runs on.
 pub const TUNE_VARIABLE: &str = "RLA_TUNE";
@@ -89,7 +84,7 @@ impl Script {
             return tables.choose(recurrence, machine::best());
         }
         let all = self.levels.iter().map(|&level| tables.choose(recurrence, level)).collect::<Result<Vec<_>, _>>()?;
-        let tuned = all.iter().position(|chosen| chosen.tuned).unwrap_or(0);
+        let tuned = all.iter().position(|chosen| !chosen.tuned.is_empty()).unwrap_or(0);
         all.into_iter().nth(tuned).ok_or_else(|| Error::Compile("a target without instruction sets".into()))
     }
 
@@ -122,74 +117,8 @@ impl Script {
         }
         let found = self.out.join("tunings").join(file);
         let before = Tables::of(&device, &[own.clone(), found.clone()])?;
-        self.search(recurrences, &before, &device, &found, seconds)?;
+        tuning::search(&self.out, recurrences, &before, &device, &found, seconds)?;
         Tables::of(&device, &[own, found])
-    }
-
-    /// Searches for every pass of every recurrence, each with its part of the seconds that are left.
-    fn search(
-        &self,
-        recurrences: &[Recurrence],
-        before: &Tables,
-        device: &str,
-        path: &Path,
-        seconds: f64,
-    ) -> Result<(), Error> {
-        let began = Instant::now();
-        let compiler = table::compiler();
-        let cache = Cache::at(self.out.join("tune"));
-        let workers = std::env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1usize).clamp(1, 4);
-        let mut tasks = vec![];
-        for recurrence in recurrences {
-            if let Ok((_, programs)) = pipeline::chunk_programs(recurrence) {
-                let slots = [Slot::Forward, Slot::of_training(&programs.forward_save)];
-                tasks.extend(slots.map(|slot| self.task(recurrence, slot)));
-            }
-        }
-        let count = tasks.len();
-        for (index, task) in tasks.iter().enumerate() {
-            let left = (seconds - began.elapsed().as_secs_f64()).max(0.0);
-            if left == 0.0 && index > 0 {
-                println!("rla: {} {}: not searched, the seconds are spent", task.recurrence.name, task.slot.name());
-                continue;
-            }
-            let settings = Settings {
-                budget: Duration::from_secs_f64(left / (count - index) as f64),
-                clock: Clock::of_threads(1),
-                workers,
-                seed: search::fresh_seed(),
-            };
-            let start = *Table::shipped()?.schedule(&task.recurrence.name)?.of(task.slot);
-            let known = *before.choose(&task.recurrence, task.level)?.schedule.of(task.slot);
-            let source = tune::Compiler::new(task, cache.clone(), machine::caches())?;
-            let found = search::search(task, &source, start, &[known], &settings, &|| false, &mut |_| ())?;
-            let row = Row::new(task, &found, &compiler);
-            println!(
-                "rla: searched {} {}: {} candidates in {:.1} s, {:.3} of the default's time (spread {:.3}): {}",
-                row.variant,
-                row.pass,
-                row.candidates,
-                found.seconds,
-                row.ratio,
-                row.spread,
-                space::text(&row.choices)
-            );
-            Table::merge(path, device, row)?;
-        }
-        println!(
-            "cargo::warning=rla: searched {count} kernels in {:.0} s: {}",
-            began.elapsed().as_secs_f64(),
-            path.display()
-        );
-        Ok(())
-    }
-
-    /// What a build tunes: the usual sizes, short enough to be timed often.
-    fn task(&self, recurrence: &Recurrence, slot: Slot) -> Task {
-        let mut sizes = vec![128, 128];
-        sizes.resize(recurrence.sides.len(), 64);
-        let dims = Dims { sizes, batch: 1, tokens: 512, key_heads: 2, value_heads: 2 };
-        Task { recurrence: recurrence.clone(), slot, level: machine::best(), element: Element::F32, dims, threads: 1 }
     }
 
     /// Objects of all recurrences, several at a time.

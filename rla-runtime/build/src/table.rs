@@ -5,19 +5,22 @@
 //! applied only where the compiler writes today, for this variant, the very text that was checked and timed then.
 use crate::error::Error;
 use crate::machine;
-use crate::tune::check::Evidence;
-use crate::tune::search::Found;
 use crate::tune::{self, Element, Task};
 use crate::whole;
 use rla_codegen::data::Dims;
 use rla_codegen::kernel::{Level, fingerprint};
 use rla_codegen::pipeline::{self, Programs};
-use rla_codegen::schedule::{Choices, Schedule, Slot, space};
+use rla_codegen::schedule::{Choices, Schedule, Slot};
 use rla_dsl::recurrence::Recurrence;
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+pub mod cpu;
 pub mod cuda;
+pub mod measured;
+
+pub use cpu::{Proof, Row};
+
+pub use measured::{Entry, Measured};
 
 /// The table that holds for every machine.
 const DEFAULT: &str = include_str!("../../../tunings/default.toml");
@@ -39,159 +42,10 @@ pub struct Table {
     path: String,
 }
 
-/// What a search found for one pass of one variant.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Row {
-    /// Name of the variant.
-    pub variant: String,
-    /// Hash of its canonical text.
-    pub identity: String,
-    /// The pass: `forward`, `training`, `training_channel`, `bf16`.
-    pub pass: String,
-    /// Instruction set.
-    pub level: String,
-    /// Type of q, k, v and the like.
-    pub dtype: String,
-    /// K, V, declared dims.
-    pub sizes: Vec<usize>,
-    /// H and HV.
-    pub heads: [usize; 2],
-    /// Which laws hold: `invariant`, the configuration does not depend on B, N, T.
-    pub mode: String,
-    /// B and T of the call that was timed.
-    pub timed: [usize; 2],
-    /// Threads of that call.
-    pub threads: usize,
-    /// Milliseconds of that call.
-    pub ms: f64,
-    /// Of the default parameters beside it.
-    pub ms_default: f64,
-    /// Median of the ratio of the two.
-    pub ratio: f64,
-    /// Half the distance between that ratio's quartiles.
-    pub spread: f64,
-    /// Executed operations over the machine's f32 product rate, where that was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub of_matrix: Option<f64>,
-    /// Wall seconds of the search.
-    pub searched: f64,
-    /// Candidates that it looked at.
-    pub candidates: usize,
-    /// The day.
-    pub date: String,
-    /// This compiler, and rustc.
-    pub compiler: String,
-    /// Fingerprint of the text that was checked and timed.
-    pub text: String,
-    /// The parameters.
-    pub choices: Choices,
-    /// What is known of their being right.
-    pub evidence: Proof,
-}
-
-/// The evidence of a row.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Proof {
-    /// Random cases against the oracle.
-    pub cases: usize,
-    /// Their seed.
-    pub seed: u64,
-    /// Runs of each with equal bits.
-    pub repeats: usize,
-    /// Largest relative error of outputs and states.
-    pub outputs: f64,
-    /// Largest relative error of gradients.
-    pub gradients: f64,
-    /// Largest error over its bound.
-    pub worst: f64,
-    /// Whether the whole ladder and the laws passed (`rla verify`), where they were run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verified: Option<bool>,
-}
-
-impl From<Evidence> for Proof {
-    fn from(e: Evidence) -> Proof {
-        let Evidence { cases, seed, repeats, outputs, gradients, worst } = e;
-        Proof { cases, seed, repeats, outputs, gradients, worst, verified: None }
-    }
-}
-
 /// This compiler and the rustc beside it.
 pub fn compiler() -> String {
     let rustc = crate::compile::rustc_version().unwrap_or_else(|| "no rustc".into());
     format!("rla {}, {rustc}", env!("CARGO_PKG_VERSION"))
-}
-
-/// The day, in UTC (Hinnant, "chrono-compatible low-level date algorithms").
-fn today() -> String {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let days = (since.as_secs() / 86400) as i64 + 719_468;
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    format!("{:04}-{month:02}-{day:02}", year + era * 400 + i64::from(month <= 2))
-}
-
-impl Row {
-    /// What a search found for a task, `compiler` having written the candidates.
-    pub fn new(task: &Task, found: &Found, compiler: &str) -> Row {
-        let (dims, comparison) = (&task.dims, &found.comparison);
-        // figures that a reader can hold beside one another
-        let short = |x: f64| format!("{x:.3e}").parse().unwrap_or(x);
-        let mut evidence = Proof::from(found.evidence);
-        for x in [&mut evidence.outputs, &mut evidence.gradients, &mut evidence.worst] {
-            *x = short(*x);
-        }
-        Row {
-            variant: task.recurrence.name.clone(),
-            identity: identity(&task.recurrence),
-            pass: task.slot.name().into(),
-            level: task.level.name().into(),
-            dtype: task.element.name().into(),
-            sizes: dims.sizes.clone(),
-            heads: [dims.key_heads, dims.value_heads],
-            mode: "invariant".into(),
-            timed: [dims.batch, dims.tokens],
-            threads: task.threads,
-            ms: short(comparison.seconds * 1e3),
-            ms_default: short(comparison.other * 1e3),
-            ratio: short(comparison.ratio),
-            spread: short(comparison.spread),
-            of_matrix: None,
-            searched: (found.seconds * 10.0).round() / 10.0,
-            candidates: found.records.len(),
-            date: today(),
-            compiler: compiler.into(),
-            text: found.text.clone(),
-            choices: found.best,
-            evidence,
-        }
-    }
-
-    /// The part of the key that two rows may not share: the newer replaces the older.
-    fn key(&self) -> (&str, &str, &str, &str, &[usize], [usize; 2], &str) {
-        let Row { variant, pass, level, dtype, sizes, heads, mode, .. } = self;
-        (variant, pass, level, dtype, sizes, *heads, mode)
-    }
-
-    /// A name for messages.
-    fn name(&self) -> String {
-        let sizes = self.sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        format!("{} {} {} {} {sizes}", self.variant, self.pass, self.level, self.dtype)
-    }
-
-    fn refusal(&self) -> Option<String> {
-        let Some(slot) = Slot::named(&self.pass) else { return Some(format!("`{}` is no pass", self.pass)) };
-        let Some(level) = machine::LEVELS.into_iter().find(|l| l.name() == self.level) else {
-            return Some(format!("`{}` is no instruction set", self.level));
-        };
-        space::refusal_on(&self.choices, slot, level)
-    }
 }
 
 /// The hash of a variant's canonical text.
@@ -204,8 +58,8 @@ pub fn identity(recurrence: &Recurrence) -> String {
 pub struct Chosen {
     /// The parameters.
     pub schedule: Schedule,
-    /// Whether a row of a search is among them.
-    pub tuned: bool,
+    /// The passes whose parameters are a search's.
+    pub tuned: Vec<Slot>,
     /// One line a pass: which row, or the default.
     pub from: Vec<String>,
     /// Rows that were passed over, and why.
@@ -247,20 +101,8 @@ impl Table {
         {
             return Err(refuse(format!("`{key}`: expected device, schedule, variant, tuned or cuda")));
         }
-        let rows = values.remove("tuned").unwrap_or(toml::Value::Array(vec![]));
-        let rows: Vec<Row> = rows.try_into().map_err(|e: toml::de::Error| refuse(e.to_string()))?;
-        for row in &rows {
-            if let Some(reason) = row.refusal() {
-                return Err(refuse(format!("the row {}: {reason}", row.name())));
-            }
-        }
-        let cuda = values.remove("cuda").unwrap_or(toml::Value::Array(vec![]));
-        let cuda: Vec<cuda::Row> = cuda.try_into().map_err(|e: toml::de::Error| refuse(e.to_string()))?;
-        for row in &cuda {
-            if let Some(reason) = row.refusal() {
-                return Err(refuse(format!("the row {}: {reason}", row.name())));
-            }
-        }
+        let rows = measured::read(&mut values).map_err(refuse)?;
+        let cuda = measured::read(&mut values).map_err(refuse)?;
         let table = Table { values, rows, cuda, path: path.into() };
         table.schedule("")?;
         if let Some(toml::Value::Table(variants)) = table.values.get("variant") {
@@ -274,39 +116,35 @@ impl Table {
         self.values.get("device").and_then(toml::Value::as_str).unwrap_or("default")
     }
 
-    /// What a search found.
+    /// What searches on a processor found.
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
-    /// Puts a row in the place of one with its key.
-    pub fn put(&mut self, row: Row) {
-        match self.rows.iter_mut().find(|old| old.key() == row.key()) {
-            Some(old) => *old = row,
-            None => self.rows.push(row),
-        }
-        self.rows.sort_by(|a, b| a.key().cmp(&b.key()));
+    /// What searches on a GPU found.
+    pub fn cuda_rows(&self) -> &[cuda::Row] {
+        &self.cuda
     }
 
     /// The text of the table.
     pub fn text(&self) -> Result<String, Error> {
         let refuse = |e: toml::ser::Error| Error::Table { path: self.path.clone().into(), reason: e.to_string() };
         let mut values = self.values.clone();
-        if !self.rows.is_empty() {
-            values.insert("tuned".into(), toml::Value::try_from(&self.rows).map_err(refuse)?);
-        }
-        if !self.cuda.is_empty() {
-            values.insert("cuda".into(), toml::Value::try_from(&self.cuda).map_err(refuse)?);
-        }
+        measured::write(&self.rows, &mut values).map_err(refuse)?;
+        measured::write(&self.cuda, &mut values).map_err(refuse)?;
         let head = "# What `rla tune` found on this device. docs/tuning.md says what the fields are; a row whose variant or compiler\n\
                     # has changed since is ignored, with a note.\n";
         Ok(format!("{head}{}", toml::to_string(&values).map_err(refuse)?))
     }
 
-    /// Writes a row into the table in a file, which is whole at any moment.
-    pub fn merge(path: &Path, device: &str, row: Row) -> Result<(), Error> {
+    /// Writes a row, of either kind, into the table in a file, which is whole at any moment; the newer row of a key replaces the
+    /// older.
+    ///
+    /// # Errors
+    /// The file is of another device, or no table; or it cannot be written.
+    pub fn merge<R: Entry>(path: &Path, device: &str, row: R) -> Result<(), Error> {
         let mut table = Table::of_file(path, device)?;
-        table.put(row);
+        measured::put(R::of(&mut table), row);
         whole::write(path, &table.text()?)
     }
 
@@ -392,6 +230,17 @@ impl Tables {
         Tables::of(&named.unwrap_or_else(machine::device), &[])
     }
 
+    /// Rows of GPUs in all tables of this crate, whatever their device, or in the one that `RLA_TABLE` names: what may run.
+    pub fn all_cuda() -> Result<Vec<cuda::Row>, Error> {
+        let named = std::env::var_os(TABLE_VARIABLE).filter(|value| !value.is_empty());
+        let tables = match named {
+            Some(name) if name == "default" => vec![],
+            Some(path) => vec![Table::read(Path::new(&path))?],
+            None => DEVICES.iter().map(|(path, text)| Table::parse(path, text)).collect::<Result<_, _>>()?,
+        };
+        Ok(tables.into_iter().flat_map(|table| table.cuda).collect())
+    }
+
     /// Whether `RLA_TABLE` names a file.
     pub fn named() -> bool {
         std::env::var_os(TABLE_VARIABLE).is_some_and(|name| !name.is_empty() && name != "default")
@@ -409,7 +258,7 @@ impl Tables {
     /// Whether a row holds for what the compiler writes today, its text says.
     pub fn cuda(&self, recurrence: &Recurrence, of: impl Fn(&cuda::Row) -> bool) -> Vec<(String, cuda::Row)> {
         let identity = identity(recurrence);
-        let wanted = |row: &&cuda::Row| row.identity == identity && of(row);
+        let wanted = |row: &&cuda::Row| row.measured.identity == identity && of(row);
         let tables = self.devices.iter().rev();
         tables.flat_map(|t| t.cuda.iter().filter(wanted).map(|row| (t.path.clone(), row.clone()))).collect()
     }
@@ -418,12 +267,16 @@ impl Tables {
     pub fn choose(&self, recurrence: &Recurrence, level: Level) -> Result<Chosen, Error> {
         let mut schedule = self.default.schedule(&recurrence.name)?;
         let mut passed_over = self.notes.clone();
-        let (mut from, mut programs) = (vec![], None);
+        let (mut tuned, mut from, mut programs) = (vec![], vec![], None);
         let identity = identity(recurrence);
         for slot in Slot::ALL {
             let mut fitting: Vec<(&Table, &Row)> = vec![];
             for table in self.devices.iter().rev() {
-                for row in table.rows.iter().filter(|row| row.variant == recurrence.name && row.pass == slot.name()) {
+                for row in table
+                    .rows
+                    .iter()
+                    .filter(|row| row.measured.variant == recurrence.name && row.measured.pass == slot.name())
+                {
                     match stale(recurrence, &identity, level, slot, row, &mut programs) {
                         None => fitting.push((table, row)),
                         Some(reason) => passed_over.push(format!("{}, {}: {reason}", table.path, row.name())),
@@ -431,17 +284,17 @@ impl Tables {
                 }
             }
             // one text serves all sizes and types: the row of the usual ones comes first
-            fitting.sort_by_key(|(_, row)| (row.dtype != natural(slot), distance(&row.sizes)));
+            fitting.sort_by_key(|(_, row)| (row.measured.dtype != natural(slot), distance(&row.measured.sizes)));
             if let Some((table, row)) = fitting.first() {
                 *schedule.of_mut(slot) = row.choices;
+                tuned.push(slot);
                 from.push(format!("{} by {}, {}", slot.name(), table.path, row.name()));
             }
             for (table, row) in fitting.iter().skip(1) {
                 passed_over.push(format!("{}, {}: another row comes first", table.path, row.name()));
             }
         }
-        let tuned = !from.is_empty();
-        if !tuned {
+        if tuned.is_empty() {
             from.push(format!("parameters of {}", self.default.path));
         }
         Ok(Chosen { schedule, tuned, from, passed_over })
@@ -467,7 +320,7 @@ fn stale(
     row: &Row,
     programs: &mut Option<Programs>,
 ) -> Option<String> {
-    if row.identity != identity {
+    if row.measured.identity != identity {
         return Some("measured for another content of the variant, ignored".into());
     }
     if row.level != level.name() {
@@ -481,8 +334,8 @@ fn stale(
     }
     let programs = programs.as_ref()?;
     match text_of(recurrence, programs, slot, level, &row.choices) {
-        Ok(text) if text == row.text => None,
-        _ => Some(format!("measured with another compiler ({}), ignored", row.compiler)),
+        Ok(text) if text == row.measured.text => None,
+        _ => Some(format!("measured with another compiler ({}), ignored", row.measured.compiler)),
     }
 }
 

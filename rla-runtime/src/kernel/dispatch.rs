@@ -98,7 +98,7 @@ pub fn find(recurrence: &Recurrence, form: Form) -> Result<Arc<Kernel>> {
         return Ok(kernel.clone());
     }
     // what was compiled in has the parameters of the build; others are asked for by name
-    let asked = pinned().is_some() || (Tables::named() && parameters(recurrence, level)?.tuned);
+    let asked = pinned().is_some() || (Tables::named() && !parameters(recurrence, level)?.tuned.is_empty());
     let kernel = match built_in(&symbol).filter(|_| !asked) {
         Some(compiled) => Kernel::compiled(&recurrence.name, compiled)?,
         None => {
@@ -187,7 +187,7 @@ fn parameters(recurrence: &Recurrence, level: Level) -> Result<Chosen> {
         space::parse(&pin, &mut schedule).map_err(refused)?;
     }
     let from = vec![format!("pinned by {KERNEL_VARIABLE}={pin}")];
-    Ok(Chosen { schedule, tuned: false, from, passed_over: vec!["tables of tunings: parameters are pinned".into()] })
+    Ok(Chosen { schedule, tuned: vec![], from, passed_over: vec!["tables of tunings: parameters are pinned".into()] })
 }
 
 /// What the shipped default table says of a variant.

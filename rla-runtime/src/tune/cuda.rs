@@ -7,22 +7,23 @@ use crate::device::cuda::ceiling::Ceilings;
 use crate::device::cuda::kernels::{self, Key, Source};
 use crate::device::cuda::memory::Buffer;
 use crate::device::cuda::{Device, host, time};
-use crate::error::{Error, Result};
-use crate::ladder::Setting;
-use crate::op::{Backend, Operation};
+use crate::error::Result;
+use crate::op::Operation;
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::DType;
-use crate::verify::{self, Calls};
-use rla_build::table::cuda::{Proof, Row};
-use rla_build::table::{self};
+use rla_build::table::cuda::Row;
+use rla_build::table::measured::{Measured, Search};
 use rla_build::tune::search::Outcome;
-use rla_build::tune::time::{Comparison, Pairs};
+use rla_build::tune::time::Comparison;
 use rla_codegen::schedule::cuda::{self, Choices, Cost, Schedule, Slot};
 use rla_dsl::Recurrence;
+use search::{Card, Found};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub mod check;
+pub mod search;
 
 /// What is tuned.
 pub struct Task {
@@ -36,6 +37,16 @@ pub struct Task {
     pub dtype: DType,
     /// Wall time; the default is checked and timed in any case.
     pub budget: Duration,
+}
+
+impl Task {
+    fn pass(&self) -> Pass {
+        match self.slot {
+            Slot::Forward => Pass::Forward,
+            Slot::Training => Pass::Train,
+            Slot::Decode => Pass::Decode,
+        }
+    }
 }
 
 /// One line of the log.
@@ -57,7 +68,7 @@ impl Record {
     /// The record as one object.
     pub fn json(&self, slot: Slot) -> Value {
         let mut object = json!({
-            "number": self.number, "choices": self.choices, "text": cuda::text(&self.choices, Some(slot)),
+            "number": self.number, "choices": self.choices, "text": cuda::text(&self.choices, slot),
             "predicted_bytes": round(self.cost.total(), 1), "flops": self.cost.flops, "bytes": self.cost.bytes,
         });
         super::judge(&mut object, &self.outcome, self.measured.as_ref());
@@ -82,206 +93,92 @@ pub fn ordered(source: &Source, slot: Slot, key: &Key, shared: usize) -> Vec<(Ch
     all
 }
 
-/// What choices are held to on this GPU: random cases of the sizes that are tuned, twice for equal bits; `all`: the ladder and
-/// the laws of `rla verify` too.
-fn checked(task: &Task, choices: Choices, all: bool) -> Result<std::result::Result<Proof, String>> {
-    let mut schedule = Schedule::default();
-    *schedule.of_mut(task.slot) = choices;
-    let operation = Operation::cuda((*task.recurrence).clone(), Some(schedule))?;
-    let setting = Setting { layout: StateLayout::ValueMajor, dtype: task.dtype, ..Setting::of(Backend::Cuda) };
-    let calls = match task.slot {
-        Slot::Forward => Calls::Forward,
-        Slot::Training => Calls::Training,
-        Slot::Decode => Calls::Decode,
-    };
-    let mut rows = verify::of_sizes(&operation, &setting, &task.problem.sizes, calls)?;
-    if all {
-        rows.extend(verify::verify(&operation, &setting, 1, |_| true, |_| ())?);
-    }
-    if let Some(row) = rows.iter().find(|row| !row.passed) {
-        return Ok(Err(format!("{}: {}", row.check, row.remark)));
-    }
-    Ok(Ok(Proof {
-        cases: rows.iter().map(|row| row.cases).sum(),
-        repeats: 2,
-        worst: rows.iter().filter_map(|row| row.worst).fold(0.0, f64::max),
-        verified: all,
-    }))
-}
-
-/// Rounds of the first and of the last comparison.
-const ROUNDS: [usize; 2] = [7, 25];
-/// What the first comparison lets through.
-const NEAR: f64 = 1.02;
-
-struct Timer {
+/// The first GPU: kernels by NVRTC, times of captured graphs with the second-level cache flushed before each call.
+struct Gpu<'a> {
+    task: &'a Task,
+    source: Source,
+    shared: usize,
     flush: Buffer,
     byte: u8,
 }
 
-impl Timer {
-    /// Rounds of both in turns, each going first every other time.
-    fn rounds(&mut self, a: &Ready, b: &Ready, rounds: usize, pairs: &mut Pairs) -> Result<()> {
-        let mut sample = |ready: &Ready| -> Result<f64> {
-            self.byte = self.byte.wrapping_add(1);
-            Ok(ready.sample(0, &self.flush, self.byte)? / 1e3)
-        };
-        for round in 0..rounds {
-            let pair = if round % 2 == 0 {
-                let first = sample(a)?;
-                (first, sample(b)?)
-            } else {
-                let first = sample(b)?;
-                (sample(a)?, first)
-            };
-            pairs.rounds.push(pair);
-        }
-        Ok(())
-    }
-}
+impl Card for Gpu<'_> {
+    type Ready = Ready;
 
-/// Searches until all candidates were seen, the budget is spent or `stop` says so. The row of the best, and every candidate's
-/// record, of which `watch` is told as they come.
-///
-/// # Errors
-/// The default itself is not right on this GPU, or what was found does not pass `rla verify`.
-pub fn tune(task: &Task, stop: &dyn Fn() -> bool, watch: &mut dyn FnMut(&Record)) -> Result<(Row, Vec<Record>)> {
-    let began = Instant::now();
-    let device = Device::first()?;
-    let source = kernels::source(&task.recurrence)?;
-    let key = Key::usual(&task.recurrence, &task.problem.sizes, host::elem(task.dtype)?);
-    let pass = match task.slot {
-        Slot::Forward => Pass::Forward,
-        Slot::Training => Pass::Train,
-        Slot::Decode => Pass::Decode,
-    };
-    let prepare = |choices: Choices| {
+    fn candidates(&self) -> Vec<(Choices, Written)> {
+        // a type that kernels do not take is refused where they are made ready
+        let elem = host::elem(self.task.dtype).unwrap_or(rla_codegen::emit::cuda::Elem::F32);
+        let key = Key::usual(&self.task.recurrence, &self.task.problem.sizes, elem);
+        ordered(&self.source, self.task.slot, &key, self.shared)
+    }
+
+    fn operation(&self, choices: Choices) -> Result<Operation> {
+        let mut schedule = Schedule::default();
+        *schedule.of_mut(self.task.slot) = choices;
+        Operation::cuda((*self.task.recurrence).clone(), Some(schedule))
+    }
+
+    fn ready(&self, choices: Choices) -> Result<Ready> {
+        let pass = self.task.pass();
         let timing = Timing {
             passes: vec![pass],
-            dtype: task.dtype,
+            dtype: self.task.dtype,
             choices: Some(choices),
             // short calls in a row, as in a model
             layers: if pass == Pass::Decode { 8 } else { 1 },
             layout: StateLayout::ValueMajor,
             budget: Duration::ZERO,
         };
-        Ready::new(&task.recurrence, &task.problem, &timing)
-    };
-    let what = |reason: String| Error::unsupported(format!("`{}` {}", task.recurrence.name, task.slot.name()), reason);
-    let start = Choices::default();
-    let mut candidates = ordered(&source, task.slot, &key, device.shared);
-    let first = candidates.iter().position(|(choices, _)| *choices == start).map(|i| candidates.remove(i));
-    let (text, cost) = first.ok_or_else(|| what("the space lacks the default".into()))?.1.map_err(what)?;
-    let mut proof =
-        checked(task, start, false)?.map_err(|reason| what(format!("the default is not right: {reason}")))?;
-    let default = prepare(start)?;
-    let mut timer = Timer { flush: time::flusher(&device)?, byte: 0 };
-    let mut itself = Pairs::default();
-    timer.rounds(&default, &default, ROUNDS[0], &mut itself)?;
-    let mut records =
-        vec![Record { number: 0, choices: start, cost, measured: Some(itself.comparison()), outcome: Outcome::Start }];
-    watch(&records[0]);
-    let mut texts = BTreeMap::from([(text.clone(), 0)]);
-    let mut best: Option<(Choices, String, Ready)> = None;
-    for (number, (choices, written)) in (1..).zip(candidates) {
-        if stop() || began.elapsed() > task.budget {
-            break;
-        }
-        let mut record = Record { number, choices, cost: Cost::default(), measured: None, outcome: Outcome::Slower };
-        let outcome = match written {
-            Err(reason) => Outcome::Refused(reason),
-            Ok((text, cost)) => {
-                record.cost = cost;
-                match texts.get(&text) {
-                    Some(same) => Outcome::Same(*same),
-                    None => {
-                        texts.insert(text.clone(), number);
-                        let incumbent = best.as_ref().map_or(&default, |(_, _, ready)| ready);
-                        let (outcome, measured, ready) = contest(task, choices, &prepare, incumbent, &mut timer)?;
-                        record.measured = measured;
-                        if let (Outcome::Best, Some((ready, seen))) = (&outcome, ready) {
-                            best = Some((choices, text, ready));
-                            proof = seen;
-                        }
-                        outcome
-                    }
-                }
-            }
-        };
-        record.outcome = outcome;
-        watch(&record);
-        records.push(record);
+        Ready::new(&self.task.recurrence, &self.task.problem, &timing)
     }
-    // measured once more: the best of many is partly the luckiest
-    let mut last = Pairs::default();
-    let ready = best.as_ref().map_or(&default, |(_, _, ready)| ready);
-    timer.rounds(ready, &default, ROUNDS[1], &mut last)?;
-    let mut comparison = last.comparison();
-    let (mut choices, mut found) = (start, text);
-    match best {
-        Some((better, text, _)) if comparison.wins() => (choices, found) = (better, text),
-        _ => comparison = Comparison { ratio: 1.0, seconds: comparison.other, ..comparison },
+
+    fn spilled(&self, ready: &Ready) -> usize {
+        ready.spilled(0)
     }
-    let evidence = match checked(task, choices, true)? {
-        Ok(all) => Proof { worst: all.worst.max(proof.worst), cases: all.cases + proof.cases, ..all },
-        Err(reason) => return Err(what(format!("what was found does not pass `rla verify`: {reason}"))),
-    };
+
+    fn sample(&mut self, ready: &Ready) -> Result<f64> {
+        self.byte = self.byte.wrapping_add(1);
+        Ok(ready.sample(0, &self.flush, self.byte)? / 1e3)
+    }
+}
+
+/// [`search::search`] on the first GPU. The row of the best, and every candidate's record.
+///
+/// # Errors
+/// As of the search.
+pub fn tune(task: &Task, stop: &dyn Fn() -> bool, watch: &mut dyn FnMut(&Record)) -> Result<(Row, Vec<Record>)> {
+    let began = Instant::now();
+    let device = Device::first()?;
+    let source = kernels::source(&task.recurrence)?;
+    let mut card = Gpu { task, source, shared: device.shared, flush: time::flusher(&device)?, byte: 0 };
+    let Found { choices, text, comparison, evidence, records } = search::search(&mut card, task, stop, watch)?;
     let mut ceilings = Ceilings::new(&device)?;
     (0..3).try_for_each(|_| ceilings.measure())?;
+    let pass = task.pass();
     let problem =
         Problem { tokens: if pass == Pass::Decode { 1 } else { task.problem.tokens }, ..task.problem.clone() };
     let bytes = moved(&task.recurrence, &problem, pass, task.dtype);
     let nvrtc = rla_build::compile_cuda::Nvrtc::get()
         .map_or(String::new(), |n| format!(", NVRTC {}.{}", n.version.0, n.version.1));
-    let row = Row::new(table::cuda::Result {
+    let measured = Measured::from(Search {
         recurrence: &task.recurrence,
-        slot: task.slot,
-        architecture: device.architecture()?,
+        pass: task.slot.name(),
         dtype: task.dtype.name(),
         sizes: &task.problem.sizes,
-        timed: [problem.batch, problem.tokens, problem.key_heads, problem.value_heads],
         comparison,
-        of_copy: bytes / comparison.seconds / 1e9 / ceilings.copy_gbs(),
-        searched: began.elapsed().as_secs_f64(),
+        seconds: began.elapsed().as_secs_f64(),
         candidates: records.len(),
-        compiler: format!("rla {}{nvrtc}, driver API {}", env!("CARGO_PKG_VERSION"), device.driver),
-        text: found,
+        compiler: &format!("rla {}{nvrtc}, driver API {}", env!("CARGO_PKG_VERSION"), device.driver),
+        text: &text,
+    });
+    let row = Row {
+        measured,
+        architecture: device.architecture()?.into(),
+        timed: [problem.batch, problem.tokens, problem.key_heads, problem.value_heads],
+        of_copy: bytes / comparison.seconds / 1e9 / ceilings.copy_gbs(),
         choices,
         evidence,
-    });
-    Ok((row, records))
-}
-
-type Contest = (Outcome, Option<Comparison>, Option<(Ready, Proof)>);
-
-/// Compiles, checks and times one candidate beside the best so far.
-fn contest(
-    task: &Task,
-    choices: Choices,
-    prepare: &dyn Fn(Choices) -> Result<Ready>,
-    incumbent: &Ready,
-    timer: &mut Timer,
-) -> Result<Contest> {
-    let refused = |reason: String| Ok((Outcome::Refused(reason), None, None));
-    let proof = match checked(task, choices, false) {
-        Ok(Ok(proof)) => proof,
-        Ok(Err(reason)) => return refused(reason),
-        Err(error) => return refused(error.to_string()),
     };
-    let ready = prepare(choices)?;
-    if ready.spilled(0) > 0 {
-        return refused(format!("{} bytes of registers spilled", ready.spilled(0)));
-    }
-    let mut pairs = Pairs::default();
-    timer.rounds(&ready, incumbent, ROUNDS[0], &mut pairs)?;
-    if pairs.comparison().ratio < NEAR {
-        // of rounds that chose nothing
-        pairs.rounds.clear();
-        timer.rounds(&ready, incumbent, ROUNDS[1], &mut pairs)?;
-    }
-    let comparison = pairs.comparison();
-    if !comparison.wins() {
-        return Ok((Outcome::Slower, Some(comparison), None));
-    }
-    Ok((Outcome::Best, Some(comparison), Some((ready, proof))))
+    let row = row.rounded();
+    Ok((row, records))
 }

@@ -140,7 +140,10 @@ pub fn search(
         Error::Compile(format!("`{}`, {}: what the search begins with: {what}", task.recurrence.name, task.slot.name()))
     };
     let text = source.fingerprint(&start).map_err(refused)?;
+    let since = Instant::now();
     let made = source.make(&start).map_err(refused)?;
+    // nothing if it was in the cache
+    let mut longest = since.elapsed();
     let kernels = Kernels::open(&made.path, &made.symbol, task.level)?;
     let evidence = cases.check(&kernels)?.map_err(refused)?;
     state.texts.insert(text.clone(), 0);
@@ -152,7 +155,6 @@ pub fn search(
     watch(&record);
 
     let mut best: Option<Candidate> = None;
-    let mut longest = Duration::ZERO;
     while !ended() {
         // a batch that cannot be over in time is not begun
         if source.compiles() && settings.budget.saturating_sub(began.elapsed()) < longest {

@@ -13,6 +13,7 @@ use rla_build::tune::{Compiler, Element, Source, Task};
 use rla_codegen::data::Dims;
 use rla_codegen::kernel::Level;
 use rla_codegen::pipeline;
+use rla_codegen::schedule::parameter::{Parameter, Predicate};
 use rla_codegen::schedule::space::{self, PARAMETERS, PREDICATES};
 use rla_codegen::schedule::{Choices, Slot, cost};
 use rla_dsl::Recurrence;
@@ -268,7 +269,7 @@ fn search(
     let stop = || STOP.load(Ordering::Relaxed);
     // what an earlier search found is tried first
     let hints: Vec<Choices> = Table::read(&out).map_or(vec![], |table| {
-        let of = |row: &&Row| row.variant == task.recurrence.name && row.pass == task.slot.name();
+        let of = |row: &&Row| row.measured.variant == task.recurrence.name && row.measured.pass == task.slot.name();
         table.rows().iter().filter(of).map(|row| row.choices).collect()
     });
     let tuned = tune::tune(task, source, start, &hints, &settings, compiler, verify, traces, &stop, &mut watch);
@@ -277,7 +278,7 @@ fn search(
     let summary = Summary { row: &row, found: &found, refused, start: &start };
     summary.print(arguments.json, &log, &picture)?;
     if row.evidence.verified == Some(false) {
-        let what = format!("`{}` {}: what was found", row.variant, row.pass);
+        let what = format!("`{}` {}: what was found", row.measured.variant, row.measured.pass);
         return Err(Error::unsupported(what, "it does not pass `rla verify`; no row was written").into());
     }
     tune::enter(&out, row)?;
@@ -306,14 +307,19 @@ impl Summary<'_> {
         let ended = if self.found.interrupted { ", interrupted" } else { "" };
         output::line(&format!(
             "{} {} {}: {} candidates in {:.1} s{ended}, {} refused",
-            row.variant, row.pass, row.level, row.candidates, row.searched, self.refused
+            row.measured.variant,
+            row.measured.pass,
+            row.level,
+            row.measured.candidates,
+            row.measured.searched,
+            self.refused
         ))?;
         output::line(&format!(
             "  {:.4} ms, the default {:.4} ms: {:.3} of its time, spread {:.3}; {:.3} of the product rate",
-            row.ms,
-            row.ms_default,
-            row.ratio,
-            row.spread,
+            row.measured.ms,
+            row.measured.ms_default,
+            row.measured.ratio,
+            row.measured.spread,
             row.of_matrix.unwrap_or(f64::NAN)
         ))?;
         output::line(&format!("  {}", space::difference(&row.choices, self.start)))?;
@@ -331,18 +337,25 @@ impl Summary<'_> {
     }
 }
 
+fn list_parameters<C>(title: &str, parameters: &[Parameter<C>]) -> Result<(), Failure> {
+    output::line(title)?;
+    for parameter in parameters {
+        let values: Vec<String> = parameter.values.iter().map(ToString::to_string).collect();
+        output::line(&format!("  {:<9} {:<18} {}", parameter.name, values.join(" "), parameter.what))?;
+    }
+    Ok(())
+}
+
+fn list_predicates<C>(predicates: &[Predicate<C>]) -> Result<(), Failure> {
+    output::line("legal where:")?;
+    predicates.iter().try_for_each(|predicate| output::line(&format!("  {}", predicate.demands)))
+}
+
 /// `--list`.
 fn list(arguments: &Arguments, tasks: &[Task]) -> Result<ExitCode, Failure> {
     if !arguments.json {
-        output::line("parameters of each pass:")?;
-        for parameter in &PARAMETERS {
-            let values: Vec<String> = parameter.values.iter().map(ToString::to_string).collect();
-            output::line(&format!("  {:<9} {:<18} {}", parameter.name, values.join(" "), parameter.what))?;
-        }
-        output::line("legal where:")?;
-        for predicate in &PREDICATES {
-            output::line(&format!("  {}", predicate.demands))?;
-        }
+        list_parameters("parameters of each pass:", &PARAMETERS)?;
+        list_predicates(&PREDICATES)?;
     }
     for task in tasks {
         let (_, programs) = pipeline::chunk_programs(&task.recurrence).map_err(|o| Error::Compile(o.reason))?;

@@ -240,7 +240,7 @@ impl Pass {
             device: device.clone(),
             counts: source.counts(),
             chunk: key.choices.chunk,
-            from: format!("{}, {from}", text_of(&key.choices, Some(cuda::slot(kind)))),
+            from: format!("{}, {from}", text_of(&key.choices, cuda::slot(kind))),
             kernels,
             resources: made.into_iter().map(|(_, r)| r).collect(),
             text,

@@ -3,7 +3,7 @@ use super::Device;
 use super::kernels::{Elem, Key, Source};
 use crate::error::Result;
 use crate::kernel::dispatch;
-use rla_build::table::{DEVICE_VARIABLE, Tables, cuda::Row};
+use rla_build::table::{DEVICE_VARIABLE, Entry, Tables, cuda::Row};
 use rla_codegen::schedule::cuda::{Choices, Slot};
 use rla_dsl::recurrence::Recurrence;
 
@@ -39,16 +39,20 @@ impl Tunings {
     /// the very text that was checked then; where it does not, a line says so.
     pub fn choices(&self, device: &Device, source: &Source, slot: Slot, key: &Key) -> (Choices, String) {
         let dtype = dtype(key.output);
-        let fits = |row: &&(String, Row)| row.1.pass == slot.name() && row.1.dtype == dtype && row.1.sizes == key.sizes;
+        let fits = |row: &&(String, Row)| {
+            row.1.measured.pass == slot.name() && row.1.measured.dtype == dtype && row.1.measured.sizes == key.sizes
+        };
         for (table, row) in self.rows.iter().filter(fits) {
             // the text that was measured: q, k, v and the like in one type, a value head a key head
             let usual = Key { choices: row.choices, ..Key::usual(source.recurrence(), &key.sizes, key.output) };
             match source.predict(slot, &usual, device.shared) {
-                Ok((text, _)) if text == row.text => return (row.choices, format!("by {table}, {}", row.name())),
+                Ok((text, _)) if text == row.measured.text => {
+                    return (row.choices, format!("by {table}, {}", row.name()));
+                }
                 _ => eprintln!(
                     "rla: {table}, {}: measured with another compiler ({}), ignored",
                     row.name(),
-                    row.compiler
+                    row.measured.compiler
                 ),
             }
         }

@@ -1,10 +1,10 @@
 //! `rla tune VARIANT|FILE --backend cuda`: the same for the kernels of an NVIDIA GPU.
-use super::{Arguments, PassOption, STOP, bar, listen};
+use super::{Arguments, PassOption, STOP, bar, list_parameters, list_predicates, listen};
 use crate::output::{self, Failure};
 use rla_build::table::Table;
 use rla_build::tune::search::Outcome;
 use rla_codegen::pipeline::cuda::Key;
-use rla_codegen::schedule::cuda::{Choices, PARAMETERS, PREDICATES, Slot, text};
+use rla_codegen::schedule::cuda::{Choices, PREDICATES, Slot, parameters, text};
 use rla_dsl::Recurrence;
 use rla_runtime::device::cuda::{Device, host, kernels};
 use rla_runtime::kernel::dispatch;
@@ -94,7 +94,7 @@ fn search(arguments: &Arguments, device: &Device, task: &Task) -> Result<(), Fai
     let mut watch = |record: &Record| {
         log += &format!("{}\n", record.json(slot));
         bar.set_position((began.elapsed().as_secs_f64() * 10.0) as u64);
-        let choices = text(&record.choices, Some(slot));
+        let choices = text(&record.choices, slot);
         match (&record.outcome, &record.measured) {
             (Outcome::Refused(reason), _) => bar.println(format!("{name}: refused {choices}: {reason}")),
             (Outcome::Best, Some(measured)) => bar.set_message(format!("{:.3}: {choices}", measured.ratio)),
@@ -112,12 +112,15 @@ fn search(arguments: &Arguments, device: &Device, task: &Task) -> Result<(), Fai
         output::json(&json!(row))?;
     } else {
         let refused = records.iter().filter(|r| matches!(r.outcome, Outcome::Refused(_))).count();
-        output::line(&format!("{name}: {} candidates in {:.1} s, {refused} refused", row.candidates, row.searched))?;
+        output::line(&format!(
+            "{name}: {} candidates in {:.1} s, {refused} refused",
+            row.measured.candidates, row.measured.searched
+        ))?;
         output::line(&format!(
             "  {:.4} ms, the default {:.4} ms: {:.3} of its time, spread {:.3}; {:.3} of the copy rate",
-            row.ms, row.ms_default, row.ratio, row.spread, row.of_copy
+            row.measured.ms, row.measured.ms_default, row.measured.ratio, row.measured.spread, row.of_copy
         ))?;
-        output::line(&format!("  {}", text(&row.choices, Some(slot))))?;
+        output::line(&format!("  {}", text(&row.choices, slot)))?;
         let proof = &row.evidence;
         output::line(&format!(
             "  {} cases, worst error {:.2} of its bound, {} runs alike, passed rla verify",
@@ -125,7 +128,7 @@ fn search(arguments: &Arguments, device: &Device, task: &Task) -> Result<(), Fai
         ))?;
         output::line(&format!("  log {}", log_file.display()))?;
     }
-    Table::merge_cuda(&out, &device.name, row).map_err(Error::from)?;
+    Table::merge(&out, &device.name, row).map_err(Error::from)?;
     eprintln!("rla: {}", out.display());
     Ok(())
 }
@@ -141,16 +144,10 @@ fn list(
     let source = kernels::source(recurrence)?;
     let key = Key::usual(recurrence, &problem.sizes, host::elem(dtype)?);
     if !arguments.json {
-        output::line("parameters:")?;
-        for parameter in &PARAMETERS {
-            let values: Vec<String> = parameter.values.iter().map(ToString::to_string).collect();
-            let of = if parameter.decode { "decode" } else { "chunks" };
-            output::line(&format!("  {:<7} {:<7} {:<12} {}", parameter.name, of, values.join(" "), parameter.what))?;
+        for slot in slots {
+            list_parameters(&format!("parameters of {}:", slot.name()), parameters(*slot))?;
         }
-        output::line("legal where:")?;
-        for predicate in &PREDICATES {
-            output::line(&format!("  {}", predicate.demands))?;
-        }
+        list_predicates(&PREDICATES)?;
     }
     for slot in slots {
         let ordered = cuda::ordered(&source, *slot, &key, SHARED);
@@ -162,7 +159,7 @@ fn list(
         }
         for (choices, written) in ordered {
             let mark = if choices == Choices::default() { "  (the default)" } else { "" };
-            let described = text(&choices, Some(*slot));
+            let described = text(&choices, *slot);
             match (written, arguments.json) {
                 (Ok((_, cost)), true) => output::json(&json!({
                     "variant": recurrence.name, "pass": slot.name(), "choices": choices, "cost": cost.total(),

@@ -1,0 +1,171 @@
+//! What rows of both kinds say, and how tables hold them.
+use super::{Table, identity};
+use crate::tune::time::Comparison;
+use rla_dsl::recurrence::Recurrence;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// What a search found for one pass of one variant: what it was measured for, and what was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Name of the variant.
+    pub variant: String,
+    /// Hash of its canonical text.
+    pub identity: String,
+    /// The pass.
+    pub pass: String,
+    /// Type of q, k, v and the like.
+    pub dtype: String,
+    /// K, V, declared dims.
+    pub sizes: Vec<usize>,
+    /// Which laws hold: `invariant`, the configuration does not depend on B, N, T.
+    pub mode: String,
+    /// Milliseconds of the call that was timed.
+    pub ms: f64,
+    /// Of the default parameters beside it.
+    pub ms_default: f64,
+    /// Median of the ratio of the two.
+    pub ratio: f64,
+    /// Half the distance between that ratio's quartiles.
+    pub spread: f64,
+    /// Wall seconds of the search.
+    pub searched: f64,
+    /// Candidates that it looked at.
+    pub candidates: usize,
+    /// The day.
+    pub date: String,
+    /// This compiler, and the one beside it: rustc, or NVRTC and the driver.
+    pub compiler: String,
+    /// Fingerprint of what was checked and timed.
+    pub text: String,
+}
+
+/// What was tuned, and how it went.
+pub struct Search<'a> {
+    /// The variant.
+    pub recurrence: &'a Recurrence,
+    /// Name of the pass.
+    pub pass: &'a str,
+    /// Type of q, k, v and the like.
+    pub dtype: &'a str,
+    /// K, V, declared dims.
+    pub sizes: &'a [usize],
+    /// Best beside the default.
+    pub comparison: Comparison,
+    /// Wall seconds.
+    pub seconds: f64,
+    /// Candidates.
+    pub candidates: usize,
+    /// What wrote and compiled them.
+    pub compiler: &'a str,
+    /// Fingerprint of the best one's text.
+    pub text: &'a str,
+}
+
+impl From<Search<'_>> for Measured {
+    fn from(search: Search) -> Measured {
+        let Comparison { ratio, spread, seconds, other } = search.comparison;
+        Measured {
+            variant: search.recurrence.name.clone(),
+            identity: identity(search.recurrence),
+            pass: search.pass.into(),
+            dtype: search.dtype.into(),
+            sizes: search.sizes.to_vec(),
+            mode: "invariant".into(),
+            ms: short(seconds * 1e3),
+            ms_default: short(other * 1e3),
+            ratio: short(ratio),
+            spread: short(spread),
+            searched: (search.seconds * 10.0).round() / 10.0,
+            candidates: search.candidates,
+            date: today(),
+            compiler: search.compiler.into(),
+            text: search.text.into(),
+        }
+    }
+}
+
+/// Figures that a reader can hold beside one another.
+pub(super) fn short(x: f64) -> f64 {
+    format!("{x:.3e}").parse().unwrap_or(x)
+}
+
+/// The day, in UTC (Hinnant, "chrono-compatible low-level date algorithms").
+fn today() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let days = (since.as_secs() / 86400) as i64 + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    format!("{:04}-{month:02}-{day:02}", year + era * 400 + i64::from(month <= 2))
+}
+
+/// A row of a table.
+pub trait Entry: Serialize + DeserializeOwned {
+    /// The key of such rows in a table: `[[NAME]]`.
+    const NAME: &'static str;
+
+    /// What all rows say.
+    fn measured(&self) -> &Measured;
+
+    /// The instruction set or architecture.
+    fn machine(&self) -> &str;
+
+    /// H and HV, where a row is of these.
+    fn heads(&self) -> &[usize];
+
+    /// Why it is not legal.
+    fn refusal(&self) -> Option<String>;
+
+    /// Such rows of a table.
+    fn of(table: &mut Table) -> &mut Vec<Self>;
+
+    /// A name for messages.
+    fn name(&self) -> String {
+        let Measured { variant, pass, dtype, sizes, .. } = self.measured();
+        let sizes = sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        format!("{variant} {pass} {} {dtype} {sizes}", self.machine())
+    }
+}
+
+/// What two rows may not share.
+fn key<R: Entry>(row: &R) -> (&str, &str, &str, &str, &[usize], &[usize], &str) {
+    let Measured { variant, pass, dtype, sizes, mode, .. } = row.measured();
+    (variant, pass, row.machine(), dtype, sizes, row.heads(), mode)
+}
+
+/// Puts a row in the place of one with its key.
+pub(super) fn put<R: Entry>(rows: &mut Vec<R>, row: R) {
+    match rows.iter_mut().find(|old| key(*old) == key(&row)) {
+        Some(old) => *old = row,
+        None => rows.push(row),
+    }
+    rows.sort_by(|a, b| key(a).cmp(&key(b)));
+}
+
+/// Takes the rows of a kind out of a table's text.
+pub(super) fn read<R: Entry>(values: &mut toml::Table) -> Result<Vec<R>, String> {
+    let Some(found) = values.remove(R::NAME) else { return Ok(vec![]) };
+    let toml::Value::Array(found) = found else { return Err(format!("`{}`: expected rows", R::NAME)) };
+    found.into_iter().map(one).collect()
+}
+
+fn one<R: Entry>(value: toml::Value) -> Result<R, String> {
+    let row: R = value.clone().try_into().map_err(|e: toml::de::Error| e.to_string())?;
+    // fields of two structs in one table: serde lets pass what neither knows
+    let own = toml::Value::try_from(&row).map_err(|e| e.to_string())?;
+    let unknown = value.as_table().into_iter().flat_map(|t| t.keys()).find(|key| own.get(key).is_none());
+    let reason = unknown.map(|key| format!("unknown field `{key}`")).or_else(|| row.refusal());
+    reason.map_or(Ok(()), |reason| Err(format!("the row {}: {reason}", row.name()))).map(|()| row)
+}
+
+/// Puts the rows of a kind into a table's text.
+pub(super) fn write<R: Entry>(rows: &Vec<R>, values: &mut toml::Table) -> Result<(), toml::ser::Error> {
+    if !rows.is_empty() {
+        values.insert(R::NAME.into(), toml::Value::try_from(rows)?);
+    }
+    Ok(())
+}

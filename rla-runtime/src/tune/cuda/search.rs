@@ -1,0 +1,179 @@
+//! The search over candidates of one pass. It knows no device: what writes, runs and times them is behind [`Card`].
+use super::check::check;
+use super::{Record, Task, Written};
+use crate::error::{Error, Result};
+use crate::op::Operation;
+use rla_build::table::cuda::Proof;
+use rla_build::tune::search::Outcome;
+use rla_build::tune::time::{Comparison, Pairs};
+use rla_codegen::schedule::cuda::{Choices, Cost};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// What runs the kernels of candidates.
+pub trait Card {
+    /// A candidate's kernels with memory of their own, ready to be timed.
+    type Ready;
+
+    /// All candidates in the order in which they are tried.
+    fn candidates(&self) -> Vec<(Choices, Written)>;
+
+    /// A candidate's kernels as an operation, to be checked.
+    fn operation(&self, choices: Choices) -> Result<Operation>;
+
+    /// Makes a candidate ready to be timed; it has passed its checks.
+    fn ready(&self, choices: Choices) -> Result<Self::Ready>;
+
+    /// Bytes of registers that a candidate spills.
+    fn spilled(&self, ready: &Self::Ready) -> usize;
+
+    /// Seconds of one call.
+    fn sample(&mut self, ready: &Self::Ready) -> Result<f64>;
+}
+
+/// What a search found.
+pub struct Found {
+    /// The best parameters; the default's where none was faster.
+    pub choices: Choices,
+    /// Fingerprint of their texts.
+    pub text: String,
+    /// They beside the default, measured at the end.
+    pub comparison: Comparison,
+    /// Their checks.
+    pub evidence: Proof,
+    /// Every candidate.
+    pub records: Vec<Record>,
+}
+
+/// Rounds of the first and of the last comparison.
+const ROUNDS: [usize; 2] = [7, 25];
+/// What the first comparison lets through.
+const NEAR: f64 = 1.02;
+
+/// Rounds of both in turns, each going first every other time.
+fn rounds<C: Card>(card: &mut C, a: &C::Ready, b: &C::Ready, rounds: usize, pairs: &mut Pairs) -> Result<()> {
+    for round in 0..rounds {
+        let pair = if round % 2 == 0 {
+            let first = card.sample(a)?;
+            (first, card.sample(b)?)
+        } else {
+            let first = card.sample(b)?;
+            (card.sample(a)?, first)
+        };
+        pairs.rounds.push(pair);
+    }
+    Ok(())
+}
+
+/// What a pass of a variant is called in errors.
+fn what(task: &Task, reason: String) -> Error {
+    Error::unsupported(format!("`{}` {}", task.recurrence.name, task.slot.name()), reason)
+}
+
+fn checked<C: Card>(card: &C, task: &Task, choices: Choices, all: bool) -> Result<std::result::Result<Proof, String>> {
+    check(&card.operation(choices)?, task.slot, &task.problem.sizes, task.dtype, all)
+}
+
+/// Searches until all candidates were seen, the budget is spent or `stop` says so. `watch` is told of every candidate as it comes.
+///
+/// # Errors
+/// The default itself is not right on this card, or what was found does not pass `rla verify`.
+pub fn search<C: Card>(
+    card: &mut C,
+    task: &Task,
+    stop: &dyn Fn() -> bool,
+    watch: &mut dyn FnMut(&Record),
+) -> Result<Found> {
+    let began = Instant::now();
+    let start = Choices::default();
+    let mut candidates = card.candidates();
+    let first = candidates.iter().position(|(choices, _)| *choices == start).map(|i| candidates.remove(i));
+    let first = first.ok_or_else(|| what(task, "the space lacks the default".into()))?;
+    let (text, cost) = first.1.map_err(|reason| what(task, reason))?;
+    let mut proof = checked(card, task, start, false)?
+        .map_err(|reason| what(task, format!("the default is not right: {reason}")))?;
+    let default = card.ready(start)?;
+    let mut itself = Pairs::default();
+    rounds(card, &default, &default, ROUNDS[0], &mut itself)?;
+    let mut records =
+        vec![Record { number: 0, choices: start, cost, measured: Some(itself.comparison()), outcome: Outcome::Start }];
+    watch(&records[0]);
+    let mut texts = BTreeMap::from([(text.clone(), 0)]);
+    let mut best: Option<(Choices, String, C::Ready)> = None;
+    for (number, (choices, written)) in (1..).zip(candidates) {
+        if stop() || began.elapsed() > task.budget {
+            break;
+        }
+        let mut record = Record { number, choices, cost: Cost::default(), measured: None, outcome: Outcome::Slower };
+        let outcome = match written {
+            Err(reason) => Outcome::Refused(reason),
+            Ok((text, cost)) => {
+                record.cost = cost;
+                match texts.get(&text) {
+                    Some(same) => Outcome::Same(*same),
+                    None => {
+                        texts.insert(text.clone(), number);
+                        let incumbent = best.as_ref().map_or(&default, |(_, _, ready)| ready);
+                        let (outcome, measured, ready) = contest(card, task, choices, incumbent)?;
+                        record.measured = measured;
+                        if let (Outcome::Best, Some((ready, seen))) = (&outcome, ready) {
+                            best = Some((choices, text, ready));
+                            proof = seen;
+                        }
+                        outcome
+                    }
+                }
+            }
+        };
+        record.outcome = outcome;
+        watch(&record);
+        records.push(record);
+    }
+    // measured once more: the best of many is partly the luckiest
+    let mut last = Pairs::default();
+    let ready = best.as_ref().map_or(&default, |(_, _, ready)| ready);
+    rounds(card, ready, &default, ROUNDS[1], &mut last)?;
+    let mut comparison = last.comparison();
+    let (mut choices, mut found) = (start, text);
+    match best {
+        Some((better, text, _)) if comparison.wins() => (choices, found) = (better, text),
+        _ => comparison = Comparison { ratio: 1.0, seconds: comparison.other, ..comparison },
+    }
+    let evidence = match checked(card, task, choices, true)? {
+        Ok(all) => Proof { worst: all.worst.max(proof.worst), cases: all.cases + proof.cases, ..all },
+        Err(reason) => return Err(what(task, format!("what was found does not pass `rla verify`: {reason}"))),
+    };
+    Ok(Found { choices, text: found, comparison, evidence, records })
+}
+
+type Contest<Ready> = (Outcome, Option<Comparison>, Option<(Ready, Proof)>);
+
+/// Checks one candidate and times it beside the best so far.
+fn contest<C: Card>(card: &mut C, task: &Task, choices: Choices, incumbent: &C::Ready) -> Result<Contest<C::Ready>> {
+    let refused = |reason: String| Ok((Outcome::Refused(reason), None, None));
+    let proof = match checked(card, task, choices, false) {
+        Ok(Ok(proof)) => proof,
+        Ok(Err(reason)) => return refused(reason),
+        Err(error) => return refused(error.to_string()),
+    };
+    let ready = match card.ready(choices) {
+        Ok(ready) => ready,
+        Err(error) => return refused(error.to_string()),
+    };
+    let spilled = card.spilled(&ready);
+    if spilled > 0 {
+        return refused(format!("{spilled} bytes of registers spilled"));
+    }
+    let mut pairs = Pairs::default();
+    rounds(card, &ready, incumbent, ROUNDS[0], &mut pairs)?;
+    if pairs.comparison().ratio < NEAR {
+        // of rounds that chose nothing
+        pairs.rounds.clear();
+        rounds(card, &ready, incumbent, ROUNDS[1], &mut pairs)?;
+    }
+    let comparison = pairs.comparison();
+    if !comparison.wins() {
+        return Ok((Outcome::Slower, Some(comparison), None));
+    }
+    Ok((Outcome::Best, Some(comparison), Some((ready, proof))))
+}
