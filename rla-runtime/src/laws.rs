@@ -187,9 +187,10 @@ fn cut(operation: &Operation, case: &Case, at: usize) -> (Case, Case) {
 
 /// Prefill cut at a multiple of the chunk equals the whole.
 fn split(operation: &Operation, setting: &Setting, seed: u64) -> Result<Option<String>> {
-    let whole = case(operation, dims(operation, 1, 75), false, seed)?;
-    let chunk = operation.report().map_or(16, |report| report.chunk);
-    let (first, mut second) = cut(operation, &whole, 2 * chunk.clamp(1, 32));
+    let chunk = operation.chunk();
+    let at = if chunk > 32 { chunk } else { 2 * chunk };
+    let whole = case(operation, dims(operation, 1, 75.max(at + 11)), false, seed)?;
+    let (first, mut second) = cut(operation, &whole, at);
     let head = run(operation, &first, setting)?;
     let outputs = operation.recurrence().outputs.len();
     second.inputs.states = head[outputs..].iter().map(|(_, s)| Some(s.clone())).collect();
@@ -242,9 +243,10 @@ fn causal(operation: &Operation, setting: &Setting, seed: u64) -> Result<Option<
 
 /// A NaN in one sequence reaches no other one, no other group of heads and no earlier chunk.
 fn contained(operation: &Operation, setting: &Setting, seed: u64) -> Result<Option<String>> {
-    let single = case(operation, dims(operation, 1, 70), false, seed)?;
-    let chunk = operation.report().map_or(16, |report| report.chunk);
-    let last = 70 / chunk * chunk - 1;
+    let chunk = operation.chunk();
+    let tokens = 70.max(chunk + 6);
+    let single = case(operation, dims(operation, 1, tokens), false, seed)?;
+    let last = tokens / chunk * chunk - 1;
     if let Some(name) = outputs_up_to(operation, setting, &single, last, &mut |x| *x = f64::NAN)? {
         return Ok(Some(format!("{name} of an earlier chunk")));
     }

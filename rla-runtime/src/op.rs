@@ -208,6 +208,11 @@ impl Operation {
         Ok(Operation { recurrence: Arc::new(recurrence), backend, engine: Engine::Kernel(Arc::new(kernel)) })
     }
 
+    /// An interpreter in the place of a backend, and held to that backend's bounds: kernels under test.
+    pub fn stand_in(recurrence: Recurrence, backend: Backend, interpreter: Arc<dyn Interpreter>) -> Operation {
+        Operation { recurrence: Arc::new(recurrence), backend, engine: Engine::Interpreter(interpreter) }
+    }
+
     /// Kernels that a build script compiled into this program; see [`crate::variant`].
     pub fn compiled(recurrence: Recurrence, kernels: &Compiled) -> Result<Operation> {
         let backend = match kernels.form {
@@ -245,6 +250,16 @@ impl Operation {
         match &self.engine {
             Engine::Interpreter(_) | Engine::Cuda(_) => None,
             Engine::Kernel(kernel) => Some(&kernel.report),
+        }
+    }
+
+    /// Tokens a chunk of a forward that keeps nothing: a call may be cut at multiples of it without changing a bit. On a GPU that of
+    /// sizes without a row in a table.
+    pub fn chunk(&self) -> usize {
+        match &self.engine {
+            Engine::Interpreter(_) => interpret::Tile::CHUNK,
+            Engine::Kernel(kernel) => kernel.report.chunk,
+            Engine::Cuda(engine) => engine.chunk(),
         }
     }
 

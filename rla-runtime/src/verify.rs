@@ -146,15 +146,15 @@ pub fn verify(
     Ok(rows)
 }
 
-/// Random cases of given sizes (K, V, declared dims), one head, packed: what a kernel that was compiled for these sizes has to pass
-/// before it is timed. Each is computed twice, and the bits must be equal.
+/// Random cases of given sizes (K, V, declared dims), two heads that share keys, packed: what a kernel that was compiled for these
+/// sizes has to pass before it is timed. Each is computed twice, and the bits must be equal.
 pub fn of_sizes(operation: &Operation, setting: &Setting, sizes: &[usize], calls: Calls) -> Result<Vec<Row>> {
     let mut rows = vec![];
     let decode = calls == Calls::Decode;
     for shape in SHAPES.iter().filter(|shape| ["packed", "abyss", "repeated keys"].contains(&shape.name)) {
         // decode's sequences are not packed
         let (tokens, sequences) = if decode { (9, 0) } else { (shape.tokens, 3) };
-        let shape = Shape { key: sizes[0], value: sizes[1], tokens, sequences, heads: (1, 1), ..*shape };
+        let shape = Shape { key: sizes[0], value: sizes[1], tokens, sequences, ..*shape };
         rows.push(sized(operation, setting, &shape, sizes, 1, calls)?);
     }
     Ok(rows)
@@ -175,6 +175,7 @@ fn sized(
     let recurrence = operation.recurrence();
     let check = shape.name.to_string();
     let mut row = Row { check, cases: 0, rejected: 0, worst: Some(0.0), passed: true, remark: String::new() };
+    let mut off: Option<String> = None;
     for seed in 0..4 * seeds {
         if row.cases as u64 == seeds {
             break;
@@ -204,6 +205,7 @@ fn sized(
         // asked only where it matters: the answer does not depend on the kernel
         if !outcome.passed && ladder::ill_posed(operation, &case, setting)? {
             row.rejected += 1;
+            off = off.or_else(|| outcome.lines.iter().find(|line| !line.passed).map(|line| line.name.clone()));
             continue;
         }
         row.cases += 1;
@@ -217,7 +219,8 @@ fn sized(
     }
     if row.cases == 0 {
         row.passed = false;
-        row.remark = "every draw was rejected".into();
+        let off = off.map(|name| format!("; {name} was off on one that no arithmetic of its type can hold"));
+        row.remark = format!("every draw was rejected{}", off.unwrap_or_default());
     }
     Ok(row)
 }

@@ -215,6 +215,11 @@ impl Engine {
         &self.device
     }
 
+    /// Tokens a chunk of a forward that keeps nothing, for sizes without a row in a table.
+    pub fn chunk(&self) -> usize {
+        self.pinned.map_or(Choices::default(), |schedule| schedule.forward).chunk
+    }
+
     /// The kernels of a pass, compiled at the first call for their sizes and types.
     pub fn pass(&self, kind: Kind, key: &Key) -> Result<Arc<Pass>> {
         let id = (kind as u8, key.clone());

@@ -1,0 +1,289 @@
+//! The search over CUDA kernels is a gate of correctness before it is a timer: planted wrong candidates, every one of them faster
+//! than the right ones, are refused with the reason and never timed. No GPU: tile programs stand in for kernels, and are held to
+//! the bounds of CUDA.
+use rla_codegen::data::{Cotangents, Gradients, Inputs, Outputs};
+use rla_codegen::interpret;
+use rla_codegen::oracle::shape;
+use rla_codegen::pipeline::{Programs, chunk_programs};
+use rla_codegen::schedule::cuda::{Choices, Cost, Slot, all};
+use rla_dsl::recurrence::Recurrence;
+use rla_runtime::op::interpret::{Interpreter, Tile};
+use rla_runtime::op::{Backend, Problem};
+use rla_runtime::tune::cuda::check::check;
+use rla_runtime::tune::cuda::search::{Card, Found, search};
+use rla_runtime::tune::cuda::{Task, Written};
+use rla_runtime::{DType, Error, Operation, tune};
+use rla_tests::golden::built_in;
+use rla_tests::mutant::{Mutant, mutated};
+use rla_tests::{cut, decode};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const SIZES: [usize; 2] = [16, 16];
+
+/// A fault outside the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Frame {
+    Right,
+    /// Initial states are read transposed.
+    Transposed,
+    /// Gradients of gates of the last, partial chunk are not written.
+    LastChunk,
+    /// Value heads are interleaved instead of in groups.
+    Heads,
+    /// Two runs differ by less than any bound.
+    Race,
+}
+
+/// Tile programs in the place of kernels.
+struct Planted {
+    programs: Programs,
+    decode: bool,
+    frame: Frame,
+    runs: AtomicUsize,
+}
+
+impl Planted {
+    fn new(recurrence: &Recurrence, slot: Slot, frame: Frame, mutant: Option<&str>) -> Planted {
+        let (_, mut programs) = chunk_programs(recurrence).expect("of the class");
+        if let Some(name) = mutant {
+            let mutant = Mutant::all().into_iter().find(|m| m.name() == name).expect("a mutant of that name");
+            let program = match slot {
+                Slot::Forward => &mut programs.forward,
+                Slot::Training => &mut programs.backward,
+                Slot::Decode => &mut programs.decode,
+            };
+            *program = mutated(program, &mutant).unwrap_or_else(|| panic!("`{name}` has no place"));
+        }
+        Planted { programs, decode: slot == Slot::Decode, frame, runs: AtomicUsize::new(0) }
+    }
+
+    fn inputs(&self, recurrence: &Recurrence, inputs: &Inputs) -> Inputs {
+        let mut inputs = inputs.clone();
+        let count = inputs.sequence_count();
+        let shape = |index: usize| shape::state(&recurrence.states[index], &inputs.dims, count);
+        for index in 0..recurrence.states.len() {
+            let shape = shape(index);
+            let Some(state) = &mut inputs.states[index] else { continue };
+            match self.frame {
+                Frame::Transposed => *state = decode::transposed(state, &shape),
+                Frame::Heads => {
+                    let head: usize = shape[2..].iter().product();
+                    state.chunks_exact_mut(shape[1] * head).for_each(|heads| heads.rotate_left(head));
+                }
+                _ => {}
+            }
+        }
+        inputs
+    }
+
+    /// Values that depend on how often the kernels ran.
+    fn race(&self, values: &mut [f64]) {
+        if self.frame == Frame::Race {
+            let runs = self.runs.fetch_add(1, Ordering::Relaxed) as f64;
+            values.iter_mut().for_each(|x| *x *= 1.0 + 1e-6 * runs);
+        }
+    }
+
+    /// Decode comes as calls of one token.
+    fn run<'a>(&'a self, recurrence: &'a Recurrence, tokens: usize, save: bool) -> interpret::Interpreter<'a> {
+        let Programs { forward, forward_save, backward, decode } = &self.programs;
+        let decodes = self.decode && tokens == 1 && !save;
+        let forward = match (decodes, save) {
+            (true, _) => decode,
+            (_, true) => forward_save,
+            _ => forward,
+        };
+        let chunk = if decodes { 1 } else { Tile::CHUNK };
+        interpret::Interpreter { recurrence, forward, backward, chunk, fill: !decodes }
+    }
+}
+
+impl Interpreter for Planted {
+    fn forward(&self, recurrence: &Recurrence, inputs: &Inputs) -> Result<Outputs, Error> {
+        let mut outputs = self.run(recurrence, inputs.dims.tokens, false).forward(&self.inputs(recurrence, inputs)).0;
+        self.race(&mut outputs.outputs[0]);
+        Ok(outputs)
+    }
+
+    fn backward(&self, recurrence: &Recurrence, inputs: &Inputs, cotangents: &Cotangents) -> Result<Gradients, Error> {
+        let (run, seen) = (self.run(recurrence, inputs.dims.tokens, true), self.inputs(recurrence, inputs));
+        let (_, kept) = run.forward(&seen);
+        let mut gradients = run.backward(&seen, cotangents, &kept);
+        gradients.states.iter_mut().for_each(|state| self.race(state));
+        if self.frame == Frame::LastChunk {
+            let last = inputs.dims.tokens - 2;
+            for (index, gradient) in gradients.inputs.iter_mut().enumerate() {
+                let row = cut::input_row(recurrence, inputs, index);
+                if recurrence.inputs[index].side.is_none() && row > 0 {
+                    gradient[last * row..].fill(0.0);
+                }
+            }
+        }
+        Ok(gradients)
+    }
+}
+
+fn operation(slot: Slot, frame: Frame, mutant: Option<&str>) -> Operation {
+    let recurrence = built_in("rdn");
+    let planted = Planted::new(&recurrence, slot, frame, mutant);
+    Operation::stand_in(recurrence, Backend::Cuda, Arc::new(planted))
+}
+
+/// What the check says of planted kernels.
+fn refusal(slot: Slot, frame: Frame, mutant: Option<&str>) -> Option<String> {
+    check(&operation(slot, frame, mutant), slot, &SIZES, DType::Bf16, false).expect("it runs").err()
+}
+
+#[test]
+fn right_kernels_pass_with_their_evidence() {
+    for slot in Slot::ALL {
+        let proof = check(&operation(slot, Frame::Right, None), slot, &SIZES, DType::Bf16, false).expect("it runs");
+        let proof = proof.unwrap_or_else(|reason| panic!("{}: {reason}", slot.name()));
+        assert!(proof.cases == 3 && proof.repeats == 2 && proof.worst < 1.0 && !proof.verified, "{proof:?}");
+    }
+}
+
+#[test]
+fn wrong_programs_are_refused_with_the_reason() {
+    for (slot, mutant, tensor) in [
+        (Slot::Forward, "segment decay: the diagonal too", "out."),
+        (Slot::Forward, "segment decay: one token late", "out."),
+        (Slot::Forward, "system: a matrix missing", "out."),
+        (Slot::Forward, "product: a mask transposed", "out."),
+        (Slot::Forward, "clamp: left out", "out."),
+        (Slot::Forward, "keep: rows that fill the chunk count", "out."),
+        (Slot::Training, "gradient of the state: not carried", "grad."),
+        (Slot::Training, "clip's gradient: passes outside", "grad."),
+        (Slot::Training, "kept value: zero", "grad."),
+        (Slot::Decode, "clamp: left out", "out."),
+        (Slot::Decode, "state: starts at zero", "out."),
+    ] {
+        let reason = refusal(slot, Frame::Right, Some(mutant));
+        let reason = reason.unwrap_or_else(|| panic!("{} with `{mutant}` passed", slot.name()));
+        assert!(reason.contains(tensor), "{} with `{mutant}`: {reason}", slot.name());
+    }
+}
+
+#[test]
+fn faults_of_the_frame_and_races_are_refused_with_the_reason() {
+    for (slot, frame, expected) in [
+        (Slot::Forward, Frame::Transposed, "out."),
+        (Slot::Decode, Frame::Transposed, "out."),
+        (Slot::Forward, Frame::Heads, "out."),
+        (Slot::Training, Frame::LastChunk, "grad."),
+        (Slot::Forward, Frame::Race, "a second run differs"),
+        (Slot::Training, Frame::Race, "a second run differs"),
+        (Slot::Decode, Frame::Race, "a second run differs"),
+    ] {
+        let reason = refusal(slot, frame, None);
+        let reason = reason.unwrap_or_else(|| panic!("{} with {frame:?} passed", slot.name()));
+        assert!(reason.contains(expected), "{} with {frame:?}: {reason}", slot.name());
+    }
+}
+
+/// What became of planted candidates.
+struct Plant {
+    frame: Frame,
+    mutant: Option<&'static str>,
+    seconds: f64,
+    spilled: usize,
+}
+
+/// A card on which the default takes a second, and the n-th further candidate what its plant says.
+struct Bench {
+    slot: Slot,
+    candidates: Vec<(Choices, Written)>,
+    plants: Vec<(Choices, Plant)>,
+    timed: RefCell<Vec<Choices>>,
+}
+
+impl Bench {
+    fn new(slot: Slot, plants: Vec<Plant>) -> Bench {
+        let others = all(slot).into_iter().filter(|choices| *choices != Choices::default());
+        let plants: Vec<_> = others.zip(plants).collect();
+        let every = std::iter::once(Choices::default()).chain(plants.iter().map(|(choices, _)| *choices));
+        let written = |(number, choices)| (choices, Ok((format!("text {number}"), Cost::default())));
+        let candidates = every.enumerate().map(written).collect();
+        Bench { slot, candidates, plants, timed: RefCell::default() }
+    }
+
+    fn plant(&self, choices: &Choices) -> Option<&Plant> {
+        self.plants.iter().find(|(c, _)| c == choices).map(|(_, plant)| plant)
+    }
+}
+
+impl Card for Bench {
+    type Ready = Choices;
+
+    fn candidates(&self) -> Vec<(Choices, Written)> {
+        self.candidates.clone()
+    }
+
+    fn operation(&self, choices: Choices) -> Result<Operation, Error> {
+        let plant = self.plant(&choices);
+        Ok(operation(self.slot, plant.map_or(Frame::Right, |p| p.frame), plant.and_then(|p| p.mutant)))
+    }
+
+    fn ready(&self, choices: Choices) -> Result<Choices, Error> {
+        Ok(choices)
+    }
+
+    fn spilled(&self, ready: &Choices) -> usize {
+        self.plant(ready).map_or(0, |plant| plant.spilled)
+    }
+
+    fn sample(&mut self, ready: &Choices) -> Result<f64, Error> {
+        self.timed.borrow_mut().push(*ready);
+        Ok(self.plant(ready).map_or(1.0, |plant| plant.seconds))
+    }
+}
+
+fn searched(bench: &mut Bench) -> Result<Found, Error> {
+    let problem =
+        Problem { batch: 1, tokens: 64, key_heads: 1, value_heads: 1, sizes: SIZES.to_vec(), cu_seqlens: None };
+    let recurrence = Arc::new(built_in("rdn"));
+    let budget = Duration::from_secs(600);
+    // f64: an interpreter rounds states between two calls, which the laws do not allow
+    let task = Task { recurrence, slot: bench.slot, problem, dtype: DType::F64, budget };
+    search(bench, &task, &|| false, &mut |_| ())
+}
+
+fn right(seconds: f64) -> Plant {
+    Plant { frame: Frame::Right, mutant: None, seconds, spilled: 0 }
+}
+
+#[test]
+fn the_fastest_right_candidate_wins_and_wrong_ones_are_not_timed() {
+    let wrong = |mutant| Plant { mutant: Some(mutant), ..right(0.1) };
+    let plants = vec![
+        wrong("segment decay: the diagonal too"),
+        right(0.9),
+        Plant { frame: Frame::Race, ..right(0.1) },
+        Plant { spilled: 8, ..right(0.1) },
+        right(0.8),
+        right(0.85),
+    ];
+    let mut bench = Bench::new(Slot::Forward, plants);
+    let found = searched(&mut bench).expect("the default is right");
+    let outcomes: Vec<_> = found.records.iter().map(|r| tune::outcome(&r.outcome)).collect();
+    assert_eq!(outcomes, ["start", "refused", "best", "refused", "refused", "best", "slower"]);
+    assert_eq!(found.choices, bench.plants[4].0);
+    assert_eq!((found.text.as_str(), found.comparison.ratio), ("text 5", 0.8));
+    assert!(found.evidence.verified && found.evidence.cases > 3, "{:?}", found.evidence);
+    let timed = bench.timed.borrow();
+    for (number, reason) in [(0, "out."), (2, "a second run differs"), (3, "8 bytes of registers spilled")] {
+        let line = found.records[number + 1].json(Slot::Forward);
+        assert!(line["reason"].as_str().is_some_and(|told| told.contains(reason)), "{line}");
+        assert!(!timed.contains(&bench.plants[number].0), "a wrong candidate was timed: {line}");
+    }
+}
+
+#[test]
+fn the_default_stays_where_nothing_right_is_faster() {
+    let plants = vec![right(1.0), right(1.5), Plant { frame: Frame::Transposed, ..right(0.1) }];
+    let found = searched(&mut Bench::new(Slot::Training, plants)).expect("the default is right");
+    assert_eq!((found.choices, found.comparison.ratio), (Choices::default(), 1.0));
+}
