@@ -8,7 +8,7 @@ use super::memory::{LayerMemory, Turn};
 use super::weights::{Init, Weights};
 use crate::error::{Error, Result};
 use crate::op::Backend;
-use crate::op::candle::{Columns, Recurrent};
+use crate::op::candle::{Columns, Pool, Recurrent};
 use crate::problem::Problem;
 use candle_core::Tensor;
 
@@ -114,10 +114,9 @@ impl Mixer {
         &self.recurrent
     }
 
-    /// Memory of this layer for `slots` sequences.
-    pub fn memory(&self, slots: usize) -> Result<LayerMemory> {
-        let (channels, device) = (self.convolution.dims2()?.1, self.convolution.device());
-        LayerMemory::new(self.recurrent.pool(&self.problem(1, 1), slots, device)?, slots, channels, device)
+    /// Memory of this layer for `slots` sequences, with states in a pool.
+    pub fn memory(&self, states: Pool, slots: usize) -> Result<LayerMemory> {
+        LayerMemory::new(states, slots, self.convolution.dims2()?.1, self.convolution.device())
     }
 
     pub(super) fn problem(&self, batch: usize, tokens: usize) -> Problem {

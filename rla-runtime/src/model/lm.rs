@@ -9,6 +9,7 @@ use super::memory::{Memory, Turn};
 use super::weights::{Init, Parameter, Weights};
 use crate::error::{Error, Result};
 use crate::op::Backend;
+use crate::op::candle::Pool;
 use candle_core::{Device, Tensor};
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,8 +86,10 @@ impl Lm {
 
     /// Memory for `slots` sequences, all empty.
     pub fn memory(&self, slots: usize) -> Result<Memory> {
-        let layers = self.blocks.iter().map(|b| b.mixer.memory(slots)).collect::<Result<Vec<_>>>()?;
-        Ok(Memory::new(layers, slots))
+        let layers: Vec<_> = self.blocks.iter().map(|b| (b.mixer.recurrent(), b.mixer.problem(1, 1))).collect();
+        let pools = Pool::of_layers(&layers, slots, self.embedding.device())?;
+        let layers = self.blocks.iter().zip(pools).map(|(block, pool)| block.mixer.memory(pool, slots));
+        Ok(Memory::new(layers.collect::<Result<_>>()?, slots))
     }
 
     /// Logits `[B T, 256]` of `batch` sequences of equal length, from zero states, with gradients.

@@ -60,12 +60,29 @@ pub enum Pool {
 }
 
 impl Pool {
+    /// Zero states for `slots` sequences in each of some layers.
+    pub fn of_layers(layers: &[(&Recurrent, Problem)], slots: usize, device: &Device) -> Result<Vec<Pool>> {
+        if device.is_cpu() {
+            let layers: Vec<_> = layers.iter().map(|(r, problem)| (r.recurrence(), problem.clone())).collect();
+            return Ok(StatePool::of_layers(&layers, slots).into_iter().map(Pool::Host).collect());
+        }
+        let on_device = |(recurrent, problem): &(&Recurrent, Problem)| {
+            let r = recurrent.recurrence();
+            let zero = |i| {
+                let shape = problem.state_shape(r, i, slots, StateLayout::ValueMajor);
+                Ok(Tensor::zeros(shape, candle_core::DType::F32, device)?)
+            };
+            Ok(Pool::Device((0..r.states.len()).map(zero).collect::<Result<_>>()?))
+        };
+        layers.iter().map(on_device).collect()
+    }
+
     /// Copies the first slot to all slots below `count`.
     pub fn copy_first(&mut self, count: usize) -> Result<()> {
         match self {
             Pool::Host(pool) => {
-                let first = pool.gather(&[0]);
-                (1..count).for_each(|slot| pool.scatter(&[slot], &first));
+                let first = pool.gather(&[0])?;
+                (1..count).try_for_each(|slot| pool.scatter(&[slot], &first))?;
             }
             Pool::Device(states) => {
                 for state in states {
@@ -131,19 +148,6 @@ impl Recurrent {
             Some(report) => format!("{name} on {backend}: {}, {}", report.configuration, report.origin),
             None => format!("{name} on {backend}"),
         }
-    }
-
-    /// A pool of zero states for `slots` sequences.
-    pub fn pool(&self, problem: &Problem, slots: usize, device: &Device) -> Result<Pool> {
-        let r = self.recurrence();
-        if device.is_cpu() {
-            return Ok(Pool::Host(StatePool::new(r, problem, slots)));
-        }
-        let zero = |i| {
-            let shape = problem.state_shape(r, i, slots, StateLayout::ValueMajor);
-            Ok(Tensor::zeros(shape, candle_core::DType::F32, device)?)
-        };
-        Ok(Pool::Device((0..r.states.len()).map(zero).collect::<Result<_>>()?))
     }
 
     /// The first output, from zero states. `sources[columns[i].source]` holds input i. With gradients where a source
@@ -230,12 +234,12 @@ impl Recurrent {
             let views = input_views(self.recurrence(), problem, data, &sources, columns)?;
             let layout = StateLayout::ValueMajor;
             if problem.tokens == 1 {
-                let slots: Vec<i64> = slots.iter().map(|&s| s as i64).collect();
-                let mut pool = pool.views_mut()?;
                 let constants = Some(constants.as_slice());
-                return self.timed(|| self.operation.decode(problem, &slots, &views, constants, &mut pool, layout));
+                return pool.with(slots, |slots, pool| {
+                    self.timed(|| self.operation.decode(problem, slots, &views, constants, pool, layout))
+                });
             }
-            let (initial, mut finals) = (pool.gather(slots), pool.gather(slots));
+            let (initial, mut finals) = (pool.gather(slots)?, pool.gather(slots)?);
             let initial = initial.iter().map(|s| s.view().map(Some)).collect::<Result<Vec<_>>>()?;
             let options = ForwardOptions {
                 constants: Some(&constants),
@@ -248,7 +252,7 @@ impl Recurrent {
             let outputs = &mut [output.view_mut()];
             self.timed(|| self.operation.forward_into(problem, &views, &options, outputs, &mut final_views, None))?;
             drop(final_views);
-            pool.scatter(slots, &finals);
+            pool.scatter(slots, &finals)?;
             Ok(vec![output])
         })?;
         let output = outputs.into_iter().next().ok_or_else(|| Error::argument("outputs", "at least one", "none"))?;
