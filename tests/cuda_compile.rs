@@ -139,11 +139,12 @@ fn the_models_kernels_compile_without_spills() {
         println!("no NVRTC: nothing compiled");
         return;
     };
+    let shared = include_str!("../rla-runtime/src/model/elementwise.cuh");
     let texts =
         [include_str!("../rla-runtime/src/model/fused/fused.cu"), include_str!("../rla-runtime/src/model/decode.cu")];
-    for text in texts {
+    for text in texts.map(|text| format!("{shared}{text}")) {
         for architecture in ["sm_80", "sm_90a"] {
-            let made = nvrtc.compile("models", text, architecture).unwrap_or_else(|e| panic!("{architecture}: {e}"));
+            let made = nvrtc.compile("models", &text, architecture).unwrap_or_else(|e| panic!("{architecture}: {e}"));
             let reports = made.log.lines().filter(|l| l.contains("bytes spill stores"));
             let spilled: Vec<&str> = reports.clone().filter(|l| !l.contains(" 0 bytes spill stores")).collect();
             assert!(reports.count() > 4 && spilled.is_empty(), "{architecture}: {spilled:?}");

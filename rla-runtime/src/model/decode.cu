@@ -1,19 +1,8 @@
-// One token of a model on a GPU, f32: products of few rows, with what stands before and after them. Every argument is 8 bytes.
-typedef long long i64;
-
-constexpr int WIDTH = 4;              // taps of the convolution
+// One token of a model on a GPU, f32: products of few rows, with what stands before and after them.
 constexpr int COLUMNS = 8;            // columns of a matrix a block: one 32-byte sector of each row
 constexpr int THREADS = 1024;         // of a block that multiplies
 constexpr int GROUPS = THREADS / COLUMNS;
-constexpr float NORM_EPS = 1e-5f, HEAD_EPS = 1e-6f;
 
-__device__ float warp_sum(float x) {
-  for (int o = 16; o; o >>= 1) x += __shfl_xor_sync(~0u, x, o);
-  return x;
-}
-__device__ float sigmoid(float x) { return 1.f / (1.f + __expf(-x)); }
-__device__ float softplus(float x) { return fmaxf(x, 0.f) + log1pf(expf(-fabsf(x))); }
-__device__ int lane() { return threadIdx.x % 32; }
 __device__ int warp() { return threadIdx.x / 32; }
 
 // h = x / rms(x) * w in shared memory, by all threads of a block.
@@ -116,30 +105,18 @@ extern "C" __global__ void mix(const float* x, const float* w, float* tail, floa
     i64 b = index - batch * segments;
     if (b >= batch) return;
     for (i64 h = lane(); h < gate_width; h += 32) {
-      float v = g[b * gate_width + h];
-      gates[b * gate_width + h] = h < gate_heads ? -expf(a_log[h]) * softplus(v + bias[h]) : sigmoid(v);
+      gates[b * gate_width + h] = gate_value(g[b * gate_width + h], a_log, bias, h, gate_heads);
     }
     return;
   }
   i64 segment = index % segments, b = index / segments, first = segment * size, end = min(first + size, c);
   x += b * c, y += b * c, tail += b * (WIDTH - 1) * c;
-  float values[8] = {}, sum = 0.f;
-#pragma unroll
-  for (int n = 0; n < 8; n++) {
-    i64 i = first + lane() + 32 * n;
-    if (i >= end) break;
+  segment_rows(y, first, end, segment < heads, [&](i64 i) {
     float rows[WIDTH] = {tail[i], tail[c + i], tail[2 * c + i], x[i]}, v = 0.f;
     for (int j = 0; j < WIDTH; j++) v += w[j * c + i] * rows[j];
     tail[i] = rows[1], tail[c + i] = rows[2], tail[2 * c + i] = rows[3];
-    values[n] = v * sigmoid(v);
-    sum += values[n] * values[n];
-  }
-  float inverse = segment < heads ? rsqrtf(warp_sum(sum) + HEAD_EPS) : 1.f;
-#pragma unroll
-  for (int n = 0; n < 8; n++) {
-    i64 i = first + lane() + 32 * n;
-    if (i < end) y[i] = values[n] * inverse;
-  }
+    return v;
+  });
 }
 
 // logits[b, v] = norm(x) . head[v, :]. 8 warps a block, a warp an entry of the vocabulary.

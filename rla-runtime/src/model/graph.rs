@@ -19,6 +19,7 @@ use candle_core::{Device, Storage, Tensor};
 use cudarc::driver::sys;
 use std::sync::{Arc, OnceLock};
 
+const TEXT: &str = concat!(include_str!("elementwise.cuh"), include_str!("decode.cu"));
 const ENTRIES: [&str; 5] = ["project", "project_swiglu", "add_product", "mix", "logits"];
 /// Threads of a block that multiplies, and columns of a matrix that it makes, as `decode.cu` has them.
 const THREADS: usize = 1024;
@@ -206,7 +207,7 @@ impl Step {
         }
         static MODULE: OnceLock<std::result::Result<Arc<Module>, String>> = OnceLock::new();
         let card = Card::first()?;
-        let load = || Module::new(&card, "rla_decode", include_str!("decode.cu"), &ENTRIES).map(Arc::new);
+        let load = || Module::new(&card, "rla_decode", TEXT, &ENTRIES).map(Arc::new);
         let module = MODULE.get_or_init(|| load().map_err(|e| e.to_string()));
         let module = module.clone().map_err(|e| Error::unsupported("generation on the GPU", e))?;
         let gpu = Gpu::on(device)?;

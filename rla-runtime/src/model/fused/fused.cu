@@ -1,23 +1,13 @@
 // The elementwise parts of a layer on a GPU, f32: the formulas of the Rust files beside this one.
 //
-// Every argument is 8 bytes. Sums over rows are taken over parts of a fixed number of rows and then in order, so that a result
-// does not depend on the card or on when a block runs.
-typedef long long i64;
+// Sums over rows are taken over parts of a fixed number of rows and then in order, so that a result does not depend on the card or
+// on when a block runs.
 typedef unsigned char u8;
 
 #define INFINITY __int_as_float(0x7f800000)
-constexpr int WIDTH = 4;  // taps of the convolution
-constexpr float NORM_EPS = 1e-5f, HEAD_EPS = 1e-6f;
 
-__device__ float warp_sum(float x) {
-  for (int o = 16; o; o >>= 1) x += __shfl_xor_sync(~0u, x, o);
-  return x;
-}
-__device__ float sigmoid(float x) { return 1.f / (1.f + __expf(-x)); }
 __device__ float silu_slope(float x, float s) { return s * (1.f + x * (1.f - s)); }
-__device__ float softplus(float x) { return fmaxf(x, 0.f) + log1pf(expf(-fabsf(x))); }
 __device__ i64 warp_index() { return (i64)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32; }
-__device__ int lane() { return threadIdx.x % 32; }
 
 // out[c] = the sum over parts of parts[p, c].
 extern "C" __global__ void sum_parts(const float* parts, float* out, i64 count, i64 width) {
@@ -114,21 +104,7 @@ extern "C" __global__ void conv(const float* x, const float* w, const float* tai
   i64 segment = index % segments, t = index / segments % tokens, b = index / segments / tokens;
   i64 first = segment * size, end = min(first + size, c);
   y += (b * tokens + t) * c;
-  float values[8] = {}, sum = 0.f;
-#pragma unroll
-  for (int n = 0; n < 8; n++) {
-    i64 i = first + lane() + 32 * n;
-    if (i >= end) break;
-    float v = convolve(x, w, tail, b, t, tokens, c, i);
-    values[n] = v * sigmoid(v);
-    sum += values[n] * values[n];
-  }
-  float inverse = segment < heads ? rsqrtf(warp_sum(sum) + HEAD_EPS) : 1.f;
-#pragma unroll
-  for (int n = 0; n < 8; n++) {
-    i64 i = first + lane() + 32 * n;
-    if (i < end) y[i] = values[n] * inverse;
-  }
+  segment_rows(y, first, end, segment < heads, [&](i64 i) { return convolve(x, w, tail, b, t, tokens, c, i); });
 }
 
 // The gradient of the convolution's sums, before SiLU.
@@ -191,13 +167,12 @@ extern "C" __global__ void conv_weights(const float* x, const float* tail, const
   for (int j = 0; j < WIDTH; j++) parts[(p * WIDTH + j) * c + i] = sums[j];
 }
 
-// The first `heads` columns: -exp(a_log) softplus(x + bias); the others: sigmoids.
 extern "C" __global__ void gates(const float* x, const float* a_log, const float* bias, float* y, i64 rows, i64 width,
                                  i64 heads) {
   i64 index = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (index >= rows * width) return;
   i64 h = index % width;
-  y[index] = h < heads ? -expf(a_log[h]) * softplus(x[index] + bias[h]) : sigmoid(x[index]);
+  y[index] = gate_value(x[index], a_log, bias, h, heads);
 }
 
 // dx, and parts[row, 0..2 heads): what the gradients of a_log and of the bias sum.

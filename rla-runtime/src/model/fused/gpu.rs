@@ -8,7 +8,7 @@ use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, Error, Layout, Result, Shape, Storage, Tensor, bail};
 use std::sync::{Arc, OnceLock};
 
-const TEXT: &str = include_str!("fused.cu");
+const TEXT: &str = concat!(include_str!("../elementwise.cuh"), include_str!("fused.cu"));
 const ENTRIES: [&str; 20] = [
     "sum_parts",
     "sum_rows",
