@@ -2,7 +2,7 @@
 //! and back; everything else happens here and in [`Operation`].
 use crate::error::{Error, Result};
 use crate::op::{self, BackwardOptions, ForwardOptions, Operation};
-use crate::problem::{Problem, StateLayout};
+use crate::problem::{Problem, Products, StateLayout};
 use crate::tensor::{DType, Tensor, View, ViewMut};
 use rla_dsl::Recurrence;
 use std::marker::PhantomData;
@@ -44,6 +44,8 @@ pub struct Call<'o, 'a> {
     pub initial: &'o [Option<View<'a>>],
     pub cu_seqlens: Option<&'a [i64]>,
     pub layout: StateLayout,
+    /// Of a forward that keeps nothing.
+    pub products: Products,
 }
 
 impl Call<'_, '_> {
@@ -74,6 +76,7 @@ pub fn forward<V>(
         constants: Some(&constants),
         initial_states: call.initial,
         layout: call.layout,
+        products: call.products,
         save,
         final_states: true,
         ..ForwardOptions::default()
@@ -160,7 +163,35 @@ mod tests {
         initial: &[None],
         cu_seqlens: None,
         layout: StateLayout::ValueMajor,
+        products: Products::F32,
     };
+
+    #[test]
+    fn products_of_a_plain_forward_are_as_the_call_permits() {
+        let operation = Operation::builtin("simple_gla", Backend::Cpu).unwrap();
+        let drawn = |seed| {
+            let mut rng = crate::draw::Rng::new(seed);
+            let values: Vec<f64> = (0..70 * 32).map(|_| rng.normal()).collect();
+            Tensor::from_f64(DType::Bf16, &values, &[1, 70, 1, 32]).unwrap()
+        };
+        let (q, k, v) = (drawn(1), drawn(2), drawn(3));
+        let g = Tensor::from_vec(vec![-0.1f32; 70], &[1, 70, 1]).unwrap();
+        let inputs = [q.view(), k.view(), v.view(), g.view()];
+        let run = |products, save| {
+            let call = Call { constants: &[], initial: &[None], products, ..NONE };
+            let (outputs, states, _) = forward::<()>(&operation, &inputs, &call, save).unwrap();
+            outputs.iter().chain(&states).flat_map(Tensor::to_f64).collect::<Vec<f64>>()
+        };
+        let plain = run(Products::F32, false);
+        let rounded = run(Products::Input, false);
+        // permission, not an order: where the machine has no such products nothing changes
+        let used = operation.products(Products::Input, DType::Bf16) == Products::Input;
+        assert_eq!(plain != rounded, used);
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+        let off = norm(&mut plain.iter().zip(&rounded).map(|(a, b)| a - b)) / norm(&mut plain.iter().copied());
+        assert!(off < 4e-3, "{off}");
+        assert_eq!(run(Products::Input, true), run(Products::F32, true));
+    }
 
     #[test]
     fn names_meet_their_positions() {

@@ -6,7 +6,8 @@
 //! ```text
 //! struct Rdn { operation: Operation }
 //! struct RdnInputs<'a> { q: View<'a>, g: View<'a> }
-//! struct RdnOptions<'a> { c: Option<f64>, S0: Option<View<'a>>, cu_seqlens: Option<&'a [i64]>, layout: StateLayout }
+//! struct RdnOptions<'a> { c: Option<f64>, S0: Option<View<'a>>, cu_seqlens: Option<&'a [i64]>, layout: StateLayout,
+//!     products: Products }
 //! struct RdnOutputs { o: Tensor }
 //! struct RdnStates { S: Tensor }
 //! struct RdnCotangents<'a> { o: Option<View<'a>>, S: Option<View<'a>> }
@@ -60,7 +61,7 @@ fn main(variant: &Recurrence, spans: &Spans, names: &Names) -> TokenStream {
     let kernels = kernels(variant, spans.of(variant.name_span));
     let (input_list, state_list) = (&names.input_fields, &names.state_fields);
     let (output_list, initial_list) = (&names.output_fields, &names.initial_fields);
-    let layout = &names.layout;
+    let (layout, products) = (&names.layout, &names.products);
     let life = names.life();
     let runtime = quote!(::rla_runtime);
     let result = quote!(::rla_runtime::Result);
@@ -131,6 +132,7 @@ fn main(variant: &Recurrence, spans: &Spans, names: &Names) -> TokenStream {
                     initial: &initial,
                     cu_seqlens: options.cu_seqlens,
                     layout: options.#layout,
+                    products: options.#products,
                 };
                 let (outputs, states, saved) =
                     #runtime::variant::forward::<Self>(&self.operation, &inputs.positions(), &call, save)?;
@@ -175,6 +177,7 @@ fn main(variant: &Recurrence, spans: &Spans, names: &Names) -> TokenStream {
                     initial: &initial,
                     cu_seqlens: options.cu_seqlens,
                     layout: options.#layout,
+                    products: options.#products,
                 };
                 let pool = &mut [#(states.#state_list.view_mut()),*];
                 let outputs = #runtime::variant::decode(&self.operation, &inputs.positions(), slots, pool, &call)?;

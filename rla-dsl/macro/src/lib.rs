@@ -44,7 +44,7 @@ use proc_macro2::TokenStream;
 /// ```
 ///
 /// Beside `MyDelta` there are `MyDeltaInputs` (inputs and parameters), `MyDeltaOptions` (constants, initial states, packing,
-/// all with defaults), `MyDeltaOutputs`, `MyDeltaStates`, `MyDeltaCotangents` and `MyDeltaGradients`: one field a name of the
+/// layout of states, what products may be computed in, all with defaults), `MyDeltaOutputs`, `MyDeltaStates`, `MyDeltaCotangents` and `MyDeltaGradients`: one field a name of the
 /// recurrence. A name that is a keyword of Rust is written `r#type`.
 ///
 /// Every problem is an error at the tokens that it is about; a warning is a warning there.

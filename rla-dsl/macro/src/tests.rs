@@ -132,7 +132,8 @@ fn each_name_is_a_field() {
             "struct0: Option<View<'a>>",
             "z0: Option<View<'a>>",
             "cu_seqlens: Option<&'a[i64]>",
-            "layout: StateLayout"
+            "layout: StateLayout",
+            "products: Products"
         ]
     );
     assert_eq!(fields(&items, "OwnTypeOutputs"), ["r#match: Tensor", "total: Tensor"]);

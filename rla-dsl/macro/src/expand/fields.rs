@@ -23,8 +23,9 @@ pub(super) struct Names {
     /// `S0` for each state S.
     pub(super) initial_fields: Vec<Ident>,
     pub(super) output_fields: Vec<Ident>,
-    /// The option that is no name of the recurrence and not reserved in it.
+    /// Options that are no names of the recurrence and not reserved in it.
     pub(super) layout: Ident,
+    pub(super) products: Ident,
 }
 
 impl Names {
@@ -60,6 +61,7 @@ impl Names {
             initial_fields,
             output_fields,
             layout: field("layout", Span::call_site()),
+            products: field("products", Span::call_site()),
             name,
         }
     }
@@ -121,17 +123,18 @@ mod tests {
     #[test]
     fn fields_are_the_names_wherever_rust_takes_them() {
         let text = "variant a {
-            input q, type, self, self_: value, layout: scalar;
+            input q, type, self, self_: value, layout, products: scalar;
             state S: value;
-            S[t] = layout * S[t-1] + q + type + self + self_;
+            S[t] = layout * products * S[t-1] + q + type + self + self_;
             output fn = S[t];
         }";
         let variant = &rla_dsl::parse(text).unwrap().variants[0];
         let names = Names::new(variant, &Spans::File(Span::call_site()));
         let text = |idents: &[Ident]| idents.iter().map(Ident::to_string).collect::<Vec<_>>().join(" ");
-        assert_eq!(text(&names.input_fields), "q r#type self_ self__ layout");
+        assert_eq!(text(&names.input_fields), "q r#type self_ self__ layout products");
         assert_eq!(text(&names.output_fields), "r#fn");
         assert_eq!(text(&names.initial_fields), "S0");
         assert_eq!(names.layout.to_string(), "layout_");
+        assert_eq!(names.products.to_string(), "products_");
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn structs(variant: &Recurrence, names: &Names) -> TokenStream {
     let optional_number = &quote!(::core::option::Option<f64>);
     let offsets = &quote!(::core::option::Option<&'a [i64]>);
     let layout = &quote!(::rla_runtime::StateLayout);
+    let products = &quote!(::rla_runtime::Products);
     let tensor = &quote!(::rla_runtime::Tensor);
     let cu_seqlens = &Ident::new("cu_seqlens", names.layout.span());
     let (inputs, consts, states) = (&variant.inputs, &variant.consts, &variant.states);
@@ -37,6 +38,8 @@ pub(super) fn structs(variant: &Recurrence, names: &Names) -> TokenStream {
     let docs = "Offsets `[N+1]` of packed sequences, B = 1; `None`: each of B is a sequence.";
     optional.push(Field { docs: vec![docs.into()], name: cu_seqlens, kind: offsets });
     optional.push(Field { docs: vec!["How states lie in memory.".into()], name: &names.layout, kind: layout });
+    let docs = "What products of `forward` may be computed in; `forward_saving` and `decode` compute them in f32.";
+    optional.push(Field { docs: vec![docs.into()], name: &names.products, kind: products });
     let made = each(&variant.outputs, output_fields, tensor, |i, _| output_docs(variant, i));
     let carried = each(states, state_fields, tensor, |_, d| with(&d.docs, state_shape(variant, d) + "."));
     let mut seeds = each(&variant.outputs, output_fields, optional_view, |_, name| {
