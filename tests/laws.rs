@@ -157,6 +157,18 @@ fn split_at_a_multiple_of_the_chunk() {
     });
 }
 
+/// The laws of `rla verify` cut where the chunks of a configuration end, however long they are.
+#[test]
+fn the_laws_know_the_chunk() {
+    for chunk in [1, 5, 16, 64, 128] {
+        let operation = Operation::tile(golden::built_in("rdn"), chunk).expect("of the class");
+        let setting = Setting::of(operation.backend());
+        for (name, law) in rla_runtime::laws::LAWS.iter().filter(|(name, _)| ["split", "contained"].contains(name)) {
+            assert_eq!(law(&operation, &setting, 0).expect("it runs"), None, "{name} with chunks of {chunk}");
+        }
+    }
+}
+
 /// Within the bound, forward and backward.
 #[test]
 fn split_anywhere() {

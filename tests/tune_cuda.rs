@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-const SIZES: [usize; 2] = [16, 16];
+const SIZES: [usize; 2] = [8, 8];
 
 /// A fault outside the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

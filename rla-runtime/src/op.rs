@@ -257,7 +257,7 @@ impl Operation {
     /// sizes without a row in a table.
     pub fn chunk(&self) -> usize {
         match &self.engine {
-            Engine::Interpreter(_) => interpret::Tile::CHUNK,
+            Engine::Interpreter(interpreter) => interpreter.chunk(),
             Engine::Kernel(kernel) => kernel.report.chunk,
             Engine::Cuda(engine) => engine.chunk(),
         }

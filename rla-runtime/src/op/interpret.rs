@@ -16,6 +16,10 @@ pub trait Interpreter: Send + Sync {
     fn forward(&self, recurrence: &Recurrence, inputs: &Inputs) -> Result<Outputs>;
     /// Gradients of everything.
     fn backward(&self, recurrence: &Recurrence, inputs: &Inputs, cotangents: &Cotangents) -> Result<Gradients>;
+    /// Tokens a chunk of forward.
+    fn chunk(&self) -> usize {
+        Tile::CHUNK
+    }
 }
 
 /// The definition, token by token.
@@ -86,6 +90,10 @@ impl Interpreter for Tile {
         let run = self.with(recurrence, &self.programs.forward_save);
         let (_, kept) = run.forward(inputs);
         Ok(run.backward(inputs, cotangents, &kept))
+    }
+
+    fn chunk(&self) -> usize {
+        self.chunk
     }
 }
 

@@ -149,7 +149,8 @@ mod tests {
         };
         pools.iter_mut().enumerate().for_each(|(i, pool)| written(pool, i as f32 + 1.0));
         for (i, pool) in pools.iter().enumerate() {
-            let values = |slot| pool.gather(&[slot]).unwrap().into_iter().flat_map(|state| state.data).collect::<Vec<_>>();
+            let values =
+                |slot| pool.gather(&[slot]).unwrap().into_iter().flat_map(|state| state.data).collect::<Vec<_>>();
             assert!([0, 2].into_iter().flat_map(values).all(|x| x == i as f32 + 1.0));
             assert!(values(1).iter().all(|x| *x == 0.0));
         }
