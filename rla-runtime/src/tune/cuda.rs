@@ -97,6 +97,7 @@ pub fn ordered(source: &Source, slot: Slot, key: &Key, shared: usize) -> Vec<(Ch
 struct Gpu<'a> {
     task: &'a Task,
     source: Source,
+    device: &'a Device,
     shared: usize,
     flush: Buffer,
     byte: u8,
@@ -116,6 +117,12 @@ impl Card for Gpu<'_> {
         let mut schedule = Schedule::default();
         *schedule.of_mut(self.task.slot) = choices;
         Operation::cuda((*self.task.recurrence).clone(), Some(schedule))
+    }
+
+    fn compile_ahead(&self, choices: &[Choices]) {
+        let Ok(elem) = host::elem(self.task.dtype) else { return };
+        let key = Key::usual(&self.task.recurrence, &self.task.problem.sizes, elem);
+        kernels::compile_all(self.device, &self.source, self.task.slot, &key, choices);
     }
 
     fn ready(&self, choices: Choices) -> Result<Ready> {
@@ -150,7 +157,8 @@ pub fn tune(task: &Task, stop: &dyn Fn() -> bool, watch: &mut dyn FnMut(&Record)
     let began = Instant::now();
     let device = Device::first()?;
     let source = kernels::source(&task.recurrence)?;
-    let mut card = Gpu { task, source, shared: device.shared, flush: time::flusher(&device)?, byte: 0 };
+    let mut card =
+        Gpu { task, source, device: &device, shared: device.shared, flush: time::flusher(&device)?, byte: 0 };
     let Found { choices, text, comparison, evidence, records } = search::search(&mut card, task, stop, watch)?;
     let mut ceilings = Ceilings::new(&device)?;
     (0..3).try_for_each(|_| ceilings.measure())?;

@@ -5,11 +5,13 @@
 use super::{Device, check};
 use crate::error::{Error, Result};
 use cudarc::driver::sys;
+use rayon::prelude::*;
 use rla_build::compile::Cache;
 use rla_build::compile_cuda;
 use rla_codegen::emit::cuda::{Counts, Grid, Kernels};
 use rla_codegen::pipeline::cuda;
 use rla_codegen::schedule::cuda::text as text_of;
+use rla_codegen::schedule::cuda::{Choices, Slot};
 use rla_dsl::recurrence::{InputKind, Recurrence};
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
@@ -192,6 +194,20 @@ pub(super) fn load_all(
             Ok((function, cubin.resources(entry).unwrap_or_default()))
         })
         .collect()
+}
+
+/// Puts the machine code of several choices into the cache, side by side. What cannot be written or compiled is left out: it is
+/// refused where it is asked for.
+pub fn compile_all(device: &Device, source: &Source, slot: Slot, key: &Key, choices: &[Choices]) {
+    let Ok(architecture) = device.architecture() else { return };
+    let cache = Cache::of_user();
+    let keys = choices.iter().map(|choices| Key { choices: *choices, ..key.clone() });
+    let texts = keys
+        .flat_map(|key| cuda::passes(slot).iter().filter_map(move |kind| source.text(*kind, &key, device.shared).ok()));
+    let kernels: Vec<_> = texts.flat_map(|text| text.kernels).collect();
+    kernels.par_iter().for_each(|kernel| {
+        let _ = compile_cuda::cubin(&cache, &kernel.name, &kernel.source, architecture, || ());
+    });
 }
 
 impl Pass {

@@ -21,7 +21,10 @@ pub trait Card {
     /// A candidate's kernels as an operation, to be checked.
     fn operation(&self, choices: Choices) -> Result<Operation>;
 
-    /// Makes a candidate ready to be timed; it has passed its checks.
+    /// Makes machine code of candidates that come next, side by side; what fails does so again when its turn comes.
+    fn compile_ahead(&self, _: &[Choices]) {}
+
+    /// Makes a candidate ready to be timed.
     fn ready(&self, choices: Choices) -> Result<Self::Ready>;
 
     /// Bytes of registers that a candidate spills.
@@ -45,6 +48,8 @@ pub struct Found {
     pub records: Vec<Record>,
 }
 
+/// Candidates whose machine code is made at a time.
+const AHEAD: usize = 8;
 /// Rounds of the first and of the last comparison.
 const ROUNDS: [usize; 2] = [7, 25];
 /// What the first comparison lets through.
@@ -100,9 +105,16 @@ pub fn search<C: Card>(
     watch(&records[0]);
     let mut texts = BTreeMap::from([(text.clone(), 0)]);
     let mut best: Option<(Choices, String, C::Ready)> = None;
+    let order: Vec<Choices> = candidates.iter().filter(|(_, w)| w.is_ok()).map(|(choices, _)| *choices).collect();
+    let mut compiled = 0;
     for (number, (choices, written)) in (1..).zip(candidates) {
         if stop() || began.elapsed() > task.budget {
             break;
+        }
+        if order.get(compiled) == Some(&choices) {
+            let batch = &order[compiled..order.len().min(compiled + AHEAD)];
+            card.compile_ahead(batch);
+            compiled += batch.len();
         }
         let mut record = Record { number, choices, cost: Cost::default(), measured: None, outcome: Outcome::Slower };
         let outcome = match written {
@@ -151,11 +163,6 @@ type Contest<Ready> = (Outcome, Option<Comparison>, Option<(Ready, Proof)>);
 /// Checks one candidate and times it beside the best so far.
 fn contest<C: Card>(card: &mut C, task: &Task, choices: Choices, incumbent: &C::Ready) -> Result<Contest<C::Ready>> {
     let refused = |reason: String| Ok((Outcome::Refused(reason), None, None));
-    let proof = match checked(card, task, choices, false) {
-        Ok(Ok(proof)) => proof,
-        Ok(Err(reason)) => return refused(reason),
-        Err(error) => return refused(error.to_string()),
-    };
     let ready = match card.ready(choices) {
         Ok(ready) => ready,
         Err(error) => return refused(error.to_string()),
@@ -164,6 +171,11 @@ fn contest<C: Card>(card: &mut C, task: &Task, choices: Choices, incumbent: &C::
     if spilled > 0 {
         return refused(format!("{spilled} bytes of registers spilled"));
     }
+    let proof = match checked(card, task, choices, false) {
+        Ok(Ok(proof)) => proof,
+        Ok(Err(reason)) => return refused(reason),
+        Err(error) => return refused(error.to_string()),
+    };
     let mut pairs = Pairs::default();
     rounds(card, &ready, incumbent, ROUNDS[0], &mut pairs)?;
     if pairs.comparison().ratio < NEAR {
