@@ -589,27 +589,37 @@ template <int HALF, int R> __device__ __forceinline__ void halve(float (&x)[R], 
   }
 }
 
-// A[t,s] = sum over c of P[t,c] W[s,c] E[t,s,c]. A warp has four columns s and some rows t: lanes 8j .. 8j + 7 column j, each
-// four of every 32 channels; what lanes have of a sum is added up at the end, each step halving what a lane has. Early columns have
-// more rows: every other `turn` starts at the last warp.
+// A[t,s] = sum over c of P[t,c] W[s,c] E[t,s,c]. A warp has a few columns s and 16 rows t: its lanes lie along the channels, four
+// a lane, so that each row of P and of the decays is read once for all columns; what lanes have of a sum is added up at the end,
+// each step halving what a lane has. Where channels are few, groups of lanes have columns of their own. Early columns have more
+// rows: every other `turn` starts at the last warp.
 template <int T, int N, class P, class W, class A, class Store>
 __device__ __forceinline__ void decay_dot(int turn, P p, W w, A a, Store store) {
-  constexpr int warps = THREADS / 32, R = T < 32 ? T : 32, units = T / 4 * (T / R);
+  constexpr int R = 16, LANES = N % 128 == 0 ? 32 : N % 64 == 0 ? 16 : N % 32 == 0 ? 8 : 4, GROUPS = 32 / LANES;
+  constexpr int COLS = T / GROUPS < 4 ? T / GROUPS : 4, WIDE = GROUPS * COLS;
+  constexpr int warps = THREADS / 32, units = T / WIDE * (T / R);
   const int lane = threadIdx.x & 31, warp = turn % 2 ? warps - 1 - threadIdx.x / 32 : threadIdx.x / 32;
 #pragma unroll 1
   for (int i = warp; i < units; i += warps) {
     const int k = units % (2 * warps) == 0 && i / warps % 2 ? i / warps * (2 * warps) + warps - 1 - i : i;
-    const int first = k % (T / 4) * 4, top = k / (T / 4) * R, s = first + lane / 8;
-    float x[R] = {};
+    const int first = k % (T / WIDE) * WIDE, top = k / (T / WIDE) * R, s = first + lane / LANES * COLS;
+    float x[COLS][R] = {};
 #pragma unroll 1
-    for (int c = lane % 8 * 4; c < N; c += 32) {
-      float e[4];
+    for (int c = lane % LANES * 4; c < N; c += 4 * LANES) {
+      float e[COLS][4];
 #pragma unroll
-      for (int n = 0; n < 4; n++) e[n] = w(Width<4>(), s, c, n);
-      if (R < T)
-        for (int t = s + 1; t < top; t++)
+      for (int j = 0; j < COLS; j++)
 #pragma unroll
-          for (int n = 0; n < 4; n++) e[n] *= a(Width<4>(), t, c, n);
+        for (int n = 0; n < 4; n++) e[j][n] = w(Width<4>(), s + j, c, n);
+#pragma unroll 1
+      for (int t = s + 1; t < top; t++)
+#pragma unroll
+        for (int n = 0; n < 4; n++) {
+          const float d = a(Width<4>(), t, c, n);
+#pragma unroll
+          for (int j = 0; j < COLS; j++)
+            if (t > s + j) e[j][n] *= d;
+        }
       // four rows at a time: none of them below the columns, some, or all
 #pragma unroll
       for (int u = 0; u < R; u += 4) {
@@ -618,20 +628,39 @@ __device__ __forceinline__ void decay_dot(int turn, P p, W w, A a, Store store) 
           for (int v = u; v < u + 4; v++)
 #pragma unroll
             for (int n = 0; n < 4; n++) {
-              x[v] += p(Width<4>(), top + v, c, n) * e[n];
-              if (all.value || top + v > s) e[n] *= a(Width<4>(), top + v, c, n);
+              const float y = p(Width<4>(), top + v, c, n), d = a(Width<4>(), top + v, c, n);
+#pragma unroll
+              for (int j = 0; j < COLS; j++) {
+                x[j][v] += y * e[j][n];
+                if (all.value || top + v > s + j) e[j][n] *= d;
+              }
             }
         };
-        if (top + u > first) rows(same<int, int>());
+        if (top + u >= first + WIDE) rows(same<int, int>());
         else if (top + u + 4 > first) rows(same<int, float>());
       }
     }
-    int row = top;
-    halve<R / 2>(x, 4, row);
-    halve<R / 4>(x, 2, row);
-    halve<R / 8>(x, 1, row);
 #pragma unroll
-    for (int u = 0; u < R / 8; u++) store(row + u, s, row + u > s ? x[u] : 0.f);
+    for (int j = 0; j < COLS; j++) {
+      int row = top;
+      if (LANES > 16) halve<R / 2>(x[j], 16, row);
+      constexpr int one = LANES > 16 ? R / 2 : R;
+      if (LANES > 8) halve<one / 2>(x[j], 8, row);
+      constexpr int two = LANES > 8 ? one / 2 : one;
+      if (LANES > 4) halve<two / 2>(x[j], 4, row);
+      constexpr int three = LANES > 4 ? two / 2 : two;
+      halve<three / 2>(x[j], 2, row);
+      constexpr int rest = three / 2;
+      if (rest > 1) {
+        halve<rest / 2>(x[j], 1, row);
+      } else {
+        x[j][0] += __shfl_xor_sync(~0u, x[j][0], 1);
+      }
+      constexpr int left = rest > 1 ? rest / 2 : 1;
+#pragma unroll
+      for (int u = 0; u < left; u++)
+        if (rest > 1 || lane % 2 == 0) store(row + u, s + j, row + u > s + j ? x[j][u] : 0.f);
+    }
   }
 }
 

@@ -388,81 +388,133 @@ template <class T, int N> __device__ __forceinline__ void write_rows(const Tile<
       }
 }
 
-// The warps of a block that do nothing but copy, each some of what is fetched. From sm_90 on the first of them starts a bulk copy
-// for what lies in one piece, whose bytes are counted in a barrier of their step as they arrive; all else is copies of 16 bytes
-// (a bulk copy of a row takes longer than those). Short code: it shares the instruction caches.
+// The warps of a block that do nothing but copy, each some of what is fetched. From sm_90 on what lies in one piece and rows of 128
+// bytes or more are bulk copies, whose bytes are counted in a barrier of their step as they arrive, and the blocks of a cluster share
+// them: each starts a part of the copies, for all. All else is copies of 16 bytes. Short code: it shares the instruction caches.
 #if __CUDA_ARCH__ >= 900
 #define BULK 1
+#define CLUSTER_OF(n) __cluster_dims__(n, 1, 1)
 #else
 #define BULK 0
+#define CLUSTER_OF(n)
 #endif
 
 struct Crew {
-  int lane, turn;
-  u32 barriers, bytes;
+  int lane, rank;      // rank: of the block in its cluster
+  u32 barrier, bytes;  // of a step's bulk copies
 };
 
-// `barriers`: AHEAD + 1 of 8 bytes, which the first warp sets up.
-template <int AHEAD> __device__ __forceinline__ Crew crew_of(int lane, bool first, void* barriers) {
-  Crew c = {lane, 0, (u32)__cvta_generic_to_shared(barriers), 0};
-  if (BULK && first) {
-    if (lane == 0) {
-      for (int i = 0; i <= AHEAD; i++) asm volatile("mbarrier.init.shared.b64 [%0], 32;" ::"r"(c.barriers + 8 * i) : "memory");
+// Number of the block in its cluster.
+__device__ __forceinline__ int cluster_rank() {
+  u32 r = 0;
 #if BULK
-      asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
 #endif
+  return r;
+}
+// All threads of a cluster.
+__device__ __forceinline__ void meet_cluster() {
+#if BULK
+  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+#endif
+}
+
+// The barriers of a block's copies: AHEAD + 1 that count what arrives, then as many on which the other blocks of the cluster say
+// that they have met. WARPS of the block start bulk copies.
+template <int AHEAD, int CLUSTER, int WARPS> __device__ __forceinline__ void set_up_barriers(void* barriers) {
+#if BULK
+  if (threadIdx.x == 0) {
+    const u32 b = (u32)__cvta_generic_to_shared(barriers);
+    for (int i = 0; i <= AHEAD; i++) {
+      asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(b + 8 * i), "n"(WARPS) : "memory");
+      if (CLUSTER > 1) asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(b + 8 * (AHEAD + 1 + i)), "n"(CLUSTER - 1) : "memory");
     }
-    __syncwarp();
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   }
-  return c;
-}
-
-// All copies of a step are under way.
-__device__ __forceinline__ void crew_end(const Crew& c, bool first) {
-#if BULK
-  if (first)
-    asm volatile("{.reg .b64 s; mbarrier.arrive.expect_tx.shared.b64 s, [%0], %1;}" ::"r"(c.barriers), "r"(c.bytes) : "memory");
-#endif
-  copies_end();
-}
-// The copies of a step have arrived; AHEAD steps have been started since, this one among them.
-template <int AHEAD> __device__ __forceinline__ void crew_wait(const Crew& c, bool first, int step) {
-#if BULK
-  if (first) arrived(c.barriers + step % (AHEAD + 1) * 8, step / (AHEAD + 1) & 1);
-#endif
-  copies_wait<(AHEAD > 0 ? AHEAD - 1 : 0)>();
-}
-__device__ __forceinline__ void bulk(Crew& c, void* to, const void* from, u32 bytes) {
-#if BULK
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-                   (u32)__cvta_generic_to_shared(to)),
-               "l"(from), "r"(bytes), "r"(c.barriers)
-               : "memory");
-  c.bytes += bytes;
+  if (CLUSTER > 1) meet_cluster();
+  else __syncthreads();
 #endif
 }
 
-// `c` with the barrier of a step.
-template <int AHEAD> __device__ __forceinline__ Crew at_step(Crew c, int step) {
-  c.barriers += step % (AHEAD + 1) * 8;
-  return c;
-}
-
-template <int BYTES> __device__ __forceinline__ void fetch(Crew& c, char* to, const char* from) {
-  if (BULK) {
-    if (c.lane == c.turn) bulk(c, to, from, BYTES);
-    c.turn = (c.turn + 1) % 32;
-    return;
+// The loop of a copying warp: `issue` starts the copies of a step, AHEAD steps before those that need them. The FIRST warp waits for
+// bulk copies to arrive; a warp with BULKS starts some.
+template <int AHEAD, int CLUSTER, bool FIRST, bool BULKS, class Issue>
+__device__ __forceinline__ void copy_steps(int lane, void* barriers, int steps, Issue issue) {
+  constexpr bool bulks = BULK && BULKS;
+  constexpr u32 size = 8 * (AHEAD + 1);
+  const u32 start = (u32)__cvta_generic_to_shared(barriers), end = start + size;
+  Crew crew = {lane, CLUSTER > 1 ? cluster_rank() : 0, start, 0};
+  u32 waited = start, parity = 0;
+#pragma unroll 1
+  for (int step = 0; step < steps + AHEAD; step++) {
+    if (AHEAD > 0 && step >= AHEAD) {
+      if (BULK && FIRST) arrived(waited, parity);
+      copies_wait<(AHEAD > 0 ? AHEAD - 1 : 0)>();
+    }
+    if (step >= AHEAD) {
+      meet();
+#if BULK
+      if (CLUSTER > 1) {
+        if (FIRST && lane < CLUSTER && lane != crew.rank)
+          asm volatile("{.reg .b32 r; mapa.shared::cluster.u32 r, %0, %1; mbarrier.arrive.shared::cluster.b64 _, [r];}" ::"r"(waited + size), "r"(lane) : "memory");
+        if (BULKS) arrived(waited + size, parity);
+      }
+#endif
+      if (AHEAD > 0 && (waited += 8) == end) waited = start, parity ^= 1;
+    }
+    crew.bytes = 0;
+    issue(crew, step);
+    if (bulks) {
+      if (lane == 0)
+        asm volatile("{.reg .b64 s; mbarrier.arrive.expect_tx.shared.b64 s, [%0], %1;}" ::"r"(crew.barrier), "r"(crew.bytes) : "memory");
+      crew.barrier = crew.barrier + 8 == end ? start : crew.barrier + 8;
+    }
+    copies_end();
+    if (AHEAD == 0) {
+      if (BULK && FIRST) arrived(waited, parity);
+      parity ^= 1;
+      copies_wait<0>();
+      meet();
+    }
   }
+}
+
+// A bulk copy, into all blocks of the cluster.
+template <int CLUSTER> __device__ __forceinline__ void bulk(const Crew& c, void* to, const void* from, u32 bytes) {
+#if BULK
+  const u32 at = (u32)__cvta_generic_to_shared(to);
+  if (CLUSTER > 1)
+    asm volatile(
+        "{.reg .pred p; elect.sync _|p, 0xffffffff;\n"
+        "@p cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;}" ::"r"(at),
+        "l"(from), "r"(bytes), "r"(c.barrier), "h"((unsigned short)((1 << CLUSTER) - 1))
+        : "memory");
+  else
+    asm volatile(
+        "{.reg .pred p; elect.sync _|p, 0xffffffff;\n"
+        "@p cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];}" ::"r"(at), "l"(from), "r"(bytes),
+        "r"(c.barrier)
+        : "memory");
+#endif
+}
+
+// BYTES in one piece, which the block of that `turn` starts.
+template <int BYTES, int CLUSTER> __device__ __forceinline__ void fetch(Crew& c, char* to, const char* from, int turn) {
+#if BULK
+  if (CLUSTER == 1 || turn % CLUSTER == c.rank) bulk<CLUSTER>(c, to, from, BYTES);
+  c.bytes += BYTES;
+#else
 #pragma unroll 2
   for (int i = c.lane * 16; i < BYTES; i += 32 * 16) copy16(to + i, from + i);
+#endif
 }
 
-// ROWS rows of BYTES each, in steps of FROM and TO bytes.
-template <int ROWS, int BYTES, int FROM, int TO> __device__ __forceinline__ void fetch_part(Crew& c, char* to, const char* from) {
+// ROWS rows of BYTES each, in steps of FROM and TO bytes: a warp's part of all.
+template <int ROWS, int BYTES, int FROM, int TO, int PARTS>
+__device__ __forceinline__ void fetch_part(const Crew& c, char* to, const char* from, int part) {
   constexpr int pieces = BYTES / 16;
 #pragma unroll 2
-  for (int i = c.lane; i < ROWS * pieces; i += 32)
+  for (int i = c.lane + 32 * part; i < ROWS * pieces; i += 32 * PARTS)
     copy16(to + i / pieces * TO + i % pieces * 16, from + i / pieces * FROM + i % pieces * 16);
 }
 
@@ -487,32 +539,47 @@ __device__ __noinline__ void fetch_some(P* to, const T* from, i64 step, int vali
   }
 }
 
-// ROWS rows of COLS channels from `column` on, of a tensor with `size` channels, as P; rows beyond the last repeat it, or
-// are zero.
-template <class P, class T, int ROWS, int COLS, int LD>
-__device__ __forceinline__ void fetch_rows(Crew& c, P* to, const View& v, const Chunk& ch, i64 head, int column, int size, bool zero) {
-  const T* from = rows_of<const T>(v, ch.batch, ch.first, head) + column;
-  const int there = v.ptr ? size - column : 0;
-  constexpr int N = 16 / sizeof(T), pieces = COLS / N;
-  const bool aligned = ((((size_t)from) | (size_t)(v.s1 * (i64)sizeof(T))) & 15) == 0;
-  if (!same<P, T>::value || !aligned || there < COLS || ch.valid < ROWS) {
-    fetch_some<P, T, ROWS, COLS, LD>(to, from, v.s1, ch.valid, there, zero, aligned, c.lane);
-    return;
+// ROWS rows of COLS channels from `column` on, of a tensor with `size` channels, as P, for one chunk after the other; rows beyond
+// the last repeat it, or are zero. A warp copies one of PARTS parts, or the first all where rows are not whole.
+template <class P, class T, int ROWS, int COLS, int LD, int PARTS, int CLUSTER, bool WHOLE> struct Rows {
+  static constexpr int N = 16 / sizeof(T), PIECES = COLS / N;
+  static constexpr bool BY_ROWS = BULK && WHOLE;
+  static constexpr bool COLUMN = !BY_ROWS && 32 % PIECES == 0;  // a lane stays in its column
+  static constexpr int MORE = COLUMN ? 32 / PIECES : 1;
+  const T* from;
+  i64 row, chunk;
+  int part, there;
+  bool zero, aligned, whole;
+
+  __device__ __forceinline__ Rows(const View& v, const Chunk& ch, i64 head, int column, int size, bool zero, bool back, int part)
+      : from(rows_of<const T>(v, ch.batch, ch.first, head) + column), row(v.s1), chunk(back ? -ROWS * v.s1 : ROWS * v.s1), part(part),
+        there(v.ptr ? size - column : 0), zero(zero) {
+    aligned = ((((size_t)from) | (size_t)(row * (i64)sizeof(T))) & 15) == 0;
+    whole = same<P, T>::value && aligned && there >= COLS;
   }
-  if (32 % pieces == 0) {
-    // a thread stays in its column
-    constexpr int more = 32 / pieces;
-    const int t = c.lane / pieces;
-    const T* at = from + t * v.s1 + c.lane % pieces * N;
-    P* put = to + t * LD + c.lane % pieces * N;
-    const i64 step = more * v.s1;
+
+  __device__ __forceinline__ void fetch(Crew& c, P* to, int valid) {
+    if (!whole || valid < ROWS) {
+      if (part == 0) fetch_some<P, T, ROWS, COLS, LD>(to, from, row, valid, there, zero, aligned, c.lane);
+    } else if (BY_ROWS) {
+      constexpr int own = ROWS / PARTS / CLUSTER;
+      const int first = (part * CLUSTER + (CLUSTER > 1 ? c.rank : 0)) * own;
+      const T* at = from + first * row;
 #pragma unroll 4
-    for (int r = 0; r < ROWS; r += more, at += step) {
-      if (ROWS % more == 0 || r + t < ROWS) copy16(put + r * LD, at);
-    }
-    return;
-  }
+      for (int r = 0; r < own; r++, at += row) bulk<CLUSTER>(c, to + (first + r) * LD, at, COLS * sizeof(T));
+      c.bytes += ROWS / PARTS * COLS * sizeof(T);
+    } else if (COLUMN) {
+      const int t = c.lane / PIECES + part * MORE, n = c.lane % PIECES * N;
+      const T* at = from + t * row + n;
+      const i64 step = MORE * PARTS * row;
+#pragma unroll 8
+      for (int r = 0; r < ROWS; r += MORE * PARTS, at += step)
+        if (ROWS % (MORE * PARTS) == 0 || r + t < ROWS) copy16(to + (t + r) * LD + n, at);
+    } else {
 #pragma unroll 2
-  for (int i = c.lane; i < ROWS * pieces; i += 32)
-    copy16(to + i / pieces * LD + i % pieces * N, from + i / pieces * v.s1 + i % pieces * N);
-}
+      for (int i = c.lane; i < ROWS * PIECES; i += 32)
+        copy16(to + i / PIECES * LD + i % PIECES * N, from + i / PIECES * row + i % PIECES * N);
+    }
+    from += chunk;
+  }
+};

@@ -155,6 +155,7 @@ struct Text<'a> {
     name: &'a str,
     threads: usize,
     blocks: usize,
+    cluster: usize,
     chunk: usize,
     counts: [usize; 4],
     chain: bool,

@@ -10,7 +10,7 @@ use crate::emit::cuda::{self, Config, Counts, Elem, Error, Interface, Kernels, P
 use crate::explain::cost::executed;
 use crate::kernel::{Form, fingerprint, symbol};
 use crate::schedule::cuda::{Choices, Cost, Slot};
-use crate::tile::{Program, Role};
+use crate::tile::{Axis, Program, Role};
 
 /// The programs of a recurrence, ready to be written for sizes and types.
 pub struct Source {
@@ -98,6 +98,12 @@ impl Source {
     pub fn counts(&self) -> Counts {
         let r = &self.recurrence;
         Counts { inputs: r.inputs.len(), outputs: r.outputs.len(), states: r.states.len(), constants: r.consts.len() }
+    }
+
+    /// Channels of the longest free side of a state, which sequential kernels divide among blocks.
+    pub fn channels(&self, sizes: &[usize]) -> usize {
+        let free = |axis: Axis| if let Axis::Side(side) = axis { sizes[side as usize] } else { 1 };
+        self.programs.forward.states.iter().map(|state| free(state.free)).max().unwrap_or(1)
     }
 
     fn program(&self, pass: Pass) -> &Program {

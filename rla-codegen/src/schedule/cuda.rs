@@ -79,6 +79,14 @@ impl Choices {
     }
 }
 
+/// Groups of 16 channels a sequential block where no table says: one if the card holds all blocks at once, which is the shortest time
+/// a chunk; more where blocks would wait for others, since wider blocks read keys and records less often. The bits are the same for
+/// all: a channel's work is a warp's.
+pub fn groups_for(sequences: usize, channels: usize, multiprocessors: usize) -> usize {
+    let waits = |groups: &usize| sequences * channels.div_ceil(16 * groups) > multiprocessors;
+    [1, 2].into_iter().find(|groups| !waits(groups)).unwrap_or(4)
+}
+
 /// Choices for every pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Schedule {
@@ -262,6 +270,13 @@ mod tests {
         assert_eq!(all(Slot::Forward).len(), 9);
         // the default, and 3 of each
         assert_eq!(all(Slot::Decode).len(), 28);
+    }
+
+    #[test]
+    fn blocks_are_as_narrow_as_the_card_holds_at_once() {
+        assert_eq!([1, 16, 17, 32, 33, 64, 1000].map(|s| groups_for(s, 128, 132)), [1, 1, 2, 2, 4, 4, 4]);
+        assert_eq!(groups_for(100, 16, 132), 1);
+        assert_eq!(groups_for(0, 128, 132), 1);
     }
 
     #[test]

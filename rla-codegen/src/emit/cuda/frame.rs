@@ -3,6 +3,7 @@
 mod address;
 mod chain;
 mod chunks;
+mod copiers;
 mod records;
 mod walk;
 
@@ -23,6 +24,8 @@ struct Launch {
     threads: usize,
     /// Blocks of a multiprocessor that the registers have to suffice for.
     blocks: usize,
+    /// Blocks of a cluster.
+    cluster: usize,
 }
 
 pub struct Frame<'a> {
@@ -123,6 +126,7 @@ impl<'a> Frame<'a> {
             name: &name,
             threads: launch.threads,
             blocks: launch.blocks,
+            cluster: launch.cluster,
             chunk: self.config.sizes.chunk,
             counts: [
                 self.counts.inputs.max(1),

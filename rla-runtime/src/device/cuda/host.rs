@@ -222,6 +222,10 @@ impl Engine {
 
     /// The kernels of a pass, compiled at the first call for their sizes and types.
     pub fn pass(&self, kind: Kind, key: &Key) -> Result<Arc<Pass>> {
+        let mut key = key.clone();
+        if kind == Kind::Decode {
+            key.choices = Choices::default();
+        }
         let id = (kind as u8, key.clone());
         let mut passes = self.passes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(pass) = passes.get(&id) {
@@ -229,9 +233,9 @@ impl Engine {
         }
         let (choices, from) = match &self.pinned {
             Some(schedule) => (*schedule.of(slot(kind)), "as the caller chose".to_string()),
-            None => self.tunings.choices(&self.device, &self.source, slot(kind), key),
+            None => self.tunings.choices(&self.device, &self.source, slot(kind), &key),
         };
-        let key = Key { choices, ..key.clone() };
+        let key = Key { choices, ..key };
         let pass = Arc::new(Pass::new(&self.device, &self.source, kind, &key, &from)?);
         passes.insert(id, pass.clone());
         Ok(pass)
@@ -243,14 +247,21 @@ impl Engine {
         Ok(self.key_of(problem, inputs, elem(output)?, grads))
     }
 
-    /// What a call of these sizes and types is compiled for; choices come with the pass.
+    /// What a call of these sizes and types is compiled for; choices come with the pass, which has these where no table says.
     pub(crate) fn key_of(&self, problem: &Problem, inputs: Vec<Elem>, output: Elem, input_grads: Vec<Elem>) -> Key {
+        let sequences = problem.sequence_count() * problem.value_heads;
+        let channels = self.source.channels(&problem.sizes);
+        let groups = match output {
+            // wide blocks of f32 do not fit into shared memory with what is copied ahead
+            Elem::F32 => 1,
+            _ => cuda::groups_for(sequences, channels, self.device.multiprocessors),
+        };
         Key {
             sizes: problem.sizes.clone(),
             input_grads,
             inputs,
             output,
-            choices: Choices::default(),
+            choices: Choices { groups, ..Choices::default() },
             grouped: problem.group() > 1,
         }
     }

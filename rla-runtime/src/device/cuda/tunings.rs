@@ -35,8 +35,8 @@ impl Tunings {
         Ok(Tunings { rows: tables.cuda(recurrence, |row| row.architecture == architecture) })
     }
 
-    /// The choices of a slot for sizes and types, which depend on nothing else, and where they come from. A row applies only where the compiler writes
-    /// the very text that was checked then; where it does not, a line says so.
+    /// The choices of a slot for sizes and types, and where they come from: a row's, which depend on nothing else, or the key's. A row
+    /// applies only where the compiler writes the very text that was checked then; where it does not, a line says so.
     pub fn choices(&self, device: &Device, source: &Source, slot: Slot, key: &Key) -> (Choices, String) {
         let dtype = dtype(key.output);
         let fits = |row: &&(String, Row)| {
@@ -56,6 +56,6 @@ impl Tunings {
                 ),
             }
         }
-        (Choices::default(), "the default".into())
+        (key.choices, "the default".into())
     }
 }

@@ -177,8 +177,17 @@ impl<'a> Plan<'a> {
         self.next.iter().find(|(_, node)| **node == n).map(|(state, _)| *state)
     }
 
+    /// Values with a tile that what a sum begins with reads.
+    pub fn start_reads(&self, n: usize) -> BTreeSet<usize> {
+        let terms = self.sums.get(&n).into_iter().flatten().map(|(_, t)| *t);
+        let others = terms.filter(|t| !(self.is_product(*t) && (*t == n || self.is_inline(*t))));
+        let (tiles, inline): (Vec<usize>, Vec<usize>) =
+            others.filter(|t| self.chain.tiles.contains(t)).partition(|t| !self.is_inline(*t));
+        inline.into_iter().flat_map(|t| self.reads(t)).chain(tiles).collect()
+    }
+
     /// Values with a tile, states among them, that the text of a value reads.
-    fn reads(&self, n: usize) -> BTreeSet<usize> {
+    pub fn reads(&self, n: usize) -> BTreeSet<usize> {
         let mut out = BTreeSet::new();
         let mut todo = vec![n];
         while let Some(m) = todo.pop() {

@@ -42,6 +42,8 @@ pub struct Writer<'a> {
     pub slabs: BTreeMap<usize, Place>,
     /// Statements with `@` for the element at token `c` and channel `row`, or after `!` for the tile, by value.
     pub stores: Vec<(usize, String, String)>,
+    /// Whether registers suffice for accumulators that wait.
+    pub roomy: bool,
     /// What other roles read.
     pub handed: BTreeSet<What>,
 }
@@ -66,46 +68,114 @@ impl Writer<'_> {
         self.sizes.padded(axis) / 8
     }
 
-    /// The steps of a chunk.
+    /// The steps of a chunk. A state's next value is what the next chunk waits for, so what leads to it comes first, and what needs
+    /// no state before that; what others read is left where the warp would wait.
     pub fn write(&self, role: &Role) -> String {
         let mut out = Text::default();
-        for state in role.states.iter().filter(|s| self.handed.contains(&What::State(**s))) {
-            out.line(format!("leave<{}>(from{state}, state{state});", self.product.c()));
-        }
         for n in &role.values {
             out.line(format!("Tile<{}> t{n};", self.tiles(*n)));
             out.line(format!("found(t{n}, at{n});"));
         }
+        let (last, tiles): (Vec<usize>, Vec<usize>) = role.tiles.iter().partition(|n| self.plan.next_of(**n).is_some());
+        let (with, without): (Vec<usize>, Vec<usize>) =
+            tiles.iter().partition(|n| self.plan.depends[**n] || !self.roomy);
         let mut made: BTreeSet<usize> = BTreeSet::new();
-        let mut last = vec![];
-        for n in &role.tiles {
-            if self.plan.next_of(*n).is_some() {
-                last.push(*n);
-                continue;
+        let mut left = vec![];
+        if !self.roomy {
+            last.iter().for_each(|n| self.leave_state(*n, &mut out));
+        }
+        for n in without {
+            self.whole(n, role, &mut made, &mut left, &mut out);
+        }
+        // products without a state, in sums with one
+        let mut begun = BTreeSet::new();
+        for n in &with {
+            if self.roomy && self.products(*n).any(|(_, t)| !self.plan.depends[t]) && self.start(*n).is_empty() {
+                self.given_operands(*n, &mut made, &mut out);
+                self.begin(*n, &self.name(*n), true, &mut out);
+                self.add(*n, &self.name(*n), role, false, &mut out);
+                begun.insert(*n);
             }
-            self.given_operands(*n, &mut made, &mut out);
-            match &self.plan.graph.nodes[*n].kind {
-                Kind::Solve { .. } => {
-                    self.solve(*n, &mut out);
-                    continue;
+        }
+        let mut updates = last.clone();
+        for (i, n) in with.iter().enumerate() {
+            if begun.contains(n) {
+                self.add(*n, &self.name(*n), role, true, &mut out);
+                self.after(*n, role, &mut left, &mut out);
+            } else {
+                self.whole(*n, role, &mut made, &mut left, &mut out);
+            }
+            // a state that nothing after this reads begins to become the next one
+            let reads = |n: &usize, m: &usize| n != m && self.plan.reads(*m).contains(&self.carried(*n));
+            updates.retain(|n| {
+                let free = !with[i + 1..].iter().chain(&last).any(|m| reads(n, m));
+                let alone = self.plan.start_reads(*n).iter().all(|x| *x == self.carried(*n));
+                let ready = self.roomy && free && alone && self.plan.terms(*n).is_some();
+                if ready {
+                    self.begin_update(*n, &mut out);
                 }
-                // made with its system
-                Kind::Part(..) => {}
-                Kind::DecayApply { .. } => self.apply(*n, &mut out),
-                _ => self.tile(*n, self.name(*n), role, true, &mut out),
-            }
-            self.store(*n, &mut out);
-            if self.handed.contains(&What::Tile(*n)) && !role.values.contains(n) {
-                out.line(format!("leave(at{n}, t{n});"));
-            }
+                !ready
+            });
         }
         // updates come last: everything else reads the states at the chunk's start
-        for n in last {
-            let state = self.plan.next_of(n).expect("it is a next state");
-            self.given_operands(n, &mut made, &mut out);
-            self.tile(n, format!("state{state}"), role, false, &mut out);
+        for n in updates.iter().filter(|_| self.roomy) {
+            self.leave_state(*n, &mut out);
         }
+        for n in last {
+            let name = format!("state{}", self.plan.next_of(n).expect("it is a next state"));
+            self.given_operands(n, &mut made, &mut out);
+            if updates.contains(&n) {
+                self.begin(n, &name, false, &mut out);
+            }
+            self.add(n, &name, role, false, &mut out);
+            self.add(n, &name, role, true, &mut out);
+        }
+        left.iter().for_each(|n| out.line(format!("leave(at{n}, t{n});")));
         out.finish()
+    }
+
+    /// The state that becomes a next one.
+    fn carried(&self, next: usize) -> usize {
+        self.chain().carried[&self.plan.next_of(next).expect("it is a next state")]
+    }
+
+    fn begin_update(&self, n: usize, out: &mut Text) {
+        self.leave_state(n, out);
+        self.begin(n, &format!("state{}", self.plan.next_of(n).expect("it is a next state")), false, out);
+    }
+
+    /// A state at the chunk's start, for other roles; its next value is made in the same registers.
+    fn leave_state(&self, n: usize, out: &mut Text) {
+        let state = self.plan.next_of(n).expect("it is a next state");
+        if self.handed.contains(&What::State(state)) {
+            out.line(format!("leave<{}>(from{state}, state{state});", self.product.c()));
+        }
+    }
+
+    fn whole(&self, n: usize, role: &Role, made: &mut BTreeSet<usize>, left: &mut Vec<usize>, out: &mut Text) {
+        self.given_operands(n, made, out);
+        match &self.plan.graph.nodes[n].kind {
+            Kind::Solve { .. } => return self.solve(n, out),
+            // made with its system
+            Kind::Part(..) => {}
+            Kind::DecayApply { .. } => self.apply(n, out),
+            _ => {
+                self.begin(n, &self.name(n), true, out);
+                self.add(n, &self.name(n), role, false, out);
+                self.add(n, &self.name(n), role, true, out);
+            }
+        }
+        self.after(n, role, left, out);
+    }
+
+    fn after(&self, n: usize, role: &Role, left: &mut Vec<usize>, out: &mut Text) {
+        self.store(n, out);
+        if self.handed.contains(&What::Tile(n)) && !role.values.contains(&n) {
+            match self.roomy {
+                true => left.push(n),
+                false => out.line(format!("leave(at{n}, t{n});")),
+            }
+        }
     }
 
     /// Tiles of given values that a value's products need.
@@ -122,8 +192,25 @@ impl Writer<'_> {
         }
     }
 
-    fn tile(&self, n: usize, name: String, role: &Role, declare: bool, out: &mut Text) {
-        let graph = self.plan.graph;
+    /// The products of a sum: subtracted or not, and which.
+    fn products(&self, n: usize) -> impl Iterator<Item = (bool, usize)> + '_ {
+        let is_product = move |t: usize| self.plan.is_product(t) && (t == n || self.plan.is_inline(t));
+        self.plan.terms(n).into_iter().flatten().copied().filter(move |(_, t)| is_product(*t))
+    }
+
+    /// What a sum begins with besides its products; empty: nothing.
+    fn start(&self, n: usize) -> String {
+        let products: BTreeSet<usize> = self.products(n).map(|(_, t)| t).collect();
+        let mut start = String::new();
+        for (minus, t) in self.plan.terms(n).into_iter().flatten().filter(|(_, t)| !products.contains(t)) {
+            let sign = if *minus { "-" } else { "+" };
+            start += &format!(" {sign} {}", self.value(*t, false));
+        }
+        start.trim_start_matches(" + ").to_string()
+    }
+
+    /// A value, or what its sum begins with.
+    fn begin(&self, n: usize, name: &str, declare: bool, out: &mut Text) {
         self.comment(n, out);
         if declare {
             out.line(format!("Tile<{}> {name};", self.tiles(n)));
@@ -132,22 +219,18 @@ impl Writer<'_> {
             out.line(format!("take<{}, {}>({name}, {} + own);", slab.elem.c(), slab.ld, slab.name));
             return;
         }
-        let element =
-            |value: &str| format!("every({name}, [&](float& x, int n, int e, int r, int c) {{ x = {value}; }});");
-        let Some(terms) = self.plan.terms(n) else {
-            out.line(element(&self.value(n, true)));
-            return;
+        let value = match self.plan.terms(n) {
+            None => self.value(n, true),
+            Some(_) => Some(self.start(n)).filter(|s| !s.is_empty()).unwrap_or("0.f".into()),
         };
-        let is_product = |t: usize| self.plan.is_product(t) && (t == n || self.plan.is_inline(t));
-        let mut start = String::new();
-        for (minus, t) in terms.iter().filter(|(_, t)| !is_product(*t)) {
-            let sign = if *minus { "-" } else { "+" };
-            start += &format!(" {sign} {}", self.value(*t, false));
-        }
-        let start = start.trim_start_matches(" + ").to_string();
-        out.line(element(if start.is_empty() { "0.f" } else { &start }));
-        for (minus, t) in terms.iter().filter(|(_, t)| is_product(*t)) {
-            let m = self.chain().multiply(graph, self.plan.depends, *t).expect("it is a product of the chain");
+        out.line(format!("every({name}, [&](float& x, int n, int e, int r, int c) {{ x = {value}; }});"));
+    }
+
+    /// Adds the products of a sum whose left operands hold a state, or those of the others.
+    fn add(&self, n: usize, name: &str, role: &Role, depends: bool, out: &mut Text) {
+        let graph = self.plan.graph;
+        for (minus, t) in self.products(n).filter(|(_, t)| self.plan.depends[*t] == depends) {
+            let m = self.chain().multiply(graph, self.plan.depends, t).expect("it is a product of the chain");
             let image = &self.places[&m.image];
             // a strictly lower or unit lower matrix M: of B[s][t] = M[t][s] only s <= t counts
             let part = match lower(graph, m.image) {

@@ -95,11 +95,14 @@ impl Frame<'_> {
         }
     }
 
+    /// Records between kernels: name and bytes of a chunk and value head.
+    pub(super) fn records(&self) -> [(&'static str, usize); 3] {
+        [("record", self.record.stride()), ("passed", self.passed.stride()), ("kept", self.kept.stride())]
+    }
+
     pub(super) fn bases(&self, slot: &str, out: &mut Text) {
         out.line(format!("const i64 number = {slot} * x.heads + head;"));
-        for (name, bytes) in
-            [("record", self.record.stride()), ("passed", self.passed.stride()), ("kept", self.kept.stride())]
-        {
+        for (name, bytes) in self.records() {
             if bytes > 0 {
                 let base = format!("(char*)__builtin_assume_aligned(x.{name}, 128)");
                 out.line(format!("char* const {name} = {base} + number * {bytes};"));

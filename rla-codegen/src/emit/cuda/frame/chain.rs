@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::view_kind;
+use super::copiers::{BARRIERS, Fetch, Item, cluster, copiers};
 use super::{Frame, Launch};
 use crate::emit::cuda::block::Written;
 use crate::emit::cuda::chain::roles::{Plan, Role, What};
@@ -17,60 +18,41 @@ use crate::emit::graph::Kind;
 use crate::emit::text::Text;
 use crate::tile::{Leaf, Role as Outcome};
 
-/// Warps that copy: as many as fill whole schedulers, and four more where registers allow it and there are few.
-fn copiers(workers: usize) -> usize {
-    let left = 4 - workers % 4;
-    if left < 3 && workers + left <= 4 { left + 4 } else { left }
-}
+/// Threads of a block up to which each may have all registers that there are.
+const ROOMY: usize = 256;
 
-/// Bytes for the barriers of bulk copies.
-const BARRIERS: usize = 128;
+/// Threads of a block that keeps, or runs backward, whose registers suffice.
+const MOST_THREADS: usize = 384;
 
-/// Shared memory that copies more than two steps ahead may fill.
+/// Shared memory that copies more than two steps ahead may fill where a block makes all of them alone: the first-level cache keeps
+/// some room. Copies for two blocks have a longer way.
 const AHEAD_SHARED: usize = 160 * 1024;
 
-/// Something that is fetched for every chunk.
-struct Item {
-    /// The pointers into it: name, element type, byte offset.
-    names: Vec<(String, Elem, usize)>,
-    bytes: usize,
-    /// The call that fetches it, with `@to` for the address.
-    fetch: String,
-}
-
-/// Which of the copying warps fetches each item: the first what lies in one piece, the others rows, evenly.
-fn shares(items: &[Item], copiers: usize) -> Vec<usize> {
-    let mut load = vec![0; copiers];
-    let one_of = |load: &mut Vec<usize>, item: &Item| {
-        if copiers == 1 || item.fetch.starts_with("fetch<") {
-            return 0;
-        }
-        let warp = (1..copiers).min_by_key(|w| load[*w]).expect("more than one");
-        load[warp] += item.bytes + 1024;
-        warp
-    };
-    items.iter().map(|item| one_of(&mut load, item)).collect()
-}
-
 /// Where an item lies.
-struct Ring {
-    offset: usize,
-    places: usize,
+pub(super) struct Ring {
+    pub offset: usize,
+    pub places: usize,
     /// Lag of its first reader.
-    first: usize,
+    pub first: usize,
 }
 
 /// A way to divide the work that fits into shared memory.
-struct Layout {
-    roles: Vec<Role>,
+pub(super) struct Layout {
+    pub roles: Vec<Role>,
     bodies: Vec<String>,
-    rings: Vec<Option<Ring>>,
+    pub rings: Vec<Option<Ring>>,
     /// Offset, bytes and places of what a role leaves, for one group of channels.
     exchange: BTreeMap<What, (usize, usize, usize)>,
-    exchange_bytes: usize,
-    staged: usize,
+    pub exchange_bytes: usize,
+    pub staged: usize,
     /// Steps between the fetching of an item and its first reader's.
     ahead: usize,
+}
+
+/// Threads of a block.
+fn threads(groups: usize, layout: &Layout) -> usize {
+    let workers = groups * layout.roles.len();
+    32 * (workers + copiers(workers))
 }
 
 /// Whether a text has a name as a whole word.
@@ -86,39 +68,54 @@ impl Frame<'_> {
         let channels = sizes.padded(free);
         // slices of equal width: no warp works beyond the padding
         let most = self.config.warps.clamp(1, channels / 16);
-        let groups = (1..=most).rev().find(|w| (channels / 16).is_multiple_of(*w)).unwrap_or(1);
-        let slices = channels.div_ceil(16 * groups);
         let stores = self.stores(g, chain);
         let next = group.states.iter().map(|s| (*s, self.stages.next[s])).collect();
         let stored = stores.iter().map(|(n, ..)| *n).collect();
         let plan = Plan::new(chain, self.graph, &self.stages.depends, next, stored);
         let keeps = group.states.iter().any(|s| !self.state_targets(*s).is_empty());
-        let (items, places, slabs) = self.items(chain, groups);
-        let mut writer = Writer {
-            plan: &plan,
-            sizes,
-            product: self.config.product,
-            interface: self.interface,
-            places,
-            slabs,
-            stores,
-            handed: BTreeSet::new(),
+        let divided = plan.roles(true, keeps).len();
+        let ways = (1..=most).rev().filter(|w| (channels / 16).is_multiple_of(*w));
+        let mut ways = ways.map(|groups| {
+            let (items, places, slabs) = self.items(chain, groups);
+            let mut writer = Writer {
+                plan: &plan,
+                sizes,
+                product: self.config.product,
+                interface: self.interface,
+                places,
+                slabs,
+                stores: stores.clone(),
+                roomy: true,
+                handed: BTreeSet::new(),
+            };
+            let layout = self.best_layout(&mut writer, &items, keeps, groups, channels / 16 / groups);
+            (groups, items, layout)
+        });
+        // what is kept, and gradients, take registers: narrower where roles would have to be joined, or warps be too many
+        let fits = |(groups, _, layout): &(usize, Vec<Item>, Layout)| {
+            let whole = layout.roles.len() == divided && threads(*groups, layout) <= MOST_THREADS;
+            *groups == 1 || self.pass == Pass::Forward || whole
         };
-        let ways = [(true, 4), (true, 3), (true, 2), (true, 1), (false, 2), (false, 1), (false, 0)];
-        let layout = ways.into_iter().map(|(split, ahead)| self.layout(&mut writer, &items, keeps, split, ahead));
-        let fits = |l: &Layout| {
-            // the first-level cache keeps some room, where more copies ahead would take it
-            let most = if l.ahead > 2 { self.config.shared.min(AHEAD_SHARED) } else { self.config.shared };
-            l.staged + groups * l.exchange_bytes + BARRIERS <= most || l.ahead == 0
-        };
-        let layout = layout.into_iter().find(fits).expect("the last way is taken in any case");
-        let workers = groups * layout.roles.len();
-        let threads = 32 * (workers + copiers(workers));
+        let (groups, items, layout) = ways.find(fits).expect("one group is taken in any case");
+        let slices = channels / 16 / groups;
+        let (workers, threads) = (groups * layout.roles.len(), threads(groups, &layout));
         let shared = layout.staged + groups * layout.exchange_bytes + BARRIERS;
         let out = self.chain_text(&layout, &items, groups, slices);
         let written = Written { pointers: vec![], body: vec![], shared, scratch: 0, leaves: BTreeSet::new() };
-        let launch = Launch { grid: Grid::Sequences(slices), threads, blocks: 1 };
+        let launch = Launch { grid: Grid::Sequences(slices), threads, blocks: 1, cluster: cluster(workers, slices) };
         Ok(self.kernel("chain", g, launch, &written, out, true)?.0)
+    }
+
+    /// The first way to divide the work that fits into shared memory.
+    fn best_layout(&self, writer: &mut Writer, items: &[Item], keeps: bool, groups: usize, slices: usize) -> Layout {
+        let ways = [(true, 4), (true, 3), (true, 2), (true, 1), (false, 2), (false, 1), (false, 0)];
+        let layouts = ways.into_iter().map(|way| self.layout(writer, items, keeps, groups, way));
+        let fits = |l: &Layout| {
+            let alone = cluster(groups * l.roles.len(), slices) == 1;
+            let most = if l.ahead > 2 && alone { self.config.shared.min(AHEAD_SHARED) } else { self.config.shared };
+            l.staged + groups * l.exchange_bytes + BARRIERS <= most || l.ahead == 0
+        };
+        layouts.into_iter().find(fits).expect("the last way is taken in any case")
     }
 
     /// Statements that store values, by value.
@@ -180,7 +177,7 @@ impl Frame<'_> {
                 items.push(Item {
                     names: vec![(place.name.clone(), place.elem, 0)],
                     bytes,
-                    fetch: format!("fetch<{bytes}>(crew, @to, record + {offset});"),
+                    fetch: Fetch::Piece(*offset),
                 });
                 continue;
             }
@@ -190,22 +187,18 @@ impl Frame<'_> {
                     item.bytes += bytes;
                     *end += bytes;
                     let start = *end - item.bytes;
-                    item.fetch = format!("fetch<{}>(crew, @to, record + {start});", item.bytes);
+                    item.fetch = Fetch::Piece(start);
                 }
                 _ => {
                     let full = vectors.take();
                     items.extend(full.map(|(_, item)| item));
-                    let item = Item {
-                        names: vec![(place.name.clone(), place.elem, 0)],
-                        bytes,
-                        fetch: format!("fetch<{bytes}>(crew, @to, record + {offset});"),
-                    };
+                    let item =
+                        Item { names: vec![(place.name.clone(), place.elem, 0)], bytes, fetch: Fetch::Piece(*offset) };
                     vectors = Some((offset + bytes, item));
                 }
             }
         }
         items.extend(vectors.map(|(_, item)| item));
-        let p = self.config.product.c();
         for n in chain.images.iter().filter(|n| self.is_own_image(**n)) {
             let place = self.placed(*n, self.config.product);
             let Kind::Leaf(leaf) = &self.graph.nodes[*n].kind else { unreachable!("it is an input") };
@@ -213,15 +206,19 @@ impl Frame<'_> {
             items.push(Item {
                 names: vec![(place.name.clone(), place.elem, 0)],
                 bytes: place.bytes,
-                fetch: format!(
-                    "fetch_rows<{p}, {}, CHUNK, {}, {}>(crew, ({p}*)(@to), {}, ch, {}, 0, {}, {zero});",
-                    self.elem_of(leaf).c(),
-                    sizes.padded(axis),
-                    place.ld,
-                    self.view_of(leaf),
-                    self.head_of(leaf),
-                    sizes.real(axis)
-                ),
+                fetch: Fetch::Rows {
+                    to: self.config.product,
+                    from: self.elem_of(leaf),
+                    channels: sizes.padded(axis),
+                    ld: place.ld,
+                    arguments: format!(
+                        "{}, ch, {}, 0, {}, {zero}",
+                        self.view_of(leaf),
+                        self.head_of(leaf),
+                        sizes.real(axis)
+                    ),
+                    shared: true,
+                },
             });
             places.insert(*n, place);
         }
@@ -236,17 +233,18 @@ impl Frame<'_> {
                 continue;
             }
             let elem = if self.elem_of(leaf) == self.config.product { self.config.product } else { Elem::F32 };
-            let (place, e, zero) = (slab(format!("slab{n}"), elem), elem.c(), matches!(leaf, Leaf::OutputGrad(_)));
+            let (place, zero) = (slab(format!("slab{n}"), elem), matches!(leaf, Leaf::OutputGrad(_)));
             items.push(Item {
                 names: vec![(place.name.clone(), elem, 0)],
                 bytes: place.bytes,
-                fetch: format!(
-                    "fetch_rows<{e}, {}, CHUNK, {width}, {}>(crew, ({e}*)(@to), {}, ch, {}, column, {real}, {zero});",
-                    self.elem_of(leaf).c(),
-                    place.ld,
-                    self.view_of(leaf),
-                    self.head_of(leaf)
-                ),
+                fetch: Fetch::Rows {
+                    to: elem,
+                    from: self.elem_of(leaf),
+                    channels: width,
+                    ld: place.ld,
+                    arguments: format!("{}, ch, {}, column, {real}, {zero}", self.view_of(leaf), self.head_of(leaf)),
+                    shared: false,
+                },
             });
             slabs.insert(*n, place);
         }
@@ -263,22 +261,31 @@ impl Frame<'_> {
             items.push(Item {
                 names: vec![(place.name.clone(), from.elem, 0)],
                 bytes: place.bytes,
-                fetch: format!(
-                    "fetch_part<CHUNK, {}, {}, {}>(crew, @to, {base} + {offset} + column * {size});",
-                    width * size,
-                    from.ld * size,
-                    place.ld * size
-                ),
+                fetch: Fetch::Part {
+                    base,
+                    start: format!("{offset} + column * {size}"),
+                    bytes: width * size,
+                    from: from.ld * size,
+                    to: place.ld * size,
+                },
             });
             places.insert(*n, place);
         }
         (items, places, slabs)
     }
 
-    fn layout(&self, writer: &mut Writer, items: &[Item], keeps: bool, split: bool, ahead: usize) -> Layout {
+    fn layout(
+        &self,
+        writer: &mut Writer,
+        items: &[Item],
+        keeps: bool,
+        groups: usize,
+        (split, ahead): (bool, usize),
+    ) -> Layout {
         let roles = writer.plan.roles(split, keeps);
         let handed = writer.plan.handed(&roles);
         writer.handed = handed.keys().copied().collect();
+        writer.roomy = 32 * (groups * roles.len() + copiers(groups * roles.len())) <= ROOMY;
         let bodies: Vec<String> = roles.iter().map(|role| writer.write(role)).collect();
         let mut staged = 0;
         let rings = items
@@ -347,7 +354,7 @@ impl Frame<'_> {
             "return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};",
         );
         out.line("};");
-        self.copiers(layout, items, groups, &mut out);
+        self.copiers(layout, items, groups, slices, &mut out);
         if layout.exchange_bytes > 0 {
             out.line(format!(
                 "char* const exchange = shared + {} + warp % GROUPS * {};",
@@ -359,59 +366,8 @@ impl Frame<'_> {
             self.role(role, &layout.bodies[r], layout, items, &mut out);
             out.line("}");
         }
+        out.line("if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way");
         out
-    }
-
-    /// The warps that copy: what a step's roles need is there before they meet.
-    fn copiers(&self, layout: &Layout, items: &[Item], groups: usize, out: &mut Text) {
-        let count = copiers(groups * layout.roles.len());
-        let shares = shares(items, count);
-        let barriers = layout.staged + groups * layout.exchange_bytes;
-        out.line("if (role >= ROLES) {");
-        out.line("const int member = warp - GROUPS * ROLES;");
-        out.line(format!("const Crew all = crew_of<AHEAD>(threadIdx.x & 31, member == 0, shared + {barriers});"));
-        out.line("auto issue = [&](int step) {");
-        out.line("Crew crew = at_step<AHEAD>(all, step);");
-        for member in 0..count {
-            let own = |i: usize| layout.rings[i].as_ref().filter(|_| shares[i] == member);
-            let firsts: BTreeSet<usize> = (0..items.len()).filter_map(own).map(|r| r.first).collect();
-            if firsts.is_empty() {
-                continue;
-            }
-            out.line(format!("if (member == {member}) {{"));
-            for first in firsts {
-                out.line(format!("if (const int i = step - {first}; i >= 0 && i < chunks) {{"));
-                out.line("const Chunk ch = chunk_at(i);");
-                self.bases("ch.slot", out);
-                for (index, item) in items.iter().enumerate() {
-                    let Some(ring) = own(index).filter(|r| r.first == first) else { continue };
-                    let bytes = item.bytes.next_multiple_of(128);
-                    let to = format!("shared + {} + i % {} * {bytes}", ring.offset, ring.places);
-                    out.line(item.fetch.replace("@to", &to));
-                }
-                out.line("}");
-            }
-            out.line("}");
-        }
-        out.line("crew_end(crew, member == 0);");
-        out.line("};");
-        if layout.ahead > 0 {
-            out.line("for (int step = 0; step < chunks + LAG + AHEAD; step++) {");
-            out.line("if (step >= AHEAD) {");
-            out.line("crew_wait<AHEAD>(all, member == 0, step - AHEAD);");
-            out.line("meet();");
-            out.line("}");
-            out.line("issue(step);");
-            out.line("}");
-        } else {
-            out.line("for (int step = 0; step < chunks; step++) {");
-            out.line("meet();");
-            out.line("issue(step);");
-            out.line("crew_wait<AHEAD>(all, member == 0, step);");
-            out.line("meet();");
-            out.line("}");
-        }
-        out.line("}");
     }
 
     fn role(&self, role: &Role, body: &str, layout: &Layout, items: &[Item], out: &mut Text) {

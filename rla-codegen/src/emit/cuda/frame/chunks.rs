@@ -77,7 +77,7 @@ impl Frame<'_> {
             0..=114688 => (256, 2),
             _ => (512, 1),
         };
-        self.kernel(name, 0, Launch { grid: Grid::Chunks, threads, blocks }, &written, out, false)
+        self.kernel(name, 0, Launch { grid: Grid::Chunks, threads, blocks, cluster: 1 }, &written, out, false)
     }
 
     pub(super) fn finish_block(&self, written: &Written, given: Text, number: &str, out: &mut Text) {

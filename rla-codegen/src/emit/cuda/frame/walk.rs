@@ -155,7 +155,7 @@ impl Frame<'_> {
         }
         let mut written = written;
         written.scratch += state_scratch;
-        let launch = Launch { grid: Grid::Sequences(1), threads: BLOCK_THREADS, blocks: 1 };
+        let launch = Launch { grid: Grid::Sequences(1), threads: BLOCK_THREADS, blocks: 1, cluster: 1 };
         self.kernel(stage, g, launch, &written, out, false)
     }
 

@@ -1,0 +1,253 @@
+//! The warps of a chain's block that only copy: what each fetches, and their loop.
+//!
+//! A pointer moves from chunk to chunk and a place from step to step; all that a chunk's copies have in common is worked out before
+//! the loop.
+
+use std::collections::BTreeSet;
+
+use super::Frame;
+use super::chain::Layout;
+use crate::emit::cuda::place::Elem;
+use crate::emit::text::Text;
+
+/// Bytes for the barriers of bulk copies.
+pub(super) const BARRIERS: usize = 128;
+
+/// Bytes of a row from which on it is a bulk copy.
+const ROW: usize = 128;
+
+/// Rows from which on a matrix is divided among two warps, in bytes.
+const DIVIDED: usize = 4096;
+
+/// Warps that copy: as many as fill whole schedulers, and four more where registers allow it and there are few.
+pub(super) fn copiers(workers: usize) -> usize {
+    let left = 4 - workers % 4;
+    if left < 3 && workers + left <= 4 { left + 4 } else { left }
+}
+
+/// Blocks of a cluster, which carry other channels of the same states and share copies of whole rows: two where enough warps start
+/// these, since a bulk copy takes long to start; what else there is goes to one block alone.
+pub(super) fn cluster(workers: usize, slices: usize) -> usize {
+    if slices.is_multiple_of(2) && copiers(workers) > 4 { 2 } else { 1 }
+}
+
+/// Something that is fetched for every chunk.
+pub(super) struct Item {
+    /// The pointers into it: name, element type, byte offset.
+    pub names: Vec<(String, Elem, usize)>,
+    pub bytes: usize,
+    pub fetch: Fetch,
+}
+
+/// How an item is fetched.
+pub(super) enum Fetch {
+    /// In one piece, from this byte of prepare's record on.
+    Piece(usize),
+    /// Rows of the caller: element type in shared memory and the caller's, channels, elements from row to row, and the arguments
+    /// that say which; whether the blocks of a cluster read the same.
+    Rows { to: Elem, from: Elem, channels: usize, ld: usize, arguments: String, shared: bool },
+    /// Rows of a record: its name, the first byte, bytes of a row and from row to row there and in shared memory.
+    Part { base: &'static str, start: String, bytes: usize, from: usize, to: usize },
+}
+
+impl Fetch {
+    /// Whether bulk copies fetch it, where there are any.
+    fn is_bulk(&self, cluster: usize) -> bool {
+        match self {
+            Fetch::Piece(_) => true,
+            Fetch::Rows { to, from, channels, shared, .. } => {
+                *shared && cluster > 1 && to == from && channels * to.bytes() >= ROW
+            }
+            Fetch::Part { .. } => false,
+        }
+    }
+
+    /// Whether two warps can share it.
+    fn divides(&self, chunk: usize) -> bool {
+        match self {
+            Fetch::Piece(_) => false,
+            Fetch::Rows { to, channels, .. } => {
+                let pieces = channels * to.bytes() / 16;
+                32 % pieces == 0 && chunk.is_multiple_of(2 * 32 / pieces)
+            }
+            Fetch::Part { .. } => true,
+        }
+    }
+}
+
+/// A warp's share of an item: which part of how many.
+struct Share {
+    item: usize,
+    part: usize,
+    parts: usize,
+}
+
+/// What each copying warp fetches: the first what lies in one piece, the others rows, evenly. Warp n has scheduler n modulo 4:
+/// those beside a worker get less.
+fn shares(items: &[Item], count: usize, workers: usize, chunk: usize) -> Vec<Vec<Share>> {
+    let mut shares: Vec<Vec<Share>> = (0..count).map(|_| vec![]).collect();
+    let beside = |warp: usize| if (workers + warp) % 4 < workers { 2048 } else { 0 };
+    let mut load: Vec<usize> = (0..count).map(beside).collect();
+    let mut parts = vec![];
+    for (i, item) in items.iter().enumerate() {
+        match item.fetch {
+            Fetch::Piece(_) => shares[0].push(Share { item: i, part: 0, parts: 1 }),
+            _ => {
+                let n = if count > 2 && item.bytes >= DIVIDED && item.fetch.divides(chunk) { 2 } else { 1 };
+                parts.extend((0..n).map(|part| Share { item: i, part, parts: n }));
+            }
+        }
+    }
+    parts.sort_by_key(|share| std::cmp::Reverse(items[share.item].bytes / share.parts));
+    for share in parts {
+        let warp = (count.min(2) - 1..count).min_by_key(|w| load[*w]).expect("at least one copies");
+        load[warp] += items[share.item].bytes / share.parts + 1024;
+        shares[warp].push(share);
+    }
+    shares
+}
+
+impl Frame<'_> {
+    /// The warps that copy: what a step's roles need is there before they meet.
+    pub(super) fn copiers(&self, layout: &Layout, items: &[Item], groups: usize, slices: usize, out: &mut Text) {
+        let workers = groups * layout.roles.len();
+        let count = copiers(workers);
+        let barriers = layout.staged + groups * layout.exchange_bytes;
+        let chunk = self.sizes().chunk;
+        let shares = shares(items, count, workers, chunk);
+        let cluster = cluster(workers, slices);
+        let bulks = |s: &Share| layout.rings[s.item].is_some() && items[s.item].fetch.is_bulk(cluster);
+        let warps = shares.iter().enumerate().filter(|(n, own)| *n == 0 || own.iter().any(bulks)).count();
+        out.line(format!("constexpr int CLUSTER = BULK ? {cluster} : 1;"));
+        out.line(format!("set_up_barriers<AHEAD, CLUSTER, {warps}>(shared + {barriers});"));
+        out.line("if (role >= ROLES) {");
+        out.line("const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;");
+        out.line("const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk");
+        out.line("const Chunk ch = chunk_at(0);");
+        let mut written = BTreeSet::new();
+        for (member, own) in shares.iter().enumerate() {
+            if !written.insert(member) {
+                continue;
+            }
+            // one text for two warps that have the same but for the part
+            let same = |other: &usize| {
+                let pairs = || own.iter().zip(&shares[*other]);
+                let turned = own.first().is_some_and(|a| a.part == 1);
+                own.len() == shares[*other].len()
+                    && pairs().all(|(a, b)| a.item == b.item && (a.part, b.part) == (turned as usize, !turned as usize))
+            };
+            let second = (member + 1..count).find(|other| member > 0 && !own.is_empty() && same(other));
+            written.extend(second);
+            let own: Vec<&Share> = own.iter().filter(|s| layout.rings[s.item].is_some()).collect();
+            match second {
+                Some(second) => {
+                    out.line(format!("if (member == {member} || member == {second}) {{"));
+                    let sign = if own[0].part == 0 { "==" } else { "!=" };
+                    out.line(format!("const int part = member {sign} {second};"));
+                }
+                None => out.line(format!("if (member == {member}) {{")),
+            }
+            self.copier((member == 0, second.is_some(), cluster), &own, layout, items, barriers, out);
+            out.line("}");
+        }
+        out.line("}");
+    }
+
+    fn copier(
+        &self,
+        (first, two, cluster): (bool, bool, usize),
+        shares: &[&Share],
+        layout: &Layout,
+        items: &[Item],
+        barriers: usize,
+        out: &mut Text,
+    ) {
+        let part = |share: &Share| if two { "part".to_string() } else { share.part.to_string() };
+        let ring = |share: &Share| layout.rings[share.item].as_ref().expect("it has readers");
+        let starts: BTreeSet<usize> = shares.iter().map(|s| ring(s).first).collect();
+        for start in &starts {
+            for (name, stride) in self.records() {
+                let reads = |s: &&&Share| match &items[s.item].fetch {
+                    Fetch::Piece(_) => name == "record",
+                    Fetch::Part { base, .. } => *base == name,
+                    Fetch::Rows { .. } => false,
+                };
+                if shares.iter().filter(|s| ring(s).first == *start).any(|s| reads(&s)) {
+                    out.line(format!(
+                        "const char* {name}{start} = (char*)__builtin_assume_aligned(x.{name}, 128) + (ch.slot * x.heads + head) * {stride};"
+                    ));
+                    let sign = if self.backward() { "-" } else { "" };
+                    out.line(format!("const i64 {name}{start}_step = {sign}x.heads * {stride};"));
+                }
+            }
+            let places: BTreeSet<usize> =
+                shares.iter().filter(|s| ring(s).first == *start).map(|s| ring(s).places).collect();
+            for places in places.into_iter().filter(|n| *n > 1) {
+                out.line(format!("int place{places}_{start} = 0;"));
+            }
+        }
+        for share in shares {
+            if let Fetch::Rows { to, from, channels, ld, arguments, shared } = &items[share.item].fetch {
+                out.line(format!(
+                    "Rows<{}, {}, CHUNK, {channels}, {ld}, {}, {}, {}> rows{}({arguments}, {}, {});",
+                    to.c(),
+                    from.c(),
+                    share.parts,
+                    if *shared { "CLUSTER" } else { "1" },
+                    items[share.item].fetch.is_bulk(cluster),
+                    share.item,
+                    self.backward(),
+                    part(share)
+                ));
+            }
+        }
+        let bulks = first || shares.iter().any(|s| items[s.item].fetch.is_bulk(cluster));
+        out.line(format!("copy_steps<AHEAD, CLUSTER, {first}, {bulks}>(lane, shared + {barriers}, chunks + LAG, [&](Crew& crew, int step) {{"));
+        for start in starts {
+            out.line(format!("if (const int i = step - {start}; i >= 0 && i < chunks) {{"));
+            let valid = if self.backward() { "i == 0" } else { "i == chunks - 1" };
+            let own: Vec<&&Share> = shares.iter().filter(|s| ring(s).first == start).collect();
+            if own.iter().any(|s| matches!(items[s.item].fetch, Fetch::Rows { .. })) {
+                out.line(format!("const int valid = {valid} ? last : CHUNK;"));
+            }
+            let (mut places, mut bases) = (BTreeSet::new(), BTreeSet::new());
+            for share in own {
+                let (item, ring) = (&items[share.item], ring(share));
+                let place = match ring.places {
+                    1 => String::new(),
+                    n => format!(" + place{n}_{start} * {}", item.bytes.next_multiple_of(128)),
+                };
+                let to = format!("shared + {}{place}", ring.offset);
+                places.insert(ring.places);
+                match &item.fetch {
+                    Fetch::Piece(offset) => {
+                        bases.insert("record");
+                        out.line(format!(
+                            "fetch<{}, CLUSTER>(crew, {to}, record{start} + {offset}, {});",
+                            item.bytes, share.item
+                        ));
+                    }
+                    Fetch::Rows { to: elem, .. } => {
+                        out.line(format!("rows{}.fetch(crew, ({}*)({to}), valid);", share.item, elem.c()))
+                    }
+                    Fetch::Part { base, start: at, bytes, from, to: step } => {
+                        bases.insert(base);
+                        out.line(format!(
+                            "fetch_part<CHUNK, {bytes}, {from}, {step}, {}>(crew, {to}, {base}{start} + {at}, {});",
+                            share.parts,
+                            part(share)
+                        ));
+                    }
+                }
+            }
+            for base in bases {
+                out.line(format!("{base}{start} += {base}{start}_step;"));
+            }
+            for n in places.into_iter().filter(|n| *n > 1) {
+                out.line(format!("place{n}_{start} = place{n}_{start} == {} ? 0 : place{n}_{start} + 1;", n - 1));
+            }
+            out.line("}");
+        }
+        out.line("});");
+    }
+}
