@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn blocks_are_as_narrow_as_the_card_holds_at_once() {
-        assert_eq!([1, 16, 17, 32, 33, 64, 1000].map(|s| groups_for(s, 128, 132)), [1, 1, 2, 2, 4, 4, 4]);
+        assert_eq!([1, 16, 17, 33, 34, 64, 1000].map(|s| groups_for(s, 128, 132)), [1, 1, 2, 2, 4, 4, 4]);
         assert_eq!(groups_for(100, 16, 132), 1);
         assert_eq!(groups_for(0, 128, 132), 1);
     }
