@@ -11,6 +11,9 @@ use crate::emit::graph::{Kind, Ref};
 use crate::emit::text::Text;
 use crate::tile::{Axis, Direction, Leaf};
 
+/// Values of a role up to which registers suffice for some of them to wait.
+const MOST_TILES: usize = 10;
+
 /// Floats of a value that is turned.
 fn turned_floats(sizes: &Sizes) -> usize {
     16 * (sizes.chunk + 8)
@@ -77,20 +80,22 @@ impl Writer<'_> {
             out.line(format!("found(t{n}, at{n});"));
         }
         let (last, tiles): (Vec<usize>, Vec<usize>) = role.tiles.iter().partition(|n| self.plan.next_of(**n).is_some());
-        let (with, without): (Vec<usize>, Vec<usize>) =
-            tiles.iter().partition(|n| self.plan.depends[**n] || !self.roomy);
+        let roomy = self.roomy && tiles.len() <= MOST_TILES;
+        let (with, without): (Vec<usize>, Vec<usize>) = tiles.iter().partition(|n| self.plan.depends[**n] || !roomy);
         let mut made: BTreeSet<usize> = BTreeSet::new();
-        let mut left = vec![];
-        if !self.roomy {
+        // what others read, where it is left at the end
+        let mut left = roomy.then(Vec::new);
+        if !roomy {
             last.iter().for_each(|n| self.leave_state(*n, &mut out));
         }
         for n in without {
-            self.whole(n, role, &mut made, &mut left, &mut out);
+            self.whole(n, role, &mut made, left.as_mut(), &mut out);
         }
-        // products without a state, in sums with one
+        // products without a state, in the first sum with one: a second would take the registers of the first's operands
         let mut begun = BTreeSet::new();
         for n in &with {
-            if self.roomy && self.products(*n).any(|(_, t)| !self.plan.depends[t]) && self.start(*n).is_empty() {
+            let some = self.products(*n).any(|(_, t)| !self.plan.depends[t]);
+            if roomy && begun.is_empty() && some && self.start(*n).is_empty() {
                 self.given_operands(*n, &mut made, &mut out);
                 self.begin(*n, &self.name(*n), true, &mut out);
                 self.add(*n, &self.name(*n), role, false, &mut out);
@@ -101,16 +106,16 @@ impl Writer<'_> {
         for (i, n) in with.iter().enumerate() {
             if begun.contains(n) {
                 self.add(*n, &self.name(*n), role, true, &mut out);
-                self.after(*n, role, &mut left, &mut out);
+                self.after(*n, role, left.as_mut(), &mut out);
             } else {
-                self.whole(*n, role, &mut made, &mut left, &mut out);
+                self.whole(*n, role, &mut made, left.as_mut(), &mut out);
             }
             // a state that nothing after this reads begins to become the next one
             let reads = |n: &usize, m: &usize| n != m && self.plan.reads(*m).contains(&self.carried(*n));
             updates.retain(|n| {
                 let free = !with[i + 1..].iter().chain(&last).any(|m| reads(n, m));
                 let alone = self.plan.start_reads(*n).iter().all(|x| *x == self.carried(*n));
-                let ready = self.roomy && free && alone && self.plan.terms(*n).is_some();
+                let ready = roomy && free && alone && self.plan.terms(*n).is_some();
                 if ready {
                     self.begin_update(*n, &mut out);
                 }
@@ -118,7 +123,7 @@ impl Writer<'_> {
             });
         }
         // updates come last: everything else reads the states at the chunk's start
-        for n in updates.iter().filter(|_| self.roomy) {
+        for n in updates.iter().filter(|_| roomy) {
             self.leave_state(*n, &mut out);
         }
         for n in last {
@@ -130,7 +135,7 @@ impl Writer<'_> {
             self.add(n, &name, role, false, &mut out);
             self.add(n, &name, role, true, &mut out);
         }
-        left.iter().for_each(|n| out.line(format!("leave(at{n}, t{n});")));
+        left.into_iter().flatten().for_each(|n| out.line(format!("leave(at{n}, t{n});")));
         out.finish()
     }
 
@@ -152,7 +157,7 @@ impl Writer<'_> {
         }
     }
 
-    fn whole(&self, n: usize, role: &Role, made: &mut BTreeSet<usize>, left: &mut Vec<usize>, out: &mut Text) {
+    fn whole(&self, n: usize, role: &Role, made: &mut BTreeSet<usize>, left: Option<&mut Vec<usize>>, out: &mut Text) {
         self.given_operands(n, made, out);
         match &self.plan.graph.nodes[n].kind {
             Kind::Solve { .. } => return self.solve(n, out),
@@ -168,12 +173,12 @@ impl Writer<'_> {
         self.after(n, role, left, out);
     }
 
-    fn after(&self, n: usize, role: &Role, left: &mut Vec<usize>, out: &mut Text) {
+    fn after(&self, n: usize, role: &Role, left: Option<&mut Vec<usize>>, out: &mut Text) {
         self.store(n, out);
         if self.handed.contains(&What::Tile(n)) && !role.values.contains(&n) {
-            match self.roomy {
-                true => left.push(n),
-                false => out.line(format!("leave(at{n}, t{n});")),
+            match left {
+                Some(left) => left.push(n),
+                None => out.line(format!("leave(at{n}, t{n});")),
             }
         }
     }
