@@ -105,6 +105,26 @@ fn nvrtc_accepts_the_kernels() {
     assert!(jobs.len() > 40);
 }
 
+/// Work on the same elements is one step, on a product's accumulators where it has one: backward's finish has few barriers, and
+/// room for another block beside it.
+#[test]
+fn finish_joins_what_goes_over_the_same_elements() {
+    for name in ["rdn", "rla", "gated_delta_net", "simple_gla"] {
+        let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
+        let source = Source::new(&recurrence).expect("a built-in is in the class");
+        let kernels = source.text(Kind::Backward, &key(&recurrence, 128, Elem::Bf16, false), SHARED).expect("legal");
+        let finish = kernels.kernels.iter().find(|k| k.stage == "finish").expect("backward has one");
+        let body = finish.source.split("extern \"C\"").nth(1).expect("a kernel");
+        let barriers = body.matches("__syncthreads();").count();
+        assert!(barriers <= 6, "{name}: {barriers} barriers");
+        assert!(finish.shared <= 112 << 10, "{name}: {} bytes of shared memory", finish.shared);
+        // the gradient of q leaves from a tile that products with a state are made in
+        let mut tiles = body.split("each_tile<").skip(1);
+        let leaves = tiles.any(|t| t.contains("Fragments<") && t.contains("grad0.put("));
+        assert!(leaves, "{name}: the gradient of q is made elsewhere");
+    }
+}
+
 #[test]
 fn decode_divides_rows_where_no_value_needs_all_of_them() {
     let stage = |recurrence: Recurrence| {

@@ -79,65 +79,105 @@ template <class T, int COLS, bool FLIP> struct Fragments {
   __device__ __forceinline__ float at(int r, int c) const { return widen(p[FLIP ? in_fragments<COLS>(c, r) : in_fragments<COLS>(r, c)]); }
 };
 
-// acc (16 x 8 W, at row m and column n of the result) += or -= A B, K wide, products of type P.
-template <class P, int K, bool MINUS, int W, class A, class B>
-__device__ __forceinline__ void mac(float (&acc)[W][4], A a, B b, int m, int n) {
+// acc (16 H x 8 W, at row m and column n of the result) += or -= A B, K wide, products of type P.
+template <class P, int K, bool MINUS, int H = 1, int HW, class A, class B>
+__device__ __forceinline__ void mac(float (&acc)[HW][4], A a, B b, int m, int n) {
+  constexpr int W = HW / H;
   [[maybe_unused]] const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
   if constexpr (sizeof(P) == 2) {
-#pragma unroll 4
+#pragma unroll(H > 1 ? 2 : 4)
     for (int k = 0; k < K; k += 16) {
-      u32 x[4];
-      a.left(x, m, k, P());
-      if (MINUS) {
+      u32 x[H][4];
 #pragma unroll
-        for (int i = 0; i < 4; i++) x[i] ^= 0x80008000u;
+      for (int h = 0; h < H; h++) {
+        a.left(x[h], m + 16 * h, k, P());
+        if (MINUS) {
+#pragma unroll
+          for (int i = 0; i < 4; i++) x[h][i] ^= 0x80008000u;
+        }
       }
 #pragma unroll
       for (int w = 0; w < W; w += 2) {
         u32 y[4];
         b.right(y, k, n + 8 * w, P());
-        mma(acc[w], x, y[0], y[1], P());
-        mma(acc[w + 1], x, y[2], y[3], P());
+#pragma unroll
+        for (int h = 0; h < H; h++) {
+          mma(acc[h * W + w], x[h], y[0], y[1], P());
+          mma(acc[h * W + w + 1], x[h], y[2], y[3], P());
+        }
       }
     }
   } else {
-#pragma unroll 2
-    for (int k = 0; k < K; k += 8) {
-      Parts x;
-      const float s = MINUS ? -1.f : 1.f;
-      split(s * a.at(m + g, k + q), x.hi[0], x.lo[0]);
-      split(s * a.at(m + g + 8, k + q), x.hi[1], x.lo[1]);
-      split(s * a.at(m + g, k + q + 4), x.hi[2], x.lo[2]);
-      split(s * a.at(m + g + 8, k + q + 4), x.hi[3], x.lo[3]);
 #pragma unroll
-      for (int w = 0; w < W; w++) mma3(acc[w], x, b.at(k + q, n + 8 * w + g), b.at(k + q + 4, n + 8 * w + g));
+    for (int h = 0; h < H; h++) {
+#pragma unroll 2
+      for (int k = 0; k < K; k += 8) {
+        Parts x;
+        const float s = MINUS ? -1.f : 1.f;
+        const int r = m + 16 * h + g;
+        split(s * a.at(r, k + q), x.hi[0], x.lo[0]);
+        split(s * a.at(r + 8, k + q), x.hi[1], x.lo[1]);
+        split(s * a.at(r, k + q + 4), x.hi[2], x.lo[2]);
+        split(s * a.at(r + 8, k + q + 4), x.hi[3], x.lo[3]);
+#pragma unroll
+        for (int w = 0; w < W; w++) mma3(acc[h * W + w], x, b.at(k + q, n + 8 * w + g), b.at(k + q + 4, n + 8 * w + g));
+      }
     }
   }
 }
 
-// As mac, of a left operand in f32 that keeps twice the digits of P: it is a sum that may be larger than its terms.
-template <class P, int K, bool MINUS, int W, class A, class B>
-__device__ __forceinline__ void mac_twice(float (&acc)[W][4], A a, B b, int m, int n) {
+// A matrix that keeps twice the digits of T: rounded, and REST elements further what rounding left.
+template <class T, int LD, bool FLIP, bool SHARED, int REST> struct Twice {
+  const T* p;
+  template <class P> __device__ __forceinline__ void left(u32 (&x)[4], int m, int k, P tag) const { Mat<T, LD, FLIP, SHARED>{p}.left(x, m, k, tag); }
+  template <class P> __device__ __forceinline__ void right(u32 (&x)[4], int k, int n, P tag) const { Mat<T, LD, FLIP, SHARED>{p}.right(x, k, n, tag); }
+  // both parts, negated where MINUS
+  template <bool MINUS, class P> __device__ __forceinline__ void parts(u32 (&x)[4], u32 (&rest)[4], int m, int k, P tag) const {
+    left(x, m, k, tag);
+    Mat<T, LD, FLIP, SHARED>{p + REST}.left(rest, m, k, tag);
+    if (MINUS) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) x[i] ^= 0x80008000u, rest[i] ^= 0x80008000u;
+    }
+  }
+};
+// The same of a matrix in f32.
+template <bool MINUS, class A, class P> __device__ __forceinline__ void parts_of(A a, u32 (&x)[4], u32 (&rest)[4], int m, int k, P tag) {
   const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const int r = m + g + 8 * (i & 1), c = k + 2 * q + 8 * (i >> 1);
+    const float s = MINUS ? -1.f : 1.f, u = s * a.at(r, c), v = s * a.at(r, c + 1);
+    x[i] = pair(u, v, tag);
+    const float2 high = unpair(x[i], tag);
+    rest[i] = pair(u - high.x, v - high.y, tag);
+  }
+}
+template <bool MINUS, class T, int LD, bool FLIP, bool SHARED, int REST, class P>
+__device__ __forceinline__ void parts_of(Twice<T, LD, FLIP, SHARED, REST> a, u32 (&x)[4], u32 (&rest)[4], int m, int k, P tag) {
+  a.template parts<MINUS>(x, rest, m, k, tag);
+}
+
+// As mac, of a left operand that keeps twice the digits of P: it is a sum that may be larger than its terms.
+template <class P, int K, bool MINUS, int H = 1, int HW, class A, class B>
+__device__ __forceinline__ void mac_twice(float (&acc)[HW][4], A a, B b, int m, int n) {
+  constexpr int W = HW / H;
 #pragma unroll 2
   for (int k = 0; k < K; k += 16) {
-    u32 x[4], rest[4];
+    u32 x[H][4], rest[H][4];
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-      const int r = m + g + 8 * (i & 1), c = k + 2 * q + 8 * (i >> 1);
-      const float s = MINUS ? -1.f : 1.f, u = s * a.at(r, c), v = s * a.at(r, c + 1);
-      x[i] = pair(u, v, P());
-      const float2 high = unpair(x[i], P());
-      rest[i] = pair(u - high.x, v - high.y, P());
-    }
+    for (int h = 0; h < H; h++) parts_of<MINUS>(a, x[h], rest[h], m + 16 * h, k, P());
 #pragma unroll
     for (int w = 0; w < W; w += 2) {
       u32 y[4];
       b.right(y, k, n + 8 * w, P());
-      mma(acc[w], x, y[0], y[1], P());
-      mma(acc[w + 1], x, y[2], y[3], P());
-      mma(acc[w], rest, y[0], y[1], P());
-      mma(acc[w + 1], rest, y[2], y[3], P());
+#pragma unroll
+      for (int h = 0; h < H; h++) {
+        mma(acc[h * W + w], x[h], y[0], y[1], P());
+        mma(acc[h * W + w + 1], x[h], y[2], y[3], P());
+        mma(acc[h * W + w], rest[h], y[0], y[1], P());
+        mma(acc[h * W + w + 1], rest[h], y[2], y[3], P());
+      }
     }
   }
 }
@@ -162,6 +202,14 @@ template <class T, int N> __device__ __forceinline__ void put(T* to, const Some<
 #pragma unroll
     for (int i = 0; i < N; i += 4) *(float4*)(to + i) = make_float4(y.x[i], y.x[i + 1], y.x[i + 2], y.x[i + 3]);
   }
+}
+// Values rounded, and REST elements further what rounding left.
+template <int REST, class T, int N> __device__ __forceinline__ void put_twice(T* to, const Some<N>& y) {
+  Some<N> rest;
+#pragma unroll
+  for (int i = 0; i < N; i++) rest.x[i] = y.x[i] - widen(narrow<T>(y.x[i]));
+  put(to, y);
+  put(to + REST, rest);
 }
 // How many adjacent elements are read at once, and the n-th of them: what is asked for again is not read again.
 template <int N> struct Width {};
@@ -203,6 +251,19 @@ template <class T, int N> __device__ __forceinline__ void put_row(T* to, const S
 template <class T> __device__ __forceinline__ bool is_wide(const View& v) {
   return (((size_t)v.ptr | (size_t)((v.s0 | v.s1 | v.s2) * (i64)sizeof(T))) & 15) == 0;
 }
+
+// Rows of a chunk in a tensor of the caller, of COLS columns.
+template <class T, int COLS> struct RowsTo {
+  T* const first;
+  const i64 step;
+  const int valid;
+  const bool wide;
+  __device__ __forceinline__ RowsTo(const View& v, const Chunk& c, i64 head)
+      : first(rows_of<T>(v, c.batch, c.first, head)), step(v.s1), valid(c.valid), wide(is_wide<T>(v)) {}
+  template <int N> __device__ __forceinline__ void put(int r, int c, const Some<N>& y) const {
+    if (r < valid) put_row(first + r * step + c, y, COLS % 16 == 0 ? N : COLS - c, wide);
+  }
+};
 
 // A warp's tile of a result: `value` makes element (r, c + n) of the accumulator's, of two adjacent ones that `store` takes.
 template <int W, class Value, class Store>
@@ -246,15 +307,61 @@ __device__ __forceinline__ void tiles_of(Product product, Finish finish) {
     finish(acc, m, n);
   }
 }
-// The sum of the products of the elements that a lane holds of two blocks.
-template <class P> __device__ __forceinline__ float dot(const u32 (&x)[4], const u32 (&y)[4], P tag) {
+// Tiles of 16 H x 8 W of an M x N result, each a warp's work; the first warp is the one of that `turn`.
+template <int M, int N, int H, int W, class Work> __device__ __forceinline__ void each_tile(int turn, Work work) {
+  constexpr int warps = THREADS / 32, high = M / (16 * H), all = high * (N / (8 * W));
+  int i = (threadIdx.x / 32 + turn) % warps;
+  auto at = [&] { work(i % high * (16 * H), i / high * (8 * W)); };
+  if constexpr (all == warps) {
+    at();
+  } else {
+#pragma unroll 1
+    for (; i < all; i += warps) at();
+  }
+}
+// The elements of a tile that a lane has: (r, c + n) is element (w, e) of the accumulators.
+template <int H, int W, class F> __device__ __forceinline__ void in_tile(int m, int n, F f) {
+  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+#pragma unroll
+  for (int w = 0; w < H * W; w++)
+#pragma unroll
+    for (int e = 0; e < 4; e++) f(Width<2>(), m + 16 * (w / W) + g + 8 * (e >> 1), n + 8 * (w % W) + 2 * q, e & 1, w, e);
+}
+template <int H, int W, class Store> __device__ __forceinline__ void put_tile(int m, int n, const float (&x)[H * W][4], Store store) {
+  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+#pragma unroll
+  for (int w = 0; w < H * W; w++)
+#pragma unroll
+    for (int e = 0; e < 4; e += 2)
+      store(m + 16 * (w / W) + g + 4 * e, n + 8 * (w % W) + 2 * q, Some<2>{x[w][e], x[w][e + 1]});
+}
+// Of sums of rows in PARTS parts, the one of a tile: what a lane has of rows g, g + 8 and so on.
+template <int PARTS, int H> __device__ __forceinline__ void put_row_parts(const float (&x)[2 * H], float* to, int m, int part) {
+  const int l = threadIdx.x & 31;
+#pragma unroll
+  for (int h = 0; h < 2 * H; h++) {
+    float sum = x[h] + __shfl_xor_sync(~0u, x[h], 1);
+    sum += __shfl_xor_sync(~0u, sum, 2);
+    if (l % 4 == 0) to[(m + l / 4 + 8 * h) * PARTS + part] = sum;
+  }
+}
+// Such a sum, of row r.
+template <int PARTS> __device__ __forceinline__ float total(const float* from, int r) {
   float sum = 0;
 #pragma unroll
-  for (int i = 0; i < 4; i++) {
-    const float2 a = unpair(x[i], tag), b = unpair(y[i], tag);
-    sum += a.x * b.x + a.y * b.y;
-  }
+  for (int i = 0; i < PARTS; i++) sum += from[r * PARTS + i];
   return sum;
+}
+// Adds the products of the elements of two blocks, each held as the right operands of two accumulators, to the diagonal of the
+// first eight rows of an accumulator: what is elsewhere means nothing. The transpose of a right operand is a left one.
+template <class P> __device__ __forceinline__ void add_products(float (&acc)[4], const u32 (&x)[4], const u32 (&y)[4], P tag) {
+  mma(acc, {x[0], x[2], x[1], x[3]}, y[0], y[1], tag);
+  mma(acc, {x[2], x[0], x[3], x[1]}, y[2], y[3], tag);
+}
+// What a lane has of that diagonal.
+__device__ __forceinline__ float diagonal(const float (&acc)[4]) {
+  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+  return g == 2 * q ? acc[0] : g == 2 * q + 1 ? acc[1] : 0.f;
 }
 
 template <int R, int C, class F> __device__ __forceinline__ void each(F f) {
@@ -278,6 +385,33 @@ template <int R, int C, class Value, class Store> __device__ __forceinline__ voi
     for (int b = 0; b < batch; b++) {
       const int j = i + b * THREADS;
       store(j / (C / N), j % (C / N) * N, y[b]);
+    }
+  }
+}
+
+// How many adjacent elements of R x C a thread of a sweep has at a time: `most`, where its registers hold those of several values.
+template <int R, int C> constexpr int sweep_width(int most) {
+  return THREADS * BLOCKS <= 512 && R * C >= 8 * THREADS ? most : 4;
+}
+
+// Work on N adjacent elements at a time of R x C, with S sums of each row: some lanes have a row together, and add up in a fixed
+// order.
+template <int R, int C, int N, int S, class Work, class Store> __device__ __forceinline__ void sweep(Work work, Store store) {
+  constexpr int most = C / N;
+  constexpr int lanes = most >= 32 ? 32 : most >= 16 ? 16 : most >= 8 ? 8 : most >= 4 ? 4 : most >= 2 ? 2 : 1;
+  const int lane = threadIdx.x % lanes;
+#pragma unroll 1
+  for (int first = 0; first < R; first += THREADS / lanes) {
+    const int r = first + threadIdx.x / lanes;
+    float sum[S > 0 ? S : 1] = {};
+    if (R % (THREADS / lanes) == 0 || r < R)
+      for (int c = lane * N; c < C; c += lanes * N) work(r, c, sum);
+    if constexpr (S > 0) {
+#pragma unroll
+      for (int i = 0; i < S; i++)
+#pragma unroll
+        for (int o = lanes / 2; o; o >>= 1) sum[i] += __shfl_xor_sync(~0u, sum[i], o);
+      if (lane == 0 && r < R) store(r, sum);
     }
   }
 }

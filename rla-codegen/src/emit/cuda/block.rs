@@ -1,12 +1,14 @@
 //! A set of values computed by one block, step by step, on matrices in shared memory (or global, where it is full).
 
 mod fuse;
+mod join;
+mod joined;
 mod operands;
 mod order;
 mod side;
 mod step;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Interface;
@@ -23,6 +25,8 @@ pub struct Sink {
     pub value: Ref,
     /// The condition around it, may be empty.
     pub condition: String,
+    /// What is said once before.
+    pub setup: String,
     /// The statement.
     pub statement: String,
     /// Statement of the recurrence, for the comment.
@@ -93,6 +97,7 @@ pub struct Group {
     pub others: Vec<(bool, Ref)>,
 }
 
+#[derive(Clone)]
 enum Target {
     Node(usize),
     /// The copy or the image of a given value.
@@ -100,6 +105,8 @@ enum Target {
     Sink(usize),
     /// Results side by side, of products that share right operands in global memory, and sums of those operands' products.
     Side(Vec<usize>),
+    /// Work on the same elements.
+    Joined(Vec<Target>),
 }
 
 struct State<'a, 'b> {
@@ -118,6 +125,12 @@ struct State<'a, 'b> {
     parted: BTreeSet<usize>,
     /// Steps so far that are less than all warps' work.
     turn: Cell<usize>,
+    /// Whether the step that is written makes light values again.
+    through: Cell<bool>,
+    /// Values of the element that is worked on: what holds them.
+    held: RefCell<BTreeMap<usize, String>>,
+    /// Values that are not stored, but for their images.
+    unstored: BTreeSet<usize>,
 }
 
 /// An operand of products that is kept in another type, or elsewhere, has an image in their type: number node + `IMAGE`.
@@ -174,6 +187,7 @@ impl<'a> Block<'a> {
             self.sinks.push(Sink {
                 value: Ref { node, flip: false },
                 condition: String::new(),
+                setup: String::new(),
                 statement: format!("put(&{}, y);", place.element(self.graph, node, "r", "c")),
                 comment: "rounded, for the kernels that follow".into(),
                 padded: true,
@@ -192,7 +206,8 @@ impl<'a> Block<'a> {
             let kind = &graph.nodes[*n].kind;
             for r in kind.operands() {
                 *uses.entry(r.node).or_default() += 1;
-                if reads_stored(kind) {
+                // a scan reads a number once
+                if reads_stored(kind) && (graph.is_matrix(r.node) || !matches!(kind, Kind::Scan(..))) {
                     stored_by_user.insert(r.node);
                 }
             }
@@ -285,6 +300,9 @@ impl<'a> Block<'a> {
             shared: BTreeSet::new(),
             parted: needed.iter().copied().filter(|n| self.is_parted(*n, &uses)).collect(),
             turn: Cell::new(0),
+            through: Cell::new(false),
+            held: RefCell::default(),
+            unstored: BTreeSet::new(),
         };
         for &n in &needed {
             let is_map = matches!(graph.nodes[n].kind, Kind::Map(..));

@@ -63,6 +63,10 @@ pub enum Order {
     /// Of 16-bit elements, as right operands of products that sum over rows: by blocks of 16 x 16, row by row of blocks,
     /// lane l's four registers together (templates/cuda/block.cuh).
     Fragments,
+    /// Row by row, rounded; then all rows again, of what rounding left.
+    Twice,
+    /// Of numbers a row: so many each, which are to be added up.
+    Parts(usize),
 }
 
 /// Memory of one value: `name` points to it.
@@ -106,8 +110,9 @@ impl Place {
     /// Index of element (row, col) of a matrix.
     pub fn index(&self, row: &str, col: &str) -> String {
         match self.order {
-            Order::Rows => format!("({row}) * {} + ({col})", self.ld),
+            Order::Rows | Order::Twice => format!("({row}) * {} + ({col})", self.ld),
             Order::Fragments => format!("in_fragments<{}>({row}, {col})", self.ld),
+            Order::Parts(_) => unreachable!("matrices have no parts"),
         }
     }
 
@@ -131,6 +136,9 @@ impl Place {
             let start = if col.is_empty() { row.into() } else { self.index(row, "c") };
             return format!("pick(width, &{}[{start}], n)", self.name);
         }
+        if let Order::Parts(count) = self.order {
+            return format!("total<{count}>({}, {row})", self.name);
+        }
         let element = self.element(graph, node, row, col);
         if self.elem == Elem::F32 { element } else { format!("widen({element})") }
     }
@@ -139,6 +147,10 @@ impl Place {
     pub fn matrix(&self, flip: bool, shared: bool) -> String {
         if self.order == Order::Fragments {
             return format!("Fragments<{}, {}, {flip}>{{{}}}", self.elem.c(), self.ld, self.name);
+        }
+        if self.order == Order::Twice {
+            let rest = self.bytes / self.elem.bytes() / 2;
+            return format!("Twice<{}, {}, {flip}, {shared}, {rest}>{{{}}}", self.elem.c(), self.ld, self.name);
         }
         format!("Mat<{}, {}, {flip}, {shared}>{{{}}}", self.elem.c(), self.ld, self.name)
     }

@@ -8,6 +8,9 @@ use crate::emit::cuda::place::{Place, turned};
 use crate::emit::graph::{Graph, Kind, Ref};
 use crate::tile::{Axis, Leaf, MapFn};
 
+/// How many operations are rather done again than waited for.
+const LIGHT: usize = 8;
+
 pub(super) type Candidate<'c> = &'c dyn Fn(usize, &BTreeMap<usize, Place>) -> bool;
 
 impl State<'_, '_> {
@@ -18,6 +21,32 @@ impl State<'_, '_> {
     /// Whether an expression goes through a node without reading memory, and no other does.
     pub(super) fn is_inline(&self, node: usize) -> bool {
         !self.places.contains_key(&node) && self.uses.get(&node) == Some(&1)
+    }
+
+    /// Whether a value is a number a token (or one) that short work on inputs makes: others of its kind make it again, rather than
+    /// wait for it.
+    pub(super) fn is_light(&self, node: usize) -> bool {
+        self.weight(node).is_some()
+    }
+
+    /// The operations behind such a value.
+    fn weight(&self, node: usize) -> Option<usize> {
+        if self.block.given.contains_key(&node) {
+            return Some(0);
+        }
+        match &self.graph().nodes[node].kind {
+            _ if self.graph().is_matrix(node) => None,
+            Kind::Leaf(_) => Some(0),
+            Kind::Map(_, args) => {
+                args.iter().try_fold(1, |sum, a| Some(sum + self.weight(a.node)?).filter(|sum| *sum <= LIGHT))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the step that is written makes a value again.
+    fn is_seen_through(&self, node: usize) -> bool {
+        self.through.get() && !self.block.given.contains_key(&node) && self.is_light(node)
     }
 
     /// The first group of products below a reference that its expression adds up.
@@ -86,7 +115,16 @@ impl State<'_, '_> {
         }
         let (row, col) = turned(r, row, col);
         let node = r.node;
-        if !top && let Some(place) = self.places.get(&node) {
+        if !top
+            && (row, col) == ("r", "c + n")
+            && let Some(held) = self.held.borrow().get(&node)
+        {
+            return held.clone();
+        }
+        if !top
+            && let Some(place) = self.places.get(&node)
+            && !self.is_seen_through(node)
+        {
             return place.read(self.graph(), node, row, col);
         }
         match &self.graph().nodes[node].kind {
@@ -139,7 +177,7 @@ impl State<'_, '_> {
             out.extend(self.product_reads(r.node));
             return;
         }
-        if !top && self.places.contains_key(&r.node) {
+        if !top && self.places.contains_key(&r.node) && !self.is_seen_through(r.node) {
             out.insert(r.node);
             return;
         }

@@ -20,7 +20,15 @@ impl State<'_, '_> {
             }
             for r in graph.nodes[n].kind.operands() {
                 let Some(place) = self.places.get(&r.node) else { continue };
+                let apart =
+                    self.block.given.contains_key(&r.node) || matches!(graph.nodes[r.node].kind, Kind::Inverse(_));
                 if self.is_twice(r.node) {
+                    if !apart && !self.block.wanted.contains_key(&r.node) {
+                        let mut image = Place::of(graph, self.block.sizes, r.node, product);
+                        (image.name, image.bytes, image.order) =
+                            (format!("h{}", r.node), 2 * image.bytes, Order::Twice);
+                        self.places.insert(r.node + IMAGE, image);
+                    }
                     continue;
                 }
                 let (given, wanted) = (self.block.given.contains_key(&r.node), self.block.wanted.contains_key(&r.node));
@@ -90,10 +98,14 @@ impl State<'_, '_> {
 
     /// `y`, values from (row, col) on, goes to a value and its image.
     pub(super) fn assign(&self, node: usize, row: &str, col: &str, y: &str) -> String {
-        let put = |id: usize| format!("put(&{}, {y});", self.places[&id].element(self.block.graph, node, row, col));
-        match self.own_image(node) {
-            None => put(node),
-            Some(id) => format!("{} {}", put(node), put(id)),
-        }
+        let put = |id: usize| {
+            let (place, element) = (&self.places[&id], self.places[&id].element(self.block.graph, node, row, col));
+            match place.order {
+                Order::Twice => format!("put_twice<{}>(&{element}, {y});", place.bytes / place.elem.bytes() / 2),
+                _ => format!("put(&{element}, {y});"),
+            }
+        };
+        let own = (!self.unstored.contains(&node)).then_some(node);
+        own.into_iter().chain(self.own_image(node)).map(put).collect::<Vec<_>>().join(" ")
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{IMAGE, State, Target, Written};
+use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::graph::{Kind, Ref};
 use crate::emit::text::Text;
 
 /// Shared memory of a block that leaves room for so many on a multiprocessor; the frame takes its threads from it.
-const CLASSES: [usize; 2] = [56 * 1024, 112 * 1024];
+const CLASSES: [usize; 3] = [27 * 1024, 56 * 1024, 112 * 1024];
 /// Bytes that a step may write at any time.
 const LITTLE: usize = 1024;
 /// How many results are made side by side: accumulators that a warp holds at once.
@@ -36,6 +37,30 @@ impl Step {
     }
 }
 
+/// Nodes that targets make.
+fn made_by(targets: &[Target]) -> impl Iterator<Item = usize> {
+    targets.iter().flat_map(|target| match target {
+        Target::Node(n) => vec![*n],
+        Target::Side(nodes) => nodes.clone(),
+        _ => vec![],
+    })
+}
+
+/// Steps behind those whose results they read.
+fn in_order(steps: Vec<Step>) -> Vec<Step> {
+    let mut open: BTreeSet<usize> = steps.iter().flat_map(|s| s.writes.iter().copied()).collect();
+    let (mut out, mut waiting) = (vec![], steps);
+    while !waiting.is_empty() {
+        let first = waiting.iter().position(|s| s.reads.is_disjoint(&open)).expect("steps have an order");
+        let step = waiting.remove(first);
+        step.writes.iter().for_each(|w| {
+            open.remove(w);
+        });
+        out.push(step);
+    }
+    out
+}
+
 /// Where values lie.
 struct Memory {
     offsets: BTreeMap<usize, usize>,
@@ -46,8 +71,19 @@ struct Memory {
 
 impl State<'_, '_> {
     /// The steps in the order of the graph, those that replace what others read at the end; and how many come before those.
-    fn steps(&self, needed: &BTreeSet<usize>, leaves: &mut BTreeSet<usize>, most: usize) -> (Vec<Step>, usize) {
-        let (graph, block) = (self.graph(), self.block);
+    fn steps(
+        &mut self,
+        needed: &BTreeSet<usize>,
+        leaves: &mut BTreeSet<usize>,
+        most: usize,
+        join: bool,
+    ) -> (Vec<Step>, usize) {
+        let (graph, block) = (self.block.graph, self.block);
+        for (n, place) in &mut self.places {
+            if let Order::Parts(_) = place.order {
+                *place = Place::of(graph, block.sizes, *n, Elem::F32);
+            }
+        }
         let mut steps: Vec<Step> = vec![];
         let with_image = |n: usize| [Some(n), self.own_image(n)].into_iter().flatten();
         for &n in needed {
@@ -68,7 +104,9 @@ impl State<'_, '_> {
                 continue;
             }
             if !block.direct.contains_key(&n) {
+                self.through.set(self.is_light(n));
                 self.reads(Ref { node: n, flip: false }, true, self.groups.get(&n), &mut reads, leaves);
+                self.through.set(false);
             }
             steps.push(Step { target: Target::Node(n), reads, writes: with_image(n).collect() });
         }
@@ -86,8 +124,14 @@ impl State<'_, '_> {
             steps.insert(after.map_or(0, |i| i + 1), step);
         }
         let mut steps = self.side_by_side(steps, most);
-        let before_last = steps.len();
+        let last_ones = last.len();
         steps.extend(last);
+        if join {
+            steps = self.join(in_order(steps));
+            self.lay_out_parts(&steps);
+        }
+        let before_last = steps.len() - last_ones;
+        self.store_no_more_than_is_read(&mut steps);
         // copies of what is given: some steps before their first reader, so that they arrive meanwhile
         let images = self.places.keys().filter(|id| **id >= IMAGE && self.own_image(**id - IMAGE).is_none());
         let copies: Vec<usize> = self.fetched.keys().chain(images).copied().collect();
@@ -102,6 +146,26 @@ impl State<'_, '_> {
             steps.insert(at, Step { target: Target::Copy(id), reads, writes: vec![id] });
         }
         (steps, before_last + added)
+    }
+
+    /// What has an image, and is read nowhere but there, is not stored beside it.
+    fn store_no_more_than_is_read(&self, steps: &mut [Step]) {
+        let read: BTreeSet<usize> = steps.iter().flat_map(|s| s.reads.iter().copied()).collect();
+        for step in steps {
+            let plain = match &step.target {
+                Target::Node(n) => !matches!(self.graph().nodes[*n].kind, Kind::Solve { .. } | Kind::Sum(..)),
+                Target::Side(_) | Target::Joined(_) => true,
+                Target::Copy(_) | Target::Sink(_) => false,
+            };
+            let idle = |w: &usize| {
+                plain
+                    && *w < IMAGE
+                    && self.own_image(*w).is_some()
+                    && !read.contains(w)
+                    && !self.block.wanted.contains_key(w)
+            };
+            step.writes.retain(|w| !idle(w));
+        }
     }
 
     /// Steps in phases, a barrier between two: in each, what is ready, has room within `limit` bytes and is not more than `window`
@@ -167,7 +231,7 @@ impl State<'_, '_> {
         match target {
             Target::Node(n) => self.block.direct.contains_key(n),
             Target::Copy(id) => *id < IMAGE,
-            Target::Sink(_) | Target::Side(_) => false,
+            Target::Sink(_) | Target::Side(_) | Target::Joined(_) => false,
         }
     }
 
@@ -180,24 +244,32 @@ impl State<'_, '_> {
                 let room = limit.min(self.block.budget).saturating_sub(self.block.reserved);
                 // what is laid out does not pack as closely as it is counted; and where room is scarce, depth before breadth
                 let tries = [(100, WINDOW), (90, WINDOW), (100, WINDOW / 3), (85, WINDOW / 3), (100, 3), (70, 3)];
-                for (part, window) in tries {
-                    let (steps, before_last) = self.steps(needed, &mut leaves, SIDE);
-                    let phases = self.phases(steps, before_last, room * part / 100, window);
-                    let memory = self.allocate(&phases);
-                    if memory.scratch_places.is_empty() && memory.shared <= room {
-                        ways.push((phases, memory));
-                        break;
+                // steps that are joined need their memory together
+                'found: for join in [true, false] {
+                    for (part, window) in tries {
+                        let (steps, before_last) = self.steps(needed, &mut leaves, SIDE, join);
+                        let phases = self.phases(steps, before_last, room * part / 100, window);
+                        let memory = self.allocate(&phases);
+                        if memory.scratch_places.is_empty() && memory.shared <= room {
+                            ways.push((phases, memory, join));
+                            break 'found;
+                        }
                     }
                 }
             }
-            let count = |phases: &[(usize, Step)]| phases.last().map_or(0, |(p, _)| *p);
-            let least = ways.iter().map(|(p, _)| count(p)).min();
+            // a block alone on its multiprocessor has nobody to work while it waits
+            let count = |(phases, memory, _): &(Vec<(usize, Step)>, Memory, bool)| {
+                let alone = memory.shared + self.block.reserved > CLASSES[CLASSES.len() - 1];
+                phases.last().map_or(0, |(p, _)| *p) * if alone { 3 } else { 2 }
+            };
+            let least = ways.iter().map(count).min();
             if let Some(least) = least {
-                let good = ways.into_iter().find(|(p, _)| count(p) <= least + least / 2);
-                let (phases, memory) = good.expect("the least is one");
+                let good = ways.into_iter().find(|way| count(way) <= least + least / 2);
+                let (phases, memory, join) = good.expect("the least is one");
+                self.steps(needed, &mut leaves, SIDE, join); // places are as that way has them
                 return (phases, memory, leaves);
             }
-            let (steps, before_last) = self.steps(needed, &mut leaves, 1);
+            let (steps, before_last) = self.steps(needed, &mut leaves, 1, false);
             let room = self.block.budget.saturating_sub(self.block.reserved);
             let phases = self.phases(steps, before_last, room, WINDOW);
             let memory = self.allocate(&phases);
@@ -213,6 +285,15 @@ impl State<'_, '_> {
         let (phases, memory, leaves) = self.arrange(needed);
         self.check_order(&phases);
         self.shared = memory.offsets.keys().copied().collect();
+        for (_, step) in &phases {
+            let targets = match &step.target {
+                Target::Joined(targets) => targets.clone(),
+                target => vec![target.clone()],
+            };
+            let made = made_by(&targets).filter(|n| !matches!(self.graph().nodes[*n].kind, Kind::Solve { .. }));
+            let unstored: Vec<usize> = made.filter(|n| !step.writes.contains(n)).collect();
+            self.unstored.extend(unstored);
+        }
         let block = self.block;
         let mut body = Text::default();
         // what was written and read since the last barrier, and copies under way, the oldest first

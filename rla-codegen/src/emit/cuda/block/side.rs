@@ -30,7 +30,7 @@ impl State<'_, '_> {
         if r.flip { (b.t(), a.t()) } else { (a, b) }
     }
 
-    fn group_of(&self, n: usize) -> Option<Group> {
+    pub(super) fn group_of(&self, n: usize) -> Option<Group> {
         let root = Ref { node: n, flip: false };
         match self.graph().nodes[n].kind {
             Kind::Product(..) => Some(Group { root, products: vec![(false, root)], others: vec![] }),
@@ -123,46 +123,87 @@ impl State<'_, '_> {
 
     /// The text of results side by side.
     pub(super) fn side(&self, nodes: &[usize], out: &mut Text) {
+        let graph = self.graph();
+        let (sums, results): (Vec<usize>, Vec<usize>) = nodes.iter().partition(|n| self.parted.contains(n));
+        let shape = graph.nodes[results[0]].shape;
+        let (rows, cols) = (self.block.sizes.padded(shape.rows), self.block.sizes.padded(shape.cols));
+        nodes.iter().for_each(|n| self.comment(*n, out));
+        out.line("{");
+        sums.iter().for_each(|n| out.line(format!("float sum{n}[4] = {{}};")));
+        out.line(format!("tiles_of<{rows}, {cols}, {}>([&](auto& acc, int m, int n) {{", results.len()));
+        out.line("constexpr int W = sizeof(acc[0]) / 16;");
+        self.side_products(
+            nodes,
+            false,
+            &|n| format!("acc[{}]", results.iter().position(|r| *r == n).expect("a result")),
+            out,
+        );
+        out.line("}, [&](auto& acc, int m, int n) {");
+        for (g, n) in results.iter().enumerate() {
+            let (root, group) = (Ref { node: *n, flip: false }, self.group_of(*n));
+            let value = self.guarded(root, self.expr(root, "r", "c + n", true, group.as_ref()));
+            let puts = self.assign(*n, "r", "c", "y");
+            out.line(format!(
+                "finish_tile(acc[{g}], m, n, [&](auto width, int r, int c, int n, float acc) {{ return {value}; }}, [&](int r, int c, auto y) {{ {puts} }});"
+            ));
+        }
+        out.line("});");
+        self.side_sums(nodes, out);
+        out.line("}");
+    }
+
+    /// The products of results side by side, for one tile, of H times 16 rows where it is tall; `acc` names a result's accumulator.
+    pub(super) fn side_products(&self, nodes: &[usize], tall: bool, acc: &dyn Fn(usize) -> String, out: &mut Text) {
         let (graph, product) = (self.graph(), self.block.product.c());
         let (sums, results): (Vec<usize>, Vec<usize>) = nodes.iter().partition(|n| self.parted.contains(n));
         let groups: Vec<Group> = results.iter().map(|n| self.group_of(*n).expect("it has products")).collect();
-        let shape = graph.nodes[results[0]].shape;
-        let (rows, cols) = (self.block.sizes.padded(shape.rows), self.block.sizes.padded(shape.cols));
+        let rows = self.block.sizes.padded(graph.nodes[results[0]].shape.rows);
         let inner = self.streamed(results[0]).and_then(|s| s.form).expect("it streams").1;
-        nodes.iter().for_each(|n| self.comment(*n, out));
-        out.line("{");
-        sums.iter().for_each(|n| out.line(format!("float sum{n} = 0.f;")));
-        out.line(format!("tiles_of<{rows}, {cols}, {}>([&](auto& acc, int m, int n) {{", results.len()));
-        out.line("constexpr int W = sizeof(acc[0]) / 16;");
         out.line("#pragma unroll 2");
         out.line(format!("for (int k = 0; k < {inner}; k += 16) {{"));
-        let (mut left, mut right): (Vec<(bool, Ref)>, BTreeSet<usize>) = Default::default();
+        let right: BTreeSet<usize> =
+            groups.iter().flat_map(|g| &g.products).map(|(_, r)| self.factors(*r).1.node).collect();
+        let right_operands = |out: &mut Text| {
+            for b in &right {
+                out.line(format!("u32 b{b}[4];"));
+                let operand = self.operand(Ref { node: *b, flip: false }, false);
+                out.line(format!("{operand}.right(b{b}, k, n + 8 * w, {product}());"));
+            }
+        };
+        // one of the two loops has a single turn
+        if tall {
+            out.line("constexpr int w = 0;");
+            right_operands(out);
+            out.line("#pragma unroll");
+            out.line("for (int h = 0; h < H; h++) {");
+        }
+        let row = if tall { "m + 16 * h" } else { "m" };
+        let mut left: Vec<(bool, Ref)> = vec![];
         for (minus, r) in groups.iter().flat_map(|g| &g.products) {
-            let (a, b) = self.factors(*r);
+            let (a, _) = self.factors(*r);
             if !left.contains(&(*minus, a)) {
                 out.line(format!("u32 a{}[4];", left.len()));
-                out.line(format!("{}.left(a{}, m, k, {product}());", self.operand(a, false), left.len()));
+                out.line(format!("{}.left(a{}, {row}, k, {product}());", self.operand(a, false), left.len()));
                 if *minus {
                     out.line(format!("for (int i = 0; i < 4; i++) a{}[i] ^= 0x80008000u;", left.len()));
                 }
                 left.push((*minus, a));
             }
-            right.insert(b.node);
         }
-        out.line("#pragma unroll");
-        out.line("for (int w = 0; w < W; w += 2) {");
-        for b in &right {
-            out.line(format!("u32 b{b}[4];"));
-            let operand = self.operand(Ref { node: *b, flip: false }, false);
-            out.line(format!("{operand}.right(b{b}, k, n + 8 * w, {product}());"));
+        if !tall {
+            out.line("#pragma unroll");
+            out.line("for (int w = 0; w < W; w += 2) {");
+            right_operands(out);
         }
-        for (g, group) in groups.iter().enumerate() {
+        let index = if tall { "h * W" } else { "w" };
+        for (node, group) in results.iter().zip(&groups) {
             for (minus, r) in &group.products {
                 let (a, b) = self.factors(*r);
                 let a = left.iter().position(|x| *x == (*minus, a)).expect("loaded");
                 for half in 0..2 {
                     out.line(format!(
-                        "mma(acc[{g}][w + {half}], a{a}, b{}[{}], b{}[{}], {product}());",
+                        "mma({}[{index} + {half}], a{a}, b{}[{}], b{}[{}], {product}());",
+                        acc(*node),
                         b.node,
                         2 * half,
                         b.node,
@@ -171,29 +212,28 @@ impl State<'_, '_> {
                 }
             }
         }
+        if tall {
+            out.line("}");
+        }
         for (i, n) in sums.iter().enumerate() {
             let Kind::Sum(x, _) = &graph.nodes[*n].kind else { unreachable!("it is a sum") };
             let f: Vec<usize> = graph.nodes[x.node].kind.operands().iter().map(|r| r.node).collect();
-            let m = i % (rows / 16) * 16;
-            out.line(format!("if (m == {m}) sum{n} += dot(b{}, b{}, {product}());", f[0], f[1]));
+            let step = if tall { 32 } else { 16 };
+            let m = i % (rows / step) * step;
+            out.line(format!("if (m == {m}) add_products(sum{n}, b{}, b{}, {product}());", f[0], f[1]));
+        }
+        if !tall {
+            out.line("}");
         }
         out.line("}");
-        out.line("}");
-        out.line("}, [&](auto& acc, int m, int n) {");
-        for (g, (n, group)) in results.iter().zip(&groups).enumerate() {
-            let root = Ref { node: *n, flip: false };
-            let value = self.guarded(root, self.expr(root, "r", "c + n", true, Some(group)));
-            let puts = self.assign(*n, "r", "c", "y");
-            out.line(format!(
-                "finish_tile(acc[{g}], m, n, [&](auto width, int r, int c, int n, float acc) {{ return {value}; }}, [&](int r, int c, auto y) {{ {puts} }});"
-            ));
+    }
+
+    /// The sums of products of operands, after all tiles.
+    pub(super) fn side_sums(&self, nodes: &[usize], out: &mut Text) {
+        for n in nodes.iter().filter(|n| self.parted.contains(n)) {
+            let parts = self.block.sizes.padded(self.graph().nodes[*n].shape.rows);
+            out.line(format!("put_parts<{parts}>(diagonal(sum{n}), {});", self.places[n].name));
         }
-        out.line("});");
-        for n in &sums {
-            let parts = self.block.sizes.padded(graph.nodes[*n].shape.rows);
-            out.line(format!("put_parts<{parts}>(sum{n}, {});", self.places[n].name));
-        }
-        out.line("}");
     }
 }
 

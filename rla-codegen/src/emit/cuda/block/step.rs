@@ -30,7 +30,8 @@ impl State<'_, '_> {
         if conditions.is_empty() { value } else { format!("{} ? {value} : 0.f", conditions.join(" && ")) }
     }
 
-    pub(super) fn products(&self, group: &Group, out: &mut Text) {
+    /// Products of a group, added to an accumulator of that name, of H times 16 rows where it is tall.
+    pub(super) fn products(&self, group: &Group, acc: &str, tall: bool, out: &mut Text) {
         for (minus, r) in &group.products {
             let Kind::Product(mut a, mut b) = self.graph().nodes[r.node].kind else { unreachable!() };
             if r.flip {
@@ -41,12 +42,13 @@ impl State<'_, '_> {
             let inner = self.block.sizes.padded(self.graph().shape(a).cols);
             let mac = if elem != Elem::F32 && self.is_twice(a.node) { "mac_twice" } else { "mac" };
             let (a, b) = (self.operand(a, exact), self.operand(b, exact));
-            out.line(format!("{mac}<{}, {inner}, {minus}>(acc, {a}, {b}, m, n);", elem.c()));
+            let high = if tall { ", H" } else { "" };
+            out.line(format!("{mac}<{}, {inner}, {minus}{high}>({acc}, {a}, {b}, m, n);", elem.c()));
         }
     }
 
     /// The number of a step that is less than all warps' work: such steps start at different warps.
-    fn next_turn(&self) -> usize {
+    pub(super) fn next_turn(&self) -> usize {
         self.turn.set(self.turn.get() + 1);
         self.turn.get() - 1
     }
@@ -71,7 +73,7 @@ impl State<'_, '_> {
         let (rows, cols) = (sizes.padded(shape.rows), sizes.padded(shape.cols));
         let turn = if rows * cols <= 2048 { 4 * self.next_turn() } else { 0 };
         out.line(format!("tiles<{rows}, {cols}>({turn}, [&](auto& acc, int m, int n) {{"));
-        self.products(group, out);
+        self.products(group, "acc", false, out);
         out.line(format!(
             "}}, [&](auto width, int r, int c, int n, float acc) {{ return {value}; }}, [&](int r, int c, auto y) {{"
         ));
@@ -91,6 +93,10 @@ impl State<'_, '_> {
                 }
                 let shape = graph.shape(sink.value);
                 let (rows, cols) = (sizes.real(shape.rows), sizes.real(shape.cols));
+                let grouped = self.sink_groups.get(s);
+                if grouped.is_none() && !sink.setup.is_empty() {
+                    out.line(&sink.setup);
+                }
                 if sink.padded {
                     let value = self.expr(sink.value, "r", "c + n", false, None);
                     let value = self.guarded(sink.value, value);
@@ -98,11 +104,12 @@ impl State<'_, '_> {
                     self.fill(rows, cols, &value, &sink.statement, out);
                     return;
                 }
-                match self.sink_groups.get(s) {
+                match grouped {
                     Some(group) => {
                         let value = self.expr(sink.value, "r", "c + n", true, Some(group));
                         let value = self.guarded(sink.value, value);
-                        let store = format!("if (r < {rows} && c < {cols}) {}", sink.statement);
+                        // not kept in registers through the products
+                        let store = format!("{} if (r < {rows} && c < {cols}) {}", sink.setup, sink.statement);
                         self.tiles(sink.value, group, &value, &store, out);
                     }
                     None => {
@@ -117,6 +124,7 @@ impl State<'_, '_> {
             Target::Node(n) => self.node(*n, out),
             Target::Copy(n) => self.copy(*n, out),
             Target::Side(nodes) => self.side(nodes, out),
+            Target::Joined(targets) => self.joined(targets, out),
         }
     }
 
@@ -170,7 +178,9 @@ impl State<'_, '_> {
             }
             Kind::Map(..) | Kind::Lower(_) | Kind::Leaf(_) => {
                 let (group, root) = (self.groups.get(&n), Ref { node: n, flip: false });
+                self.through.set(self.is_light(n));
                 let value = self.expr(root, "r", "c + n", true, group);
+                self.through.set(false);
                 let value = self.guarded(root, value);
                 match group {
                     Some(group) => self.tiles(root, group, &value, &puts, out),

@@ -52,8 +52,9 @@ impl Frame<'_> {
     pub(super) fn per_chunk(&self, name: &'static str, block: Block, given: Text) -> Result<(Kernel, usize), Error> {
         let written = block.write();
         let mut out = Text::default();
-        out.line("const int head = blockIdx.x % x.heads;");
-        out.line("const i64 slot = blockIdx.x / x.heads;");
+        // in 32 bits, which divide faster
+        out.line("const int head = blockIdx.x % (u32)x.heads;");
+        out.line("const i64 slot = blockIdx.x / (u32)x.heads;");
         out.line("i64 sequence;");
         out.line("const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);");
         self.bases("slot", &mut out);
@@ -154,9 +155,8 @@ impl Frame<'_> {
                 Some(Sink {
                     value: r,
                     condition: String::new(),
-                    statement: format!(
-                        "if (r < ch.valid) put_row(rows_of<{elem}>(x.outputs[{i}], ch.batch, ch.first + r, ch.head) + c, y, {there} - c, is_wide<{elem}>(x.outputs[{i}]));"
-                    ),
+                    setup: format!("const RowsTo<{elem}, {there}> output{i}(x.outputs[{i}], ch, ch.head);"),
+                    statement: format!("output{i}.put(r, c, y);"),
                     comment: format!("output {i}"),
                     padded: false,
                     last,
@@ -170,9 +170,8 @@ impl Frame<'_> {
                 Some(Sink {
                     value: r,
                     condition: format!("x.input_grads[{i}].ptr"),
-                    statement: format!(
-                        "if (r < ch.valid) put_row(rows_of<{elem}>(x.input_grads[{i}], ch.batch, ch.first + r, {head}) + c, y, {there} - c, is_wide<{elem}>(x.input_grads[{i}]));"
-                    ),
+                    setup: format!("const RowsTo<{elem}, {there}> grad{i}(x.input_grads[{i}], ch, {head});"),
+                    statement: format!("grad{i}.put(r, c, y);"),
                     comment: format!("gradient of {}", self.interface.input_names[i]),
                     padded: false,
                     last,
@@ -187,6 +186,7 @@ impl Frame<'_> {
                 Some(Sink {
                     value: r,
                     condition: String::new(),
+                    setup: String::new(),
                     statement: format!("put_row(partial + {offset} + {index}, y, {there}, false);"),
                     comment: format!("this chunk's part of the gradient of {}", self.interface.input_names[i]),
                     padded: false,
@@ -204,6 +204,7 @@ impl Frame<'_> {
                 Some(Sink {
                     value: r,
                     condition: String::new(),
+                    setup: String::new(),
                     statement: format!("put({target} + {index}, y);"),
                     comment: "kept for backward".into(),
                     padded: true,

@@ -75,6 +75,7 @@ impl Frame<'_> {
             lasts.push(Sink {
                 value: Ref { node: *next, flip },
                 condition: String::new(),
+                setup: String::new(),
                 statement: format!("put({name} + {index}, y);"),
                 comment: format!("{} after the chunk", self.interface.states[*state]),
                 padded: false,
