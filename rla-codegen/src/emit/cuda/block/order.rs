@@ -16,6 +16,7 @@ const SIDE: usize = 4;
 /// How many steps work may be ahead of the first that is not done.
 const WINDOW: usize = 24;
 
+#[derive(Clone)]
 pub(super) struct Step {
     pub(super) target: Target,
     pub(super) reads: BTreeSet<usize>,
@@ -67,6 +68,16 @@ struct Memory {
     shared: usize,
     scratch_places: BTreeMap<usize, usize>,
     scratch: usize,
+}
+
+/// An arrangement that fits.
+struct Way {
+    /// Which limit of shared memory it is within.
+    limit: usize,
+    phases: Vec<(usize, Step)>,
+    memory: Memory,
+    /// Whether steps are joined.
+    join: bool,
 }
 
 impl State<'_, '_> {
@@ -239,35 +250,43 @@ impl State<'_, '_> {
     fn arrange(&mut self, needed: &BTreeSet<usize>) -> (Vec<(usize, Step)>, Memory, BTreeSet<usize>) {
         loop {
             let mut leaves = BTreeSet::new();
-            let mut ways = vec![];
-            for limit in CLASSES.into_iter().chain([self.block.budget]) {
-                let room = limit.min(self.block.budget).saturating_sub(self.block.reserved);
-                // what is laid out does not pack as closely as it is counted; and where room is scarce, depth before breadth
-                let tries = [(100, WINDOW), (90, WINDOW), (100, WINDOW / 3), (85, WINDOW / 3), (100, 3), (70, 3)];
-                // steps that are joined need their memory together
-                'found: for join in [true, false] {
+            let mut ways: Vec<Way> = vec![];
+            let limits: Vec<usize> = CLASSES.into_iter().chain([self.block.budget]).collect();
+            // what is laid out does not pack as closely as it is counted; and where room is scarce, depth before breadth
+            let tries = [(100, WINDOW), (90, WINDOW), (100, WINDOW / 3), (85, WINDOW / 3), (100, 3), (70, 3)];
+            // steps that are joined need their memory together; where there is no room for that they are not
+            for join in [true, false] {
+                if ways.len() == limits.len() {
+                    break;
+                }
+                let (steps, before_last) = self.steps(needed, &mut leaves, SIDE, join);
+                for (index, limit) in limits.iter().enumerate() {
+                    if ways.iter().any(|way| way.limit == index) {
+                        continue;
+                    }
+                    let room = (*limit).min(self.block.budget).saturating_sub(self.block.reserved);
                     for (part, window) in tries {
-                        let (steps, before_last) = self.steps(needed, &mut leaves, SIDE, join);
-                        let phases = self.phases(steps, before_last, room * part / 100, window);
+                        let phases = self.phases(steps.clone(), before_last, room * part / 100, window);
                         let memory = self.allocate(&phases);
                         if memory.scratch_places.is_empty() && memory.shared <= room {
-                            ways.push((phases, memory, join));
-                            break 'found;
+                            ways.push(Way { limit: index, phases, memory, join });
+                            break;
                         }
                     }
                 }
             }
+            ways.sort_by_key(|way| way.limit);
             // a block alone on its multiprocessor has nobody to work while it waits
-            let count = |(phases, memory, _): &(Vec<(usize, Step)>, Memory, bool)| {
-                let alone = memory.shared + self.block.reserved > CLASSES[CLASSES.len() - 1];
-                phases.last().map_or(0, |(p, _)| *p) * if alone { 3 } else { 2 }
+            let count = |way: &Way| {
+                let alone = way.memory.shared + self.block.reserved > CLASSES[CLASSES.len() - 1];
+                way.phases.last().map_or(0, |(p, _)| *p) * if alone { 3 } else { 2 }
             };
             let least = ways.iter().map(count).min();
             if let Some(least) = least {
                 let good = ways.into_iter().find(|way| count(way) <= least + least / 2);
-                let (phases, memory, join) = good.expect("the least is one");
-                self.steps(needed, &mut leaves, SIDE, join); // places are as that way has them
-                return (phases, memory, leaves);
+                let way = good.expect("the least is one");
+                self.steps(needed, &mut leaves, SIDE, way.join); // places are as that way has them
+                return (way.phases, way.memory, leaves);
             }
             let (steps, before_last) = self.steps(needed, &mut leaves, 1, false);
             let room = self.block.budget.saturating_sub(self.block.reserved);
