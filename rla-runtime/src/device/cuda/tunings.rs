@@ -47,7 +47,10 @@ impl Tunings {
             let usual = Key { choices: row.choices, ..Key::usual(source.recurrence(), &key.sizes, key.output) };
             match source.predict(slot, &usual, device.shared) {
                 Ok((text, _)) if text == row.measured.text => {
-                    return (row.choices, format!("by {table}, {}", row.name()));
+                    // a search at one shape that kept the default's width says nothing about others
+                    let narrow = row.choices.groups == Choices::default().groups;
+                    let groups = if narrow { key.choices.groups } else { row.choices.groups };
+                    return (Choices { groups, ..row.choices }, format!("by {table}, {}", row.name()));
                 }
                 _ => eprintln!(
                     "rla: {table}, {}: measured with another compiler ({}), ignored",

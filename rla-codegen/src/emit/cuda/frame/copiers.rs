@@ -100,7 +100,9 @@ fn shares(items: &[Item], count: usize, workers: usize, chunk: usize) -> Vec<Vec
     }
     parts.sort_by_key(|share| std::cmp::Reverse(items[share.item].bytes / share.parts));
     for share in parts {
-        let warp = (count.min(2) - 1..count).min_by_key(|w| load[*w]).expect("at least one copies");
+        // two parts of an item are two warps': names in a warp's text go by the item
+        let free = |w: &usize| shares[*w].iter().all(|own| own.item != share.item);
+        let warp = (count.min(2) - 1..count).filter(free).min_by_key(|w| load[*w]).expect("at least one copies");
         load[warp] += items[share.item].bytes / share.parts + 1024;
         shares[warp].push(share);
     }
@@ -249,5 +251,34 @@ impl Frame<'_> {
             out.line("}");
         }
         out.line("});");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_parts_of_an_item_are_two_warps() {
+        let rows = |channels: usize, bytes: usize| Item {
+            names: vec![],
+            bytes,
+            fetch: Fetch::Rows {
+                to: Elem::Bf16,
+                from: Elem::Bf16,
+                channels,
+                ld: channels + 8,
+                arguments: String::new(),
+                shared: false,
+            },
+        };
+        // the first does not divide, and is more than all of the second
+        let items = [rows(160, 21504), rows(64, 9216)];
+        let shares = shares(&items, 3, 1, 64);
+        assert_eq!(shares.iter().flatten().count(), 3, "the second divides");
+        for own in &shares {
+            let distinct: BTreeSet<usize> = own.iter().map(|share| share.item).collect();
+            assert_eq!(distinct.len(), own.len());
+        }
     }
 }
