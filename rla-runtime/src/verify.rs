@@ -42,7 +42,7 @@ struct Shape {
 }
 
 /// Lengths beside multiples of the chunk, sizes beside multiples of a panel, grouped heads, packings, hard gates and keys.
-const SHAPES: [Shape; 7] = {
+const SHAPES: [Shape; 9] = {
     let plain = Shape {
         name: "plain",
         key: 16,
@@ -58,6 +58,9 @@ const SHAPES: [Shape; 7] = {
         Shape { name: "one token", tokens: 1, ..plain },
         Shape { name: "no token", tokens: 0, ..plain },
         Shape { name: "packed", sequences: 5, ..plain },
+        // on a card sequential blocks are wider where there are many sequences
+        Shape { name: "many sequences", value: 64, tokens: 500, sequences: 24, ..plain },
+        Shape { name: "most sequences", value: 64, tokens: 900, sequences: 60, ..plain },
         Shape { name: "strong decay", gates: Gates::Strong, ..plain },
         Shape { name: "abyss", gates: Gates::Abyss, ..plain },
         Shape { name: "repeated keys", keys: Keys::Repeated, ..plain },
