@@ -91,10 +91,10 @@ impl Frame<'_> {
             let layout = self.best_layout(&mut writer, &items, keeps, groups, channels / 16 / groups);
             (groups, items, layout)
         });
-        // what is kept, and gradients, take registers: narrower where roles would have to be joined, or warps be too many
+        // narrower where roles would have to be joined; what is kept, and gradients, take registers: there also where warps are many
         let fits = |(groups, _, layout): &(usize, Vec<Item>, Layout)| {
-            let whole = layout.roles.len() == divided && threads(*groups, layout) <= MOST_THREADS;
-            *groups == 1 || self.pass == Pass::Forward || whole
+            let few = self.pass == Pass::Forward || threads(*groups, layout) <= MOST_THREADS;
+            *groups == 1 || layout.roles.len() == divided && few
         };
         let (groups, items, layout) = ways.find(fits).expect("one group is taken in any case");
         let slices = channels / 16 / groups;
