@@ -1,11 +1,16 @@
 //! `generated/` holds what the compiler writes today. It is compared and never overwritten: after a wanted change,
-//! `rla emit rdn --level avx512 --out generated/rdn/avx512.rs` (and so on) writes it anew.
+//! `rla emit rdn --level avx512 --out generated/rdn/avx512.rs` and `rla emit rdn --target cuda --bare --out generated/rdn/cuda.cu` (and
+//! so on) write it anew.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rla_build::table::Table;
+use rla_codegen::emit::cpu::Pass;
+use rla_codegen::emit::cuda::Elem;
 use rla_codegen::kernel::{Form, Level};
 use rla_codegen::pipeline;
+use rla_codegen::pipeline::cuda::{Key, Source, shared_of};
 use rla_tests::golden;
 
 /// What is kept: one variant a folder, one level a file.
@@ -41,6 +46,25 @@ fn generated_is_what_the_compiler_writes() {
             .join(format!("{}.rs", level.name()));
         let kept = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let differs = difference(&kept, &written(variant, level));
+        assert!(differs.is_none(), "{}: {}", path.display(), differs.unwrap_or_default());
+    }
+}
+
+/// CUDA kernels of all passes for bf16 and 128 channels, without the headers that they share, for an A100's shared memory.
+fn written_for_cuda(variant: &str) -> String {
+    let recurrence = Arc::new(golden::built_in(variant));
+    let key = Key::usual(&recurrence, &[128, 128], Elem::Bf16);
+    let source = Source::new(&recurrence).unwrap_or_else(|_| panic!("{variant} is in the class"));
+    let passes = [Pass::Forward, Pass::ForwardSave, Pass::Backward, Pass::Decode];
+    source.page(&passes, &key, shared_of("sm_80"), true).unwrap_or_else(|e| panic!("{variant}: {e}"))
+}
+
+#[test]
+fn generated_cuda_is_what_the_compiler_writes() {
+    for (variant, _) in KEPT {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../generated").join(variant).join("cuda.cu");
+        let kept = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let differs = difference(&kept, &written_for_cuda(variant));
         assert!(differs.is_none(), "{}: {}", path.display(), differs.unwrap_or_default());
     }
 }

@@ -74,6 +74,13 @@ pub struct Kernel {
     pub stage: &'static str,
 }
 
+impl Kernel {
+    /// What is its own, behind the headers that all kernels share: for readers.
+    pub fn own(&self) -> &str {
+        &self.source[self.source.find("extern \"C\"").unwrap_or(0)..]
+    }
+}
+
 /// The kernels of a pass, in the order of their launches.
 #[derive(Clone, Debug, Default)]
 pub struct Kernels {

@@ -159,6 +159,25 @@ pub fn slot(pass: Pass) -> Slot {
 }
 
 impl Source {
+    /// The kernels of some passes, one after the other: whole texts, or `bare`, without the headers that they share.
+    ///
+    /// # Errors
+    /// As [`Source::text`].
+    pub fn page(&self, passes: &[Pass], key: &Key, shared: usize, bare: bool) -> Result<String, Error> {
+        let mut page = String::new();
+        for pass in passes {
+            for kernel in self.text(*pass, key, shared)?.kernels {
+                if bare {
+                    let title = kernel.source.lines().next().unwrap_or_default();
+                    page += &format!("{title}; {} threads, {} bytes of shared memory\n", kernel.threads, kernel.shared);
+                }
+                page += if bare { kernel.own() } else { &kernel.source };
+                page.push('\n');
+            }
+        }
+        Ok(page)
+    }
+
     /// The fingerprint of a slot's texts, and what they are predicted to cost.
     ///
     /// # Errors

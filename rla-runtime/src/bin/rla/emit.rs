@@ -54,6 +54,9 @@ pub struct Arguments {
     /// Size of a side, 128 unless given (CUDA; may be repeated)
     #[arg(long, value_name = "NAME=SIZE", value_parser = options::dim)]
     dim: Vec<(String, usize)>,
+    /// Without the headers that kernels share (templates/cuda), for reading (CUDA)
+    #[arg(long)]
+    bare: bool,
     /// Writes a file and not to stdout
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -112,6 +115,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
     if !arguments.pass.is_empty() {
         return Err(Error::argument("--pass", "none with --target cpu: its text has them all", "one").into());
+    }
+    if arguments.bare {
+        return Err(Error::argument("--bare", "none with --target cpu: its text has them inside", "one").into());
     }
     let class = canonicalize(&recurrence);
     let form = match arguments.form {
@@ -175,19 +181,13 @@ fn cuda(arguments: &Arguments, recurrence: Recurrence) -> Result<String, Failure
         key.choices.chunk = chunk;
     }
     let source = kernels::source(&Arc::new(recurrence))?;
-    let mut text = String::new();
     let all = [
         (PassOption::Forward, Kind::Forward),
         (PassOption::Save, Kind::ForwardSave),
         (PassOption::Backward, Kind::Backward),
         (PassOption::Decode, Kind::Decode),
     ];
-    for (_, kind) in all.into_iter().filter(|(pass, _)| arguments.pass.is_empty() || arguments.pass.contains(pass)) {
-        let kernels = source.text(kind, &key, SHARED).map_err(|e| Error::Compile(e.to_string()))?;
-        for kernel in kernels.kernels {
-            text += &kernel.source;
-            text.push('\n');
-        }
-    }
-    Ok(text)
+    let wanted = |pass: &PassOption| arguments.pass.is_empty() || arguments.pass.contains(pass);
+    let passes: Vec<Kind> = all.into_iter().filter(|(pass, _)| wanted(pass)).map(|(_, kind)| kind).collect();
+    Ok(source.page(&passes, &key, SHARED, arguments.bare).map_err(|e| Error::Compile(e.to_string()))?)
 }
