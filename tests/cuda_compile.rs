@@ -3,6 +3,7 @@
 use rla_build::compile_cuda::Nvrtc;
 use rla_codegen::emit::cuda::Grid;
 use rla_codegen::pipeline::chunk_programs;
+use rla_codegen::pipeline::cuda::shared_of;
 use rla_dsl::recurrence::Recurrence;
 use rla_runtime::device::cuda::kernels::{Elem, Key, Kind, Source};
 use rla_tests::{golden, random_variant};
@@ -59,21 +60,19 @@ fn nvrtc_accepts_the_kernels() {
     for (name, _) in rla_dsl::builtin::BUILTINS {
         let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
         let source = Source::new(&recurrence).expect("a built-in is in the class");
-        let old_too = matches!(*name, "rdn" | "gsa");
-        for kind in &KINDS {
-            let kernels = source.text(*kind, &key(&recurrence, 128, Elem::Bf16, false), SHARED).expect("legal");
-            for kernel in kernels.kernels {
-                jobs.push((*name, kernel.clone(), "sm_90a"));
-                if old_too {
-                    jobs.push((*name, kernel, "sm_80"));
-                }
+        // as they are dispatched: a block has what its target has of shared memory
+        let mut add = |kind: Kind, key: &Key, target| {
+            let kernels = source.text(kind, key, shared_of(target)).expect("legal");
+            jobs.extend(kernels.kernels.into_iter().map(|kernel| (*name, kernel, target)));
+        };
+        for kind in KINDS {
+            add(kind, &key(&recurrence, 128, Elem::Bf16, false), "sm_90a");
+            if matches!(*name, "rdn" | "gsa") {
+                add(kind, &key(&recurrence, 128, Elem::Bf16, false), "sm_80");
             }
         }
         if matches!(*name, "rdn" | "gated_delta_net" | "kda") {
-            for kind in &KINDS[..3] {
-                let kernels = source.text(*kind, &key(&recurrence, 128, Elem::F16, true), SHARED).expect("legal");
-                jobs.extend(kernels.kernels.into_iter().map(|kernel| (*name, kernel, "sm_90a")));
-            }
+            KINDS[..3].iter().for_each(|kind| add(*kind, &key(&recurrence, 128, Elem::F16, true), "sm_90a"));
         }
     }
     // decode at sizes that fill no vector, that need more lanes, and in f32
