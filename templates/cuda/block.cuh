@@ -841,9 +841,48 @@ __device__ __forceinline__ void decay_apply(M m, W w, A a, Store store) {
   }
 }
 
-// y[j,c] = sum over t > j > s of A[t,s] P[t,c] W[s,c] E[t,s,c]: a thread a channel, with the sums over later t by s.
+// y[j,c] = sum over t > j > s of A[t,s] P[t,c] W[s,c] E[t,s,c], with the sums over later t by s: a thread
+// a channel, but where a block is so large that most of it would wait.
 template <int T, int N, class M, class P, class W, class A, class Store>
 __device__ __forceinline__ void decay_rect(M m, P p, W w, A a, Store store) {
+  if constexpr (T <= 32 && THREADS >= 512) {
+    // four lanes a channel, each with every fourth t; a lane has of a result what the t after it give, so it is the last U results
+    // before its t that it adds to, and lanes later in t are as much ahead
+    constexpr int U = 4;
+#pragma unroll 1
+    for (int i = threadIdx.x; i < (N + 7) / 8 * 32; i += THREADS) {
+      const int k = i >> 3 & 3, channel = (i >> 5) * 8 + (i & 7), c = channel < N ? channel : N - 1;
+      float late[T] = {}, before[U] = {};
+#pragma unroll 1
+      for (int top = T - 1; top > 0; top -= U) {
+        const int t = top - k;
+        float e = p(t, c), own[U] = {};
+#pragma unroll
+        for (int s = T - 2; s >= 0; s--)
+          if (s < top) {
+            if (s < t) {
+              late[s] += m(t, s) * w(s, c) * e;
+              e *= a(s, c);
+            }
+#pragma unroll
+            for (int u = 0; u < U; u++) own[u] += s < t - 1 - u ? late[s] : 0.f;
+          }
+#pragma unroll
+        for (int u = 0; u < U; u++) {
+          float x = own[u];
+#pragma unroll
+          for (int v = 1; v < U; v++) x = k == v ? (u >= v ? own[(u + U - v) % U] : before[(u + U - v) % U]) : x;
+          x += __shfl_xor_sync(~0u, x, 8);
+          x += __shfl_xor_sync(~0u, x, 16);
+          if (k == u && channel < N && u < top) store(top - 1 - u, c, x);
+        }
+#pragma unroll
+        for (int u = 0; u < U; u++) before[u] = own[u];
+      }
+      if (k == 0 && channel < N) store(T - 1, c, 0.f);
+    }
+    return;
+  }
   if constexpr (T <= 32) {
 #pragma unroll 1
     for (int c = threadIdx.x; c < N; c += THREADS) {
