@@ -267,8 +267,7 @@ impl State<'_, '_> {
                     let room = (*limit).min(self.block.budget).saturating_sub(self.block.reserved);
                     for (part, window) in tries {
                         let phases = self.phases(steps.clone(), before_last, room * part / 100, window);
-                        let memory = self.allocate(&phases);
-                        if memory.scratch_places.is_empty() && memory.shared <= room {
+                        if let Some(memory) = self.fit(&phases, room) {
                             ways.push(Way { limit: index, phases, memory, join });
                             break;
                         }
@@ -385,39 +384,57 @@ impl State<'_, '_> {
         }
     }
 
-    /// Offsets in shared memory by first fit over lifetimes; what does not fit goes to scratch, the largest first.
-    fn allocate(&self, steps: &[(usize, Step)]) -> Memory {
+    /// First and last phase of what gets memory.
+    fn lifetimes(&self, steps: &[(usize, Step)]) -> BTreeMap<usize, (usize, usize)> {
         let mut life: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
         for (phase, step) in steps {
             for n in step.reads.iter().chain(&step.writes).filter(|n| self.is_allocated(**n)) {
                 life.entry(*n).or_insert((*phase, *phase)).1 = *phase;
             }
         }
-        let (mut scratch_places, mut scratch) = (BTreeMap::new(), 0);
-        loop {
-            let mut offsets: BTreeMap<usize, usize> = BTreeMap::new();
-            let mut peak = 0;
-            let mut order: Vec<usize> = life.keys().copied().collect();
-            order.sort_by_key(|n| life[n].0);
-            for n in order {
-                let bytes = self.places[&n].bytes.next_multiple_of(128);
-                let mut busy: Vec<(usize, usize)> = offsets
-                    .iter()
-                    .filter(|(m, _)| life[m].0 <= life[&n].1 && life[&n].0 <= life[m].1)
-                    .map(|(m, o)| (*o, *o + self.places[m].bytes.next_multiple_of(128)))
-                    .collect();
-                busy.sort_unstable();
-                let mut at = 0;
-                for (start, end) in busy {
-                    if at + bytes <= start {
-                        break;
-                    }
-                    at = at.max(end);
+        life
+    }
+
+    /// Offsets in shared memory by first fit over lifetimes, and where they end.
+    fn first_fit(&self, life: &BTreeMap<usize, (usize, usize)>) -> (BTreeMap<usize, usize>, usize) {
+        let mut offsets: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut peak = 0;
+        let mut order: Vec<usize> = life.keys().copied().collect();
+        order.sort_by_key(|n| life[n].0);
+        for n in order {
+            let bytes = self.places[&n].bytes.next_multiple_of(128);
+            let mut busy: Vec<(usize, usize)> = offsets
+                .iter()
+                .filter(|(m, _)| life[m].0 <= life[&n].1 && life[&n].0 <= life[m].1)
+                .map(|(m, o)| (*o, *o + self.places[m].bytes.next_multiple_of(128)))
+                .collect();
+            busy.sort_unstable();
+            let mut at = 0;
+            for (start, end) in busy {
+                if at + bytes <= start {
+                    break;
                 }
-                offsets.insert(n, at);
-                peak = peak.max(at + bytes);
+                at = at.max(end);
             }
-            let budget = self.block.budget.saturating_sub(self.block.reserved);
+            offsets.insert(n, at);
+            peak = peak.max(at + bytes);
+        }
+        (offsets, peak)
+    }
+
+    /// Everything in `room` bytes of shared memory, if it fits.
+    fn fit(&self, steps: &[(usize, Step)], room: usize) -> Option<Memory> {
+        let (offsets, shared) = self.first_fit(&self.lifetimes(steps));
+        (shared <= room).then(|| Memory { offsets, shared, scratch_places: BTreeMap::new(), scratch: 0 })
+    }
+
+    /// Offsets in shared memory; what does not fit goes to scratch, the largest first.
+    fn allocate(&self, steps: &[(usize, Step)]) -> Memory {
+        let mut life = self.lifetimes(steps);
+        let (mut scratch_places, mut scratch) = (BTreeMap::new(), 0);
+        let budget = self.block.budget.saturating_sub(self.block.reserved);
+        loop {
+            let (offsets, peak) = self.first_fit(&life);
             let largest = life.keys().copied().max_by_key(|n| (self.places[n].bytes, self.is_copy(*n), *n));
             match largest {
                 Some(n) if peak > budget => {
