@@ -267,7 +267,10 @@ impl State<'_, '_> {
                     let room = (*limit).min(self.block.budget).saturating_sub(self.block.reserved);
                     for (part, window) in tries {
                         let phases = self.phases(steps.clone(), before_last, room * part / 100, window);
-                        if let Some(memory) = self.fit(&phases, room) {
+                        // not every joined set has an order beside the others
+                        if let Some(memory) = self.fit(&phases, room)
+                            && self.read_early(&phases).is_none()
+                        {
                             ways.push(Way { limit: index, phases, memory, join });
                             break;
                         }
@@ -369,19 +372,24 @@ impl State<'_, '_> {
         Written { pointers, body, shared: memory.shared + block.reserved, scratch: memory.scratch, leaves }
     }
 
-    /// Nothing is read before it is written: a kernel that did would compute with whatever lay there.
-    fn check_order(&self, steps: &[(usize, Step)]) {
+    /// A value that is read before it is written.
+    fn read_early(&self, steps: &[(usize, Step)]) -> Option<usize> {
         let mut written: BTreeSet<usize> = BTreeSet::new();
         for (_, step) in steps {
-            for id in &step.reads {
-                let given = self.block.given.contains_key(id) && !self.fetched.contains_key(id);
-                assert!(
-                    given || written.contains(id) || !self.places.contains_key(id),
-                    "%{id} is read before it is written"
-                );
+            let given = |id: &usize| self.block.given.contains_key(id) && !self.fetched.contains_key(id);
+            let early = |id: &&usize| !given(id) && !written.contains(*id) && self.places.contains_key(*id);
+            if let Some(id) = step.reads.iter().find(early) {
+                return Some(*id);
             }
             written.extend(&step.writes);
         }
+        None
+    }
+
+    /// Nothing is read before it is written: a kernel that did would compute with whatever lay there.
+    fn check_order(&self, steps: &[(usize, Step)]) {
+        let early = self.read_early(steps);
+        assert!(early.is_none(), "%{} is read before it is written", early.unwrap_or_default());
     }
 
     /// First and last phase of what gets memory.
