@@ -38,11 +38,10 @@ fn times(a: &Rows, b: &Rows) -> Rows {
 
 /// (I + a)^-1, a strictly lower.
 fn inverse(a: &Rows) -> Rows {
-    let n = a.len();
     let mut out: Rows = vec![];
-    for i in 0..n {
-        let row = (0..n).map(|j| {
-            let sum: f64 = (0..i).map(|k| a[i][k] * out[k][j]).sum();
+    for (i, own) in a.iter().enumerate() {
+        let row = (0..a.len()).map(|j| {
+            let sum: f64 = own.iter().zip(&out).map(|(x, row)| x * row[j]).sum();
             f64::from(u8::from(i == j)) - sum
         });
         let row = row.collect();
