@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::order::Step;
+use super::order::{Step, have_order};
 use super::{Group, IMAGE, State, Target};
 use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::graph::{Kind, Pos, Ref};
@@ -301,14 +301,5 @@ fn has_no_circle(steps: &[Step], home: &[usize], is_near: &dyn Fn(usize, usize, 
             }
         }
     }
-    let mut done = BTreeSet::new();
-    while done.len() < before.len() {
-        let open = before.iter().filter(|(set, needs)| !done.contains(*set) && needs.is_subset(&done));
-        let ready: Vec<usize> = open.map(|(set, _)| *set).collect();
-        if ready.is_empty() {
-            return false;
-        }
-        done.extend(ready);
-    }
-    true
+    have_order(&before)
 }

@@ -70,6 +70,20 @@ struct Memory {
     scratch: usize,
 }
 
+/// Whether sets of steps have an order; `before`: the sets that each one needs.
+pub(super) fn have_order(before: &BTreeMap<usize, BTreeSet<usize>>) -> bool {
+    let mut done = BTreeSet::new();
+    while done.len() < before.len() {
+        let open = before.iter().filter(|(set, needs)| !done.contains(*set) && needs.is_subset(&done));
+        let ready: Vec<usize> = open.map(|(set, _)| *set).collect();
+        if ready.is_empty() {
+            return false;
+        }
+        done.extend(ready);
+    }
+    true
+}
+
 /// An arrangement that fits.
 struct Way {
     /// Which limit of shared memory it is within.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::order::Step;
+use super::order::{Step, have_order};
 use super::{Group, State, Target};
 use crate::emit::cuda::place::{Elem, Order};
 use crate::emit::graph::{Kind, Pos, Ref};
@@ -253,14 +253,5 @@ fn has_no_circle(steps: &[Step], home: &[usize]) -> bool {
     for (step, set) in steps.iter().zip(home) {
         before.entry(*set).or_default().extend(step.reads.iter().filter_map(|r| made.get(r)));
     }
-    let mut done = BTreeSet::new();
-    while done.len() < before.len() {
-        let open = before.iter().filter(|(set, needs)| !done.contains(*set) && needs.is_subset(&done));
-        let ready: Vec<usize> = open.map(|(set, _)| *set).collect();
-        if ready.is_empty() {
-            return false;
-        }
-        done.extend(ready);
-    }
-    true
+    have_order(&before)
 }
