@@ -124,6 +124,20 @@ fn finish_joins_what_goes_over_the_same_elements() {
     }
 }
 
+/// A walk whose last steps, which replace its states, alone read some copies: those come before, and the joined steps keep their
+/// order.
+#[test]
+fn what_the_last_steps_alone_read_is_copied_before_them() {
+    let recurrence = Arc::new(golden::parse(&random_variant::text(45)));
+    let source = Source::new(&recurrence).expect("the variant is in the class");
+    for kind in [Kind::Forward, Kind::ForwardSave] {
+        let kernels = source.text(kind, &key(&recurrence, 32, Elem::Bf16, false), SHARED).expect("legal");
+        let walk = kernels.kernels.iter().find(|k| k.stage == "walk").expect("a state is shared by all channels");
+        let barriers = walk.own().matches("__syncthreads();").count();
+        assert!(barriers <= 10, "{kind:?}: {barriers} barriers; the steps are not joined");
+    }
+}
+
 #[test]
 fn decode_divides_rows_where_no_value_needs_all_of_them() {
     let stage = |recurrence: Recurrence| {

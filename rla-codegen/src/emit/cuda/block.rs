@@ -5,6 +5,7 @@ mod join;
 mod joined;
 mod operands;
 mod order;
+mod room;
 mod side;
 mod step;
 

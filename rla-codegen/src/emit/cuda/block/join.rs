@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::order::{Step, have_order};
+use super::order::{Needs, Step};
 use super::{Group, IMAGE, State, Target};
 use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::graph::{Kind, Pos, Ref};
@@ -97,54 +97,57 @@ impl State<'_, '_> {
             let known = |i: usize| spaces[i].as_ref();
             known(from).is_some_and(|s| s.makes.contains(id)) && known(to).is_some_and(|s| s.near.contains(id))
         };
+        let needs = Needs::of(&steps, |from, to, id| is_near(from, to, &id));
         let mut home: Vec<usize> = (0..steps.len()).collect();
+        let mut members: Vec<Vec<usize>> = (0..steps.len()).map(|i| vec![i]).collect();
+        let known = |members: &[usize]| -> Vec<&Space> { members.iter().filter_map(|j| spaces[*j].as_ref()).collect() };
+        let is_tile = |members: &[usize]| known(members).iter().any(|s| s.tile);
+        let held = |members: &[usize]| -> usize { known(members).iter().map(|s| s.held).sum() };
         for i in 0..steps.len() {
             let Some(own) = &spaces[i] else { continue };
             let sources: BTreeSet<usize> =
                 own.near.iter().filter_map(|id| made.get(id).filter(|m| is_near(**m, i, id))).copied().collect();
-            let sets: BTreeSet<usize> =
-                home.iter().copied().enumerate().filter(|(j, _)| *j < i).map(|(_, h)| h).collect();
-            let members =
-                |home: &[usize], set: usize| -> Vec<usize> { (0..steps.len()).filter(|j| home[*j] == set).collect() };
-            let known =
-                |members: &[usize]| -> Vec<&Space> { members.iter().filter_map(|j| spaces[*j].as_ref()).collect() };
-            let is_tile = |members: &[usize]| known(members).iter().any(|s| s.tile);
-            let held = |members: &[usize]| -> usize { known(members).iter().map(|s| s.held).sum() };
+            let sets: BTreeSet<usize> = home[..i].iter().copied().collect();
             // those whose results it reads first, then other sweeps
-            let feeds = |set: usize| members(&home, set).iter().any(|j| sources.contains(j));
             let mut order: Vec<(bool, bool, usize)> = vec![];
             for set in sets {
-                let theirs = members(&home, set);
+                let theirs = &members[set];
                 let fits = theirs.iter().all(|j| spaces[*j].as_ref().is_some_and(|s| s.shape == own.shape));
-                let sweeps = !own.tile && !is_tile(&theirs);
-                if fits && (feeds(set) || sweeps) {
-                    order.push((!feeds(set), !is_tile(&theirs), set));
+                let feeds = theirs.iter().any(|j| sources.contains(j));
+                let sweeps = !own.tile && !is_tile(theirs);
+                if fits && (feeds || sweeps) {
+                    order.push((!feeds, !is_tile(theirs), set));
                 }
             }
             order.sort_unstable();
             for (_, _, set) in order {
-                let mine = members(&home, home[i]);
-                let theirs = members(&home, set);
-                let tile = is_tile(&mine) || is_tile(&theirs);
+                let (mine, theirs) = (&members[home[i]], &members[set]);
+                let tile = is_tile(mine) || is_tile(theirs);
                 // a sweep is not drawn into a tile
-                let drawn = tile && (!is_tile(&theirs) || !is_tile(&mine) && mine.len() > 1);
-                let many = held(&mine) + held(&theirs) > RESULTS;
-                if home[i] == set || many || drawn || tile && self.has_wanted_sum(&steps, mine.iter().chain(&theirs)) {
+                let drawn = tile && (!is_tile(theirs) || !is_tile(mine) && mine.len() > 1);
+                let many = held(mine) + held(theirs) > RESULTS;
+                if home[i] == set || many || drawn || tile && self.has_wanted_sum(&steps, mine.iter().chain(theirs)) {
                     continue;
                 }
                 let from = home[i];
                 let trial: Vec<usize> = home.iter().map(|h| if *h == from { set } else { *h }).collect();
-                if has_no_circle(&steps, &trial, &is_near) {
+                if needs.have_order(&trial) {
                     home = trial;
+                    let moved = std::mem::take(&mut members[from]);
+                    members[set].extend(moved);
                 }
             }
         }
         let mut out: Vec<Step> = vec![];
         let last: BTreeMap<usize, usize> = (0..steps.len()).map(|i| (home[i], i)).collect();
+        let mut readers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (j, step) in steps.iter().enumerate() {
+            step.reads.iter().for_each(|id| readers.entry(*id).or_default().push(j));
+        }
         let read_outside = |id: usize, set: usize| {
-            steps.iter().enumerate().any(|(j, s)| {
-                let inside = home[j] == set && made.get(&id).is_some_and(|m| is_near(*m, j, &id));
-                !inside && s.reads.contains(&id)
+            readers.get(&id).into_iter().flatten().any(|j| {
+                let inside = home[*j] == set && made.get(&id).is_some_and(|m| is_near(*m, *j, &id));
+                !inside
             })
         };
         let kept: Vec<BTreeSet<usize>> = steps
@@ -282,24 +285,4 @@ fn together(set: Vec<(Step, BTreeSet<usize>)>) -> Step {
     let reads = set.iter().flat_map(|(s, _)| s.reads.iter().copied()).filter(|r| !made.contains(r)).collect();
     let writes = set.iter().flat_map(|(_, kept)| kept.iter().copied()).collect();
     Step { target: Target::Joined(set.into_iter().map(|(s, _)| s.target).collect()), reads, writes }
-}
-
-/// Whether sets of steps have an order; what a set reads of its own at the same place does not count.
-fn has_no_circle(steps: &[Step], home: &[usize], is_near: &dyn Fn(usize, usize, &usize) -> bool) -> bool {
-    let mut made: BTreeMap<usize, usize> = BTreeMap::new();
-    for (i, step) in steps.iter().enumerate() {
-        made.extend(step.writes.iter().map(|w| (*w, i)));
-    }
-    let mut before: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-    for (i, step) in steps.iter().enumerate() {
-        let needs = before.entry(home[i]).or_default();
-        for id in &step.reads {
-            if let Some(m) = made.get(id)
-                && !(home[*m] == home[i] && is_near(*m, i, id))
-            {
-                needs.insert(home[*m]);
-            }
-        }
-    }
-    have_order(&before)
 }

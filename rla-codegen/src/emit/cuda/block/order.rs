@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::room::Memory;
 use super::{IMAGE, State, Target, Written};
 use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::graph::{Kind, Ref};
@@ -9,8 +10,6 @@ use crate::emit::text::Text;
 
 /// Shared memory of a block that leaves room for so many on a multiprocessor; the frame takes its threads from it.
 const CLASSES: [usize; 3] = [27 * 1024, 56 * 1024, 112 * 1024];
-/// Bytes that a step may write at any time.
-const LITTLE: usize = 1024;
 /// How many results are made side by side: accumulators that a warp holds at once.
 const SIDE: usize = 4;
 /// How many steps work may be ahead of the first that is not done.
@@ -62,26 +61,65 @@ fn in_order(steps: Vec<Step>) -> Vec<Step> {
     out
 }
 
-/// Where values lie.
-struct Memory {
-    offsets: BTreeMap<usize, usize>,
-    shared: usize,
-    scratch_places: BTreeMap<usize, usize>,
-    scratch: usize,
+/// Which steps need which.
+pub(super) struct Needs {
+    /// The step that makes a value, one that reads it, and whether the two may be one step.
+    pairs: BTreeSet<(usize, usize, bool)>,
+    steps: usize,
 }
 
-/// Whether sets of steps have an order; `before`: the sets that each one needs.
-pub(super) fn have_order(before: &BTreeMap<usize, BTreeSet<usize>>) -> bool {
-    let mut done = BTreeSet::new();
-    while done.len() < before.len() {
-        let open = before.iter().filter(|(set, needs)| !done.contains(*set) && needs.is_subset(&done));
-        let ready: Vec<usize> = open.map(|(set, _)| *set).collect();
-        if ready.is_empty() {
-            return false;
+impl Needs {
+    /// `is_near`: whether what the first step makes is there where the second reads it, if the two are one.
+    pub(super) fn of(steps: &[Step], is_near: impl Fn(usize, usize, usize) -> bool) -> Needs {
+        let mut made: BTreeMap<usize, usize> = BTreeMap::new();
+        for (i, step) in steps.iter().enumerate() {
+            made.extend(step.writes.iter().map(|w| (*w, i)));
         }
-        done.extend(ready);
+        let mut pairs = BTreeSet::new();
+        for (i, step) in steps.iter().enumerate() {
+            pairs.extend(step.reads.iter().filter_map(|id| made.get(id).map(|m| (*m, i, is_near(*m, i, *id)))));
+        }
+        Needs { pairs, steps: steps.len() }
     }
-    true
+
+    /// Whether sets of steps have an order; `home`: the set of each step.
+    pub(super) fn have_order(&self, home: &[usize]) -> bool {
+        let outside = || {
+            let pairs = self.pairs.iter().map(|(from, to, near)| (home[*from], home[*to], *near));
+            pairs.filter(|(from, to, near)| !(from == to && *near))
+        };
+        let mut open = vec![0; self.steps];
+        let mut starts = vec![0; self.steps + 1];
+        for (from, to, _) in outside() {
+            open[to] += 1;
+            starts[from + 1] += 1;
+        }
+        (0..self.steps).for_each(|set| starts[set + 1] += starts[set]);
+        let (mut followers, mut filled) = (vec![0; starts[self.steps]], starts.clone());
+        for (from, to, _) in outside() {
+            followers[filled[from]] = to;
+            filled[from] += 1;
+        }
+        let mut ready: Vec<usize> = (0..self.steps).filter(|set| open[*set] == 0).collect();
+        let mut done = 0;
+        while let Some(set) = ready.pop() {
+            done += 1;
+            for to in &followers[starts[set]..starts[set + 1]] {
+                open[*to] -= 1;
+                if open[*to] == 0 {
+                    ready.push(*to);
+                }
+            }
+        }
+        done == self.steps
+    }
+}
+
+/// Steps with their phases, in the order of those.
+fn in_phases(steps: &[Step], phases: &[usize]) -> Vec<(usize, Step)> {
+    let mut out: Vec<(usize, Step)> = phases.iter().copied().zip(steps.iter().cloned()).collect();
+    out.sort_by_key(|(phase, _)| *phase);
+    out
 }
 
 /// An arrangement that fits.
@@ -160,17 +198,18 @@ impl State<'_, '_> {
         // copies of what is given: some steps before their first reader, so that they arrive meanwhile
         let images = self.places.keys().filter(|id| **id >= IMAGE && self.own_image(**id - IMAGE).is_none());
         let copies: Vec<usize> = self.fetched.keys().chain(images).copied().collect();
-        let mut added = 0;
+        let mut before_last = before_last;
         for id in copies {
             let Some(first) = steps.iter().position(|x| x.reads.contains(&id)) else { continue };
             let reads = if id >= IMAGE { BTreeSet::from([id - IMAGE]) } else { BTreeSet::new() };
-            added += usize::from(first < before_last + added);
             // an inverse's image comes after it
             let made = steps.iter().position(|x| id >= IMAGE && x.writes.contains(&(id - IMAGE)));
-            let at = first.min(before_last + added).saturating_sub(3).max(made.map_or(0, |i| i + 1));
+            let at = first.min(before_last).saturating_sub(3).max(made.map_or(0, |i| i + 1));
             steps.insert(at, Step { target: Target::Copy(id), reads, writes: vec![id] });
+            // also where none but the last ones read it
+            before_last += 1;
         }
-        (steps, before_last + added)
+        (steps, before_last)
     }
 
     /// What has an image, and is read nowhere but there, is not stored beside it.
@@ -193,60 +232,8 @@ impl State<'_, '_> {
         }
     }
 
-    /// Steps in phases, a barrier between two: in each, what is ready, has room within `limit` bytes and is not more than `window`
-    /// steps ahead, little things in any case. Each step with its phase; the last ones are a phase of their own.
-    fn phases(&self, steps: Vec<Step>, before_last: usize, limit: usize, window: usize) -> Vec<(usize, Step)> {
-        let bytes = |ids: &mut dyn Iterator<Item = &usize>| -> usize {
-            ids.filter(|id| self.is_allocated(**id)).map(|id| self.places[id].bytes.next_multiple_of(128)).sum()
-        };
-        let mut made: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut readers: BTreeMap<usize, usize> = BTreeMap::new();
-        for (i, step) in steps.iter().enumerate() {
-            made.extend(step.writes.iter().map(|w| (*w, i)));
-            step.reads.iter().for_each(|r| *readers.entry(*r).or_default() += 1);
-        }
-        let mut phase: Vec<Option<usize>> = vec![None; steps.len()];
-        let (mut now, mut live) = (0, 0);
-        while let Some(first) = (0..before_last).find(|i| phase[*i].is_none()) {
-            let ready = |i: usize| {
-                let there = |r: &usize| made.get(r).is_none_or(|m| *m >= before_last || phase[*m].is_some());
-                phase[i].is_none() && steps[i].reads.iter().all(there)
-            };
-            let adds = |i: usize| bytes(&mut steps[i].writes.iter());
-            let frees = |i: usize| bytes(&mut steps[i].reads.iter().filter(|r| readers[r] == 1));
-            let mut todo: Vec<usize> = (first..before_last).filter(|i| ready(*i)).collect();
-            todo.sort_by_key(|i| (adds(*i) > LITTLE, adds(*i) > frees(*i), *i));
-            let mut chosen = vec![];
-            let mut used = live;
-            for i in todo.iter().copied() {
-                if adds(i) <= LITTLE || (i <= first + window && used + adds(i) <= limit) {
-                    used += adds(i);
-                    chosen.push(i);
-                }
-            }
-            if chosen.is_empty() {
-                chosen.extend(todo.first());
-            }
-            for i in chosen {
-                phase[i] = Some(now);
-                live += adds(i);
-                for r in &steps[i].reads {
-                    let left = readers.get_mut(r).expect("counted");
-                    *left -= 1;
-                    if *left == 0 {
-                        live -= bytes(&mut [*r].iter()).min(live);
-                    }
-                }
-            }
-            now += 1;
-        }
-        let mut out: Vec<(usize, Step)> = steps.into_iter().zip(phase).map(|(s, p)| (p.unwrap_or(now), s)).collect();
-        out.sort_by_key(|(phase, _)| *phase);
-        out
-    }
-
     /// Whether a value gets memory here.
-    fn is_allocated(&self, id: usize) -> bool {
+    pub(super) fn is_allocated(&self, id: usize) -> bool {
         let outside = self.block.given.contains_key(&id) && !self.fetched.contains_key(&id);
         !outside && !self.block.wanted.contains_key(&id) && self.places.contains_key(&id)
     }
@@ -274,18 +261,16 @@ impl State<'_, '_> {
                     break;
                 }
                 let (steps, before_last) = self.steps(needed, &mut leaves, SIDE, join);
+                let counted = self.room(&steps, before_last);
                 for (index, limit) in limits.iter().enumerate() {
                     if ways.iter().any(|way| way.limit == index) {
                         continue;
                     }
                     let room = (*limit).min(self.block.budget).saturating_sub(self.block.reserved);
                     for (part, window) in tries {
-                        let phases = self.phases(steps.clone(), before_last, room * part / 100, window);
-                        // not every joined set has an order beside the others
-                        if let Some(memory) = self.fit(&phases, room)
-                            && self.read_early(&phases).is_none()
-                        {
-                            ways.push(Way { limit: index, phases, memory, join });
+                        let phases = counted.phases(room * part / 100, window);
+                        if let Some(memory) = counted.fit(&phases, room) {
+                            ways.push(Way { limit: index, phases: in_phases(&steps, &phases), memory, join });
                             break;
                         }
                     }
@@ -306,12 +291,13 @@ impl State<'_, '_> {
             }
             let (steps, before_last) = self.steps(needed, &mut leaves, 1, false);
             let room = self.block.budget.saturating_sub(self.block.reserved);
-            let phases = self.phases(steps, before_last, room, WINDOW);
-            let memory = self.allocate(&phases);
+            let counted = self.room(&steps, before_last);
+            let phases = counted.phases(room, WINDOW);
+            let memory = counted.allocate(&phases, room);
             // what does not fit is rather not copied at all
             match memory.scratch_places.keys().copied().find(|id| self.is_copy(*id)) {
                 Some(id) => self.drop_copy(id),
-                None => return (phases, memory, leaves),
+                None => return (in_phases(&steps, &phases), memory, leaves),
             }
         }
     }
@@ -386,86 +372,15 @@ impl State<'_, '_> {
         Written { pointers, body, shared: memory.shared + block.reserved, scratch: memory.scratch, leaves }
     }
 
-    /// A value that is read before it is written.
-    fn read_early(&self, steps: &[(usize, Step)]) -> Option<usize> {
+    /// Nothing is read before it is written: a kernel that did would compute with whatever lay there.
+    fn check_order(&self, steps: &[(usize, Step)]) {
         let mut written: BTreeSet<usize> = BTreeSet::new();
         for (_, step) in steps {
             let given = |id: &usize| self.block.given.contains_key(id) && !self.fetched.contains_key(id);
             let early = |id: &&usize| !given(id) && !written.contains(*id) && self.places.contains_key(*id);
-            if let Some(id) = step.reads.iter().find(early) {
-                return Some(*id);
-            }
+            let early = step.reads.iter().find(early);
+            assert!(early.is_none(), "%{} is read before it is written", early.unwrap_or(&0));
             written.extend(&step.writes);
-        }
-        None
-    }
-
-    /// Nothing is read before it is written: a kernel that did would compute with whatever lay there.
-    fn check_order(&self, steps: &[(usize, Step)]) {
-        let early = self.read_early(steps);
-        assert!(early.is_none(), "%{} is read before it is written", early.unwrap_or_default());
-    }
-
-    /// First and last phase of what gets memory.
-    fn lifetimes(&self, steps: &[(usize, Step)]) -> BTreeMap<usize, (usize, usize)> {
-        let mut life: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
-        for (phase, step) in steps {
-            for n in step.reads.iter().chain(&step.writes).filter(|n| self.is_allocated(**n)) {
-                life.entry(*n).or_insert((*phase, *phase)).1 = *phase;
-            }
-        }
-        life
-    }
-
-    /// Offsets in shared memory by first fit over lifetimes, and where they end.
-    fn first_fit(&self, life: &BTreeMap<usize, (usize, usize)>) -> (BTreeMap<usize, usize>, usize) {
-        let mut offsets: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut peak = 0;
-        let mut order: Vec<usize> = life.keys().copied().collect();
-        order.sort_by_key(|n| life[n].0);
-        for n in order {
-            let bytes = self.places[&n].bytes.next_multiple_of(128);
-            let mut busy: Vec<(usize, usize)> = offsets
-                .iter()
-                .filter(|(m, _)| life[m].0 <= life[&n].1 && life[&n].0 <= life[m].1)
-                .map(|(m, o)| (*o, *o + self.places[m].bytes.next_multiple_of(128)))
-                .collect();
-            busy.sort_unstable();
-            let mut at = 0;
-            for (start, end) in busy {
-                if at + bytes <= start {
-                    break;
-                }
-                at = at.max(end);
-            }
-            offsets.insert(n, at);
-            peak = peak.max(at + bytes);
-        }
-        (offsets, peak)
-    }
-
-    /// Everything in `room` bytes of shared memory, if it fits.
-    fn fit(&self, steps: &[(usize, Step)], room: usize) -> Option<Memory> {
-        let (offsets, shared) = self.first_fit(&self.lifetimes(steps));
-        (shared <= room).then(|| Memory { offsets, shared, scratch_places: BTreeMap::new(), scratch: 0 })
-    }
-
-    /// Offsets in shared memory; what does not fit goes to scratch, the largest first.
-    fn allocate(&self, steps: &[(usize, Step)]) -> Memory {
-        let mut life = self.lifetimes(steps);
-        let (mut scratch_places, mut scratch) = (BTreeMap::new(), 0);
-        let budget = self.block.budget.saturating_sub(self.block.reserved);
-        loop {
-            let (offsets, peak) = self.first_fit(&life);
-            let largest = life.keys().copied().max_by_key(|n| (self.places[n].bytes, self.is_copy(*n), *n));
-            match largest {
-                Some(n) if peak > budget => {
-                    scratch_places.insert(n, scratch);
-                    scratch += self.places[&n].bytes.next_multiple_of(128);
-                    life.remove(&n);
-                }
-                _ => return Memory { offsets, shared: peak, scratch_places, scratch },
-            }
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::order::{Step, have_order};
+use super::order::{Needs, Step};
 use super::{Group, State, Target};
 use crate::emit::cuda::place::{Elem, Order};
 use crate::emit::graph::{Kind, Pos, Ref};
@@ -70,6 +70,7 @@ impl State<'_, '_> {
             _ => None,
         };
         let all: Vec<Option<Streamed>> = steps.iter().map(of).collect();
+        let needs = Needs::of(&steps, |_, _, _| false);
         // the set of each step, by its first
         let mut home: Vec<usize> = (0..steps.len()).collect();
         let of_set = |home: &[usize], set: usize| -> (BTreeSet<usize>, usize, Option<(Shape, usize)>) {
@@ -98,7 +99,7 @@ impl State<'_, '_> {
                 }
                 let from = joined[i];
                 let trial: Vec<usize> = joined.iter().map(|h| if *h == from { set } else { *h }).collect();
-                if has_no_circle(&steps, &trial) {
+                if needs.have_order(&trial) {
                     joined = trial;
                 }
             }
@@ -241,17 +242,4 @@ impl State<'_, '_> {
 fn with_results(all: &[Option<Streamed>], home: &[usize], set: usize) -> BTreeSet<usize> {
     let own = all.iter().zip(home).filter(|(_, h)| **h == set).filter_map(|(s, _)| s.as_ref());
     own.filter(|s| s.form.is_some()).flat_map(|s| s.fragments.iter().copied()).collect()
-}
-
-/// Whether sets of steps have an order.
-fn has_no_circle(steps: &[Step], home: &[usize]) -> bool {
-    let mut made: BTreeMap<usize, usize> = BTreeMap::new();
-    for (step, set) in steps.iter().zip(home) {
-        made.extend(step.writes.iter().map(|w| (*w, *set)));
-    }
-    let mut before: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-    for (step, set) in steps.iter().zip(home) {
-        before.entry(*set).or_default().extend(step.reads.iter().filter_map(|r| made.get(r)));
-    }
-    have_order(&before)
 }
