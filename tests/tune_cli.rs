@@ -95,9 +95,10 @@ fn candidates_are_packed_here_and_timed_where_there_is_no_compiler() {
         .env("RUSTC", folder.join("no-rustc"))
         .output()
         .expect("it starts");
-    expect(&timed, 0, &["simple_gla forward", "2 candidates", "2 runs alike", "of its time"]);
+    expect(&timed, 0, &["simple_gla forward", "2 candidates", "2 runs alike", "of its time", "passed rla verify"]);
     let rows = Table::read(&table).expect("a table");
-    assert_eq!((rows.rows().len(), rows.rows()[0].evidence.cases > 2), (1, true));
+    let proof = &rows.rows()[0].evidence;
+    assert_eq!((rows.rows().len(), proof.cases > 2, proof.verified), (1, true, Some(true)));
     let logged: Vec<PathBuf> =
         std::fs::read_dir(folder.join("log")).expect("a log").map(|e| e.expect("an entry").path()).collect();
     let of = |ending: &str| logged.iter().find(|p| p.extension().is_some_and(|e| e == ending)).expect(ending);

@@ -9,9 +9,10 @@ use crate::kernel::args::{self, Region, Rules};
 use crate::kernel::dispatch::{self, Kernel};
 use crate::kernel::launch;
 use crate::tensor::{DType, Tensor, View, ViewMut};
+use rla_build::tune::Made;
 use rla_codegen::canon::canonicalize;
 use rla_codegen::data::Cotangents;
-use rla_codegen::kernel::{Compiled, CpuKernel, Form};
+use rla_codegen::kernel::{Compiled, CpuKernel, Form, Level};
 use rla_codegen::schedule::{Schedule, cuda};
 use rla_dsl::recurrence::{InputKind, Recurrence, Side};
 use std::sync::Arc;
@@ -185,6 +186,24 @@ impl Operation {
         let kernel = dispatch::with_schedule(&recurrence, form, schedule)?;
         let (recurrence, engine) = (Arc::new(recurrence), Engine::Kernel(Arc::new(kernel)));
         Ok(Operation { recurrence, backend: Backend::Cpu, engine })
+    }
+
+    /// Kernels of a library that was compiled elsewhere with these parameters. Passes that it lacks come from `whole`, or from this
+    /// program; `None` where neither has them.
+    pub fn from_library(
+        recurrence: Recurrence,
+        made: &Made,
+        whole: Option<&Made>,
+        level: Level,
+        schedule: &Schedule,
+    ) -> Result<Option<Operation>> {
+        let kernel = Kernel::from_library(&recurrence, made, whole, level, schedule)?;
+        let recurrence = Arc::new(recurrence);
+        Ok(kernel.map(|kernel| Operation {
+            recurrence,
+            backend: Backend::Cpu,
+            engine: Engine::Kernel(Arc::new(kernel)),
+        }))
     }
 
     /// Kernels on the first NVIDIA GPU with these choices; without any, with those of the tables.

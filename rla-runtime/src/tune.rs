@@ -12,7 +12,7 @@ use rla_build::machine;
 use rla_build::table::{Row, Table};
 use rla_build::tune::search::{self, Found, Outcome, Record, Settings};
 use rla_build::tune::time::Comparison;
-use rla_build::tune::{Element, Source, Task};
+use rla_build::tune::{Element, Made, Source, Task};
 use rla_codegen::explain::cost;
 use rla_codegen::pipeline;
 use rla_codegen::schedule::{Choices, Schedule, Slot, space};
@@ -103,7 +103,28 @@ pub fn outcome(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// Searches, writes the log, the picture and the table's row. `watch` is told of every candidate.
+/// The operation whose kernels have some choices, to be verified; `None` where there is none on this machine.
+pub type Verify<'a> = dyn Fn(Choices) -> Result<Option<Operation>> + 'a;
+
+/// Of kernels that this machine's rustc compiles.
+pub fn compiled(task: &Task, choices: Choices) -> Result<Option<Operation>> {
+    Operation::with_schedule(task.recurrence.clone(), &schedule(task, choices)).map(Some)
+}
+
+/// Of the library that a candidate was timed with; what it lacks is in `whole`, or was compiled into this program.
+pub fn packed(task: &Task, source: &dyn Source, whole: Option<&Made>, choices: Choices) -> Result<Option<Operation>> {
+    let made = source.make(&choices).map_err(Error::Build)?;
+    Operation::from_library(task.recurrence.clone(), &made, whole, task.level, &schedule(task, choices))
+}
+
+fn schedule(task: &Task, choices: Choices) -> Schedule {
+    let mut schedule = Schedule::default();
+    *schedule.of_mut(task.slot) = choices;
+    schedule
+}
+
+/// Searches, writes the log, the picture and the table's row. `watch` is told of every candidate. What was found is put through
+/// the ladder and the laws where there is a `verify`.
 #[allow(clippy::too_many_arguments)]
 pub fn tune(
     task: &Task,
@@ -112,7 +133,7 @@ pub fn tune(
     hints: &[Choices],
     settings: &Settings,
     compiler: &str,
-    verify: bool,
+    verify: Option<&Verify>,
     traces: Traces,
     stop: &(dyn Fn() -> bool + Sync),
     watch: &mut dyn FnMut(&Record),
@@ -131,8 +152,10 @@ pub fn tune(
     }
     let mut row = Row::new(task, &found, compiler);
     row.of_matrix = Some(round(of_matrix(task, &found, settings.clock)?, 3));
-    if verify && !stop() {
-        row.evidence.verified = Some(verified(task, found.best)?);
+    if let Some(verify) = verify.filter(|_| !stop())
+        && let Some(operation) = verify(found.best)?
+    {
+        row.evidence.verified = Some(verified(task, &operation)?);
     }
     let files = traces.finish(task, &found)?;
     Ok((row, found, files))
@@ -150,11 +173,8 @@ fn of_matrix(task: &Task, found: &Found, clock: Clock) -> Result<f64> {
     Ok(all / found.comparison.seconds / 1e9 / ceilings.matrix_gflops())
 }
 
-/// Whether kernels with the choices pass the whole ladder and the laws on this machine.
-fn verified(task: &Task, choices: Choices) -> Result<bool> {
-    let mut schedule = Schedule::default();
-    *schedule.of_mut(task.slot) = choices;
-    let operation = Operation::with_schedule(task.recurrence.clone(), &schedule)?;
+/// Whether kernels pass the whole ladder and the laws on this machine.
+fn verified(task: &Task, operation: &Operation) -> Result<bool> {
     let mut setting = Setting { layout: StateLayout::ValueMajor, ..Setting::of(Backend::Cpu) };
     if task.element == Element::Bf16 {
         setting.dtype = DType::Bf16;
@@ -162,7 +182,7 @@ fn verified(task: &Task, choices: Choices) -> Result<bool> {
     if task.slot == Slot::Bf16 {
         setting.products = Products::Input;
     }
-    let rows = verify::verify(&operation, &setting, 1, |_| true, |_| ())?;
+    let rows = verify::until_one_fails(operation, &setting, 1)?;
     Ok(rows.iter().all(|row| row.passed))
 }
 

@@ -7,6 +7,7 @@ use crate::tensor::DType;
 use rla_build::compile::Cache;
 use rla_build::machine;
 use rla_build::table::{Chosen, DEVICE_VARIABLE, Table, Tables};
+use rla_build::tune::Made;
 use rla_codegen::canon::canonicalize;
 use rla_codegen::kernel::{Compiled, CpuKernel, Form, Level, symbol};
 use rla_codegen::schedule::{Schedule, space};
@@ -19,7 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A kernel that can be called.
 pub struct Kernel {
-    pub(super) entry: abi::Entry,
+    entry: abi::Entry,
+    /// Of the passes that the entry lacks.
+    rest: Option<abi::Entry>,
     /// What it is and why others were passed over.
     pub report: Report,
 }
@@ -223,7 +226,7 @@ impl Kernel {
                     tuning: kernel.tuning.to_string(),
                     passed_over,
                 };
-                return Ok(Kernel { entry, report });
+                return Ok(Kernel { entry, rest: None, report });
             }
             passed_over.push(format!("{}: not compiled into this program", level.name()));
         }
@@ -254,11 +257,55 @@ impl Kernel {
                     tuning: String::new(),
                     passed_over,
                 };
-                return Ok(Kernel { entry, report });
+                return Ok(Kernel { entry, rest: None, report });
             }
             passed_over.push(format!("{}: the text has no kernel for it", level.name()));
         }
         Err(Error::unsupported(format!("a kernel of `{name}`"), passed_over.join("; ")))
+    }
+
+    /// A library that was compiled elsewhere with these parameters, for one level. Passes that it lacks are those of `whole`, another of
+    /// this variant, or were compiled into this program; `None` where there are none such.
+    pub fn from_library(
+        recurrence: &Recurrence,
+        made: &Made,
+        whole: Option<&Made>,
+        level: Level,
+        schedule: &Schedule,
+    ) -> Result<Option<Kernel>> {
+        let open = |made: &Made| {
+            let (path, symbol) = (&made.path, &made.symbol);
+            let library = Library::open(path)?;
+            let missing = || Error::unsupported(format!("{}", path.display()), format!("it has no `{symbol}`"));
+            let entry = library.entry(symbol, level).ok_or_else(missing)?;
+            library.leak();
+            Ok::<_, Error>(entry)
+        };
+        let entry = open(made)?;
+        let rest = match (whole, built_in(&symbol(recurrence, Form::Chunk))) {
+            _ if entry.backward.is_some() => None,
+            (Some(whole), _) => Some(open(whole)?),
+            (None, Some(compiled)) => Some(Kernel::compiled(&recurrence.name, compiled)?.entry),
+            (None, None) => return Ok(None),
+        };
+        let in_bf16 = entry.forward_bf16.is_some() && cpu::has_bf16(level);
+        let report = Report {
+            level,
+            form: Form::Chunk,
+            chunk: schedule.forward.chunk,
+            chunk_bf16: if in_bf16 { schedule.bf16.chunk } else { 0 },
+            configuration: String::new(),
+            origin: format!("compiled elsewhere, {}", made.path.display()),
+            tuning: "parameters of the caller".into(),
+            passed_over: vec![],
+        };
+        Ok(Some(Kernel { entry, rest, report }))
+    }
+
+    /// The table that holds a pass.
+    pub(super) fn of(&self, pass: u32) -> &abi::Entry {
+        let trains = matches!(pass, abi::PASS_FORWARD_SAVE | abi::PASS_BACKWARD);
+        self.rest.as_ref().filter(|_| trains).unwrap_or(&self.entry)
     }
 
     /// What products of a forward that keeps nothing are computed in where the caller permits `products` and inputs that
@@ -271,14 +318,17 @@ impl Kernel {
 
     /// Floats of working memory.
     pub(super) fn scratch(&self, pass: u32, sizes: &[usize]) -> Result<usize> {
-        let ask = self.entry.scratch.ok_or_else(|| Error::unsupported("kernel", "it states no scratch size"))?;
+        let ask = self.of(pass).scratch.ok_or_else(|| Error::unsupported("kernel", "it states no scratch size"))?;
         // SAFETY: `sizes` has one entry a side, checked by `args`.
         Ok(unsafe { ask(pass, sizes.as_ptr()) })
     }
 
     /// Floats that forward keeps for one sequence and head.
     pub(super) fn saved(&self, tokens: usize, sizes: &[usize]) -> Result<usize> {
-        let ask = self.entry.saved.ok_or_else(|| Error::unsupported("kernel", "it keeps nothing for backward"))?;
+        let ask = self
+            .of(abi::PASS_FORWARD_SAVE)
+            .saved
+            .ok_or_else(|| Error::unsupported("kernel", "it keeps nothing for backward"))?;
         // SAFETY: as for `scratch`.
         Ok(unsafe { ask(tokens, sizes.as_ptr()) })
     }

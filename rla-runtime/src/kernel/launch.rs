@@ -168,9 +168,9 @@ pub fn forward(
     let values = recurrence.inputs.iter().zip(input_views).filter(|(decl, _)| decl.carries_values());
     let products = kernel.products(products, values.map(|(_, view)| view.dtype()));
     let (pass, entry) = match (kept.is_some(), products) {
-        (true, _) => (abi::PASS_FORWARD_SAVE, kernel.entry.forward),
-        (false, Products::F32) => (abi::PASS_FORWARD, kernel.entry.forward),
-        (false, Products::Input) => (abi::PASS_FORWARD_BF16, kernel.entry.forward_bf16),
+        (true, _) => (abi::PASS_FORWARD_SAVE, kernel.of(abi::PASS_FORWARD_SAVE).forward),
+        (false, Products::F32) => (abi::PASS_FORWARD, kernel.of(abi::PASS_FORWARD).forward),
+        (false, Products::Input) => (abi::PASS_FORWARD_BF16, kernel.of(abi::PASS_FORWARD_BF16).forward_bf16),
     };
     let entry = entry.ok_or_else(|| missing("forward"))?;
     let scratch = kernel.scratch(pass, &problem.sizes)?;
@@ -238,7 +238,7 @@ pub fn decode(
     layout: StateLayout,
     outputs: &mut [ViewMut],
 ) -> Result<()> {
-    let entry = kernel.entry.decode.ok_or_else(|| missing("decode"))?;
+    let entry = kernel.of(abi::PASS_DECODE).decode.ok_or_else(|| missing("decode"))?;
     let scratch = kernel.scratch(abi::PASS_DECODE, &problem.sizes)?;
     let shared = Shared((
         inputs(recurrence, input_views),
@@ -314,7 +314,7 @@ pub fn backward(
     kept: &Kept,
     grads: Gradients,
 ) -> Result<()> {
-    let entry = kernel.entry.backward.ok_or_else(|| missing("backward"))?;
+    let entry = kernel.of(abi::PASS_BACKWARD).backward.ok_or_else(|| missing("backward"))?;
     let scratch = kernel.scratch(abi::PASS_BACKWARD, &problem.sizes)?;
     let count = recurrence.states.len();
     let output_grads: Vec<Option<Place>> =

@@ -67,6 +67,14 @@ impl Manifest {
         toml::from_str(&text).map_err(|e| Error::Table { path, reason: e.to_string() })
     }
 
+    /// A library with all passes of a task's variant and instruction set.
+    pub fn whole(&self, of: &Packed, folder: &Path) -> Option<Made> {
+        let same = |p: &&Packed| (&p.variant, &p.level) == (&of.variant, &of.level);
+        let trains = |p: &&Packed| Slot::named(&p.pass).is_some_and(Slot::trains);
+        let candidate = self.tasks.iter().filter(same).find(trains)?.candidates.first()?;
+        Some(Made { path: folder.join(&candidate.file), symbol: candidate.symbol.clone() })
+    }
+
     /// Writes it, last of all: a folder without it is not whole.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         let path = folder.join(MANIFEST);
@@ -89,12 +97,26 @@ pub fn pack(
     let order = source.order();
     let plain = |c: &Choices| (c.prefetch, c.unroll, c.stream) == (start.prefetch, start.unroll, start.stream);
     let cycles: BTreeMap<Choices, f64> = order.iter().map(|(choices, cost)| (*choices, cost.cycles())).collect();
-    // what costs most first; then what differs from the start alone in what costs less
+    // in turn what differs from the start in what costs most, its own neighbours first, and what does in what costs less
+    let near = rla_codegen::schedule::space::neighbours(&start, task.slot, task.level);
+    let (coarse, fine): (Vec<Choices>, Vec<Choices>) = near.into_iter().partition(plain);
+    let mut coarse: Vec<Choices> = coarse.into_iter().filter(|c| cycles.contains_key(c)).collect();
+    coarse.sort_by(|a, b| cycles[a].total_cmp(&cycles[b]));
+    let others = order.iter().map(|(choices, _)| *choices).filter(|c| *c != start && plain(c));
+    let others: Vec<Choices> = others.filter(|c| !coarse.contains(c)).collect();
+    let (mut coarse, mut fine) = (coarse.into_iter().chain(others), fine.into_iter());
     let mut wanted = vec![start];
-    let fine = rla_codegen::schedule::space::neighbours(&start, task.slot, task.level);
-    wanted.extend(fine.into_iter().filter(|c| !plain(c)));
-    wanted.extend(order.iter().map(|(choices, _)| *choices).filter(|c| *c != start && plain(c)));
-    wanted.truncate(most.max(1));
+    while wanted.len() < most.max(1) {
+        let next = if wanted.len() % 2 == 1 {
+            coarse.next().or_else(|| fine.next())
+        } else {
+            fine.next().or_else(|| coarse.next())
+        };
+        match next {
+            Some(choices) => wanted.push(choices),
+            None => break,
+        }
+    }
     let mut packed = Packed {
         variant: rla_dsl::print::print(&task.recurrence),
         pass: task.slot.name().into(),

@@ -144,7 +144,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             break;
         }
         let source = Compiler::new(task, cache.clone(), cpu::caches()).map_err(Error::from)?;
-        search(arguments, task, &source, start(task)?, each, &compiler, !arguments.no_verify)?;
+        let verify = |choices| tune::compiled(task, choices);
+        search(arguments, task, &source, start(task)?, each, &compiler, &verify)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -234,7 +235,7 @@ fn search(
     start: Choices,
     seconds: f64,
     compiler: &str,
-    verify: bool,
+    verify: &tune::Verify,
 ) -> Result<(), Failure> {
     let jobs = arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let settings = Settings {
@@ -272,6 +273,7 @@ fn search(
         let of = |row: &&Row| row.measured.variant == task.recurrence.name && row.measured.pass == task.slot.name();
         table.rows().iter().filter(of).map(|row| row.choices).collect()
     });
+    let verify = (!arguments.no_verify).then_some(verify);
     let tuned = tune::tune(task, source, start, &hints, &settings, compiler, verify, traces, &stop, &mut watch);
     bar.finish_and_clear();
     let (row, found, (log, picture)) = tuned?;
@@ -327,7 +329,7 @@ impl Summary<'_> {
         let verified = match proof.verified {
             Some(true) => ", passed rla verify",
             Some(false) => ", FAILED rla verify",
-            None => "",
+            None => ", not put through rla verify",
         };
         output::line(&format!(
             "  {} cases, worst error {:.2} of its bound (outputs {:.1e}, gradients {:.1e}), {} runs alike{verified}",
@@ -437,13 +439,17 @@ fn from_pack(arguments: &Arguments, folder: &Path) -> Result<ExitCode, Failure> 
         }
         let task = packed.task().map_err(Error::from)?;
         if !cpu::has(task.level) || (task.slot == Slot::Bf16 && !cpu::has_bf16(task.level)) {
-            eprintln!("rla: {} {}: this machine lacks {}", task.recurrence.name, packed.pass, packed.level);
+            let lacks = if cpu::has(task.level) { "avx512bf16" } else { &packed.level };
+            eprintln!("rla: {} {}: this machine lacks {lacks}", task.recurrence.name, packed.pass);
             continue;
         }
         let first = packed.candidates.first();
         let start = first.ok_or_else(|| Error::argument("--from", "a pack with candidates", "none"))?.choices;
         let source = Unpacked { packed, folder: folder.to_path_buf() };
-        search(arguments, &task, &source, start, each, &manifest.compiler, false)?;
+        // one of forward alone is verified with the backward of another
+        let whole = manifest.whole(packed, folder);
+        let verify = |choices| tune::packed(&task, &source, whole.as_ref(), choices);
+        search(arguments, &task, &source, start, each, &manifest.compiler, &verify)?;
     }
     Ok(ExitCode::SUCCESS)
 }
