@@ -2,21 +2,24 @@
 //! than the right ones, are refused with the reason and never timed. No GPU: tile programs stand in for kernels, and are held to
 //! the bounds of CUDA.
 use rla_codegen::data::{Cotangents, Gradients, Inputs, Outputs};
+use rla_codegen::emit::cuda::Elem;
 use rla_codegen::interpret;
 use rla_codegen::oracle::shape;
+use rla_codegen::pipeline::cuda::{Key, Source};
 use rla_codegen::pipeline::{Programs, chunk_programs};
-use rla_codegen::schedule::cuda::{Choices, Cost, Slot, all};
+use rla_codegen::schedule::cuda::{Choices, Cost, Load, Slot, all, text};
 use rla_dsl::recurrence::Recurrence;
 use rla_runtime::op::interpret::{Interpreter, Tile};
 use rla_runtime::op::{Backend, Problem};
 use rla_runtime::tune::cuda::check::check;
 use rla_runtime::tune::cuda::search::{Card, Found, search};
-use rla_runtime::tune::cuda::{Task, Written};
+use rla_runtime::tune::cuda::{Task, Written, ordered};
 use rla_runtime::{DType, Error, Operation, tune};
 use rla_tests::golden::built_in;
 use rla_tests::mutant::{Mutant, mutated};
 use rla_tests::{cut, decode};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -35,6 +38,8 @@ enum Frame {
     Heads,
     /// Two runs differ by less than any bound.
     Race,
+    /// Right for the sizes that are tuned alone.
+    OtherSizes,
 }
 
 /// Tile programs in the place of kernels.
@@ -68,6 +73,7 @@ impl Planted {
             let shape = shape(index);
             let Some(state) = &mut inputs.states[index] else { continue };
             match self.frame {
+                Frame::OtherSizes if inputs.dims.sizes != SIZES => state.fill(0.5),
                 Frame::Transposed => *state = decode::transposed(state, &shape),
                 Frame::Heads => {
                     let head: usize = shape[2..].iter().product();
@@ -127,7 +133,11 @@ impl Interpreter for Planted {
 }
 
 fn operation(slot: Slot, frame: Frame, mutant: Option<&str>) -> Operation {
-    let recurrence = built_in("rdn");
+    operation_of("rdn", slot, frame, mutant)
+}
+
+fn operation_of(variant: &str, slot: Slot, frame: Frame, mutant: Option<&str>) -> Operation {
+    let recurrence = built_in(variant);
     let planted = Planted::new(&recurrence, slot, frame, mutant);
     Operation::stand_in(recurrence, Backend::Cuda, Arc::new(planted))
 }
@@ -192,22 +202,28 @@ struct Plant {
     spilled: usize,
 }
 
-/// A card on which the default takes a second, and the n-th further candidate what its plant says.
+/// A card on which what it starts from takes a second, and the n-th further candidate what its plant says.
 struct Bench {
     slot: Slot,
     candidates: Vec<(Choices, Written)>,
     plants: Vec<(Choices, Plant)>,
     timed: RefCell<Vec<Choices>>,
+    start: Choices,
+    variant: &'static str,
 }
 
 impl Bench {
     fn new(slot: Slot, plants: Vec<Plant>) -> Bench {
-        let others = all(slot).into_iter().filter(|choices| *choices != Choices::default());
+        Bench::of("rdn", slot, Choices::default(), plants)
+    }
+
+    fn of(variant: &'static str, slot: Slot, start: Choices, plants: Vec<Plant>) -> Bench {
+        let others = all(slot).into_iter().filter(|choices| *choices != start);
         let plants: Vec<_> = others.zip(plants).collect();
-        let every = std::iter::once(Choices::default()).chain(plants.iter().map(|(choices, _)| *choices));
+        let every = std::iter::once(start).chain(plants.iter().map(|(choices, _)| *choices));
         let written = |(number, choices)| (choices, Ok((format!("text {number}"), Cost::default())));
         let candidates = every.enumerate().map(written).collect();
-        Bench { slot, candidates, plants, timed: RefCell::default() }
+        Bench { slot, candidates, plants, timed: RefCell::default(), start, variant }
     }
 
     fn plant(&self, choices: &Choices) -> Option<&Plant> {
@@ -224,7 +240,12 @@ impl Card for Bench {
 
     fn operation(&self, choices: Choices) -> Result<Operation, Error> {
         let plant = self.plant(&choices);
-        Ok(operation(self.slot, plant.map_or(Frame::Right, |p| p.frame), plant.and_then(|p| p.mutant)))
+        let (frame, mutant) = plant.map_or((Frame::Right, None), |p| (p.frame, p.mutant));
+        Ok(operation_of(self.variant, self.slot, frame, mutant))
+    }
+
+    fn start(&self) -> Choices {
+        self.start
     }
 
     fn ready(&self, choices: Choices) -> Result<Choices, Error> {
@@ -244,7 +265,7 @@ impl Card for Bench {
 fn searched(bench: &mut Bench) -> Result<Found, Error> {
     let problem =
         Problem { batch: 1, tokens: 64, key_heads: 1, value_heads: 1, sizes: SIZES.to_vec(), cu_seqlens: None };
-    let recurrence = Arc::new(built_in("rdn"));
+    let recurrence = Arc::new(built_in(bench.variant));
     let budget = Duration::from_secs(600);
     // f64: an interpreter rounds states between two calls, which the laws do not allow
     let task = Task { recurrence, slot: bench.slot, problem, dtype: DType::F64, budget };
@@ -286,4 +307,88 @@ fn the_default_stays_where_nothing_right_is_faster() {
     let plants = vec![right(1.0), right(1.5), Plant { frame: Frame::Transposed, ..right(0.1) }];
     let found = searched(&mut Bench::new(Slot::Training, plants)).expect("the default is right");
     assert_eq!((found.choices, found.comparison.ratio), (Choices::default(), 1.0));
+}
+
+/// What the checks before timing let pass and `rla verify` does not: whatever is next fastest is kept, and the log says why.
+#[test]
+fn what_does_not_pass_verify_gives_way_to_the_next_best() {
+    // kernels of the sizes that are tuned are right, those of others are not
+    let other_sizes = |seconds| Plant { frame: Frame::OtherSizes, ..right(seconds) };
+    let reasons = |found: &Found| -> Vec<String> {
+        let lines = found.records.iter().map(|r| r.json(Slot::Forward)["reason"].as_str().unwrap_or("").to_string());
+        lines.collect()
+    };
+    let plants = vec![right(0.9), other_sizes(0.5), right(0.8), other_sizes(0.6)];
+    let bench = |plants| Bench::of("linear_attention", Slot::Forward, Choices::default(), plants);
+    let mut first = bench(plants);
+    let found = searched(&mut first).expect("the default is right");
+    assert_eq!((found.choices, found.comparison.ratio), (first.plants[2].0, 0.8));
+    assert!(found.evidence.verified);
+    let refused = reasons(&found);
+    for number in [2, 4] {
+        assert!(refused[number].contains("does not pass `rla verify`: odd sizes"), "{refused:?}");
+    }
+    assert!(refused[1].is_empty() && refused[3].is_empty(), "{refused:?}");
+
+    // nothing is left but the default
+    let found = searched(&mut bench(vec![other_sizes(0.5)])).expect("the default is right");
+    assert_eq!((found.choices, found.comparison.ratio), (Choices::default(), 1.0));
+    assert!(reasons(&found)[1].contains("does not pass"), "{:?}", reasons(&found));
+}
+
+#[test]
+fn a_search_starts_from_the_width_that_calls_have() {
+    let start = Choices { groups: 4, ..Choices::default() };
+    let mut bench = Bench::of("linear_attention", Slot::Forward, start, vec![right(1.1), right(1.2)]);
+    let found = searched(&mut bench).expect("the start is right");
+    assert_eq!((found.records[0].choices, found.choices, found.comparison.ratio), (start, start, 1.0));
+    let others: Vec<_> = found.records[1..].iter().map(|r| tune::outcome(&r.outcome)).collect();
+    assert_eq!(others, ["slower", "slower"]);
+}
+
+/// The cost model has what was measured on a card: its order of forward, and the best of every search first.
+#[test]
+fn predictions_have_the_measured_order() {
+    let record = include_str!("../rla-runtime/benches/records/tuning_cuda_h200_2026-11-29.csv");
+    let mut measured: BTreeMap<(&str, &str), Vec<(f64, String)>> = BTreeMap::new();
+    for line in record.lines().filter(|line| !line.starts_with('#')).skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        if let Ok(ms) = fields[4].parse() {
+            measured.entry((fields[0], fields[1])).or_default().push((ms, fields[2].trim_matches('"').to_string()));
+        }
+    }
+    let load = Load { sequences: 16, channels: 128, multiprocessors: 132 };
+    let mut compared = 0;
+    for ((variant, pass), mut rows) in measured {
+        let recurrence = Arc::new(built_in(variant));
+        let source = Source::new(&recurrence).unwrap_or_else(|o| panic!("{variant}: {}", o.reason));
+        let slot = Slot::named(pass).expect("a pass");
+        let ordered = ordered(&source, slot, &Key::usual(&recurrence, &[128, 128], Elem::Bf16), 227 << 10, &load);
+        let all: Vec<String> = ordered.iter().map(|(choices, _)| text(choices, slot)).collect();
+        rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let rows: Vec<&String> = rows.iter().map(|(_, choices)| choices).collect();
+        assert_eq!(all.first(), rows.first().copied(), "{variant} {pass}");
+        if slot == Slot::Forward {
+            let predicted: Vec<&String> = all.iter().filter(|choices| rows.contains(choices)).collect();
+            // 64 tokens in two groups and 32 in four differ by half a percent
+            let close = |order: Vec<&String>| -> Vec<String> {
+                let first = |c: &str| c.replace("chunk=64 groups=2", "close").replace("chunk=32 groups=4", "close");
+                order.into_iter().map(|c| first(c)).collect()
+            };
+            assert_eq!(close(predicted), close(rows.clone()), "{variant} {pass}");
+        }
+        compared += rows.len();
+    }
+    assert!(compared > 10, "{compared} rows");
+}
+
+/// Many sequences fill a card whatever a block's width: wide blocks come first there.
+#[test]
+fn wide_blocks_are_predicted_fastest_where_many_sequences_wait() {
+    let recurrence = Arc::new(built_in("rdn"));
+    let source = Source::new(&recurrence).unwrap_or_else(|o| panic!("{}", o.reason));
+    let load = Load { sequences: 512, channels: 128, multiprocessors: 132 };
+    let key = Key::usual(&recurrence, &[128, 128], Elem::Bf16);
+    let ordered = ordered(&source, Slot::Forward, &key, 227 << 10, &load);
+    assert_eq!(ordered[0].0.groups, 4);
 }

@@ -226,23 +226,45 @@ pub struct Cost {
     pub flops: f64,
     /// Bytes of records, written and read; inputs and results are the same for all choices.
     pub bytes: f64,
-    /// Barriers of the sequential kernels, each of which the next chunk waits for.
+    /// Time of the sequential kernels' steps, in barriers that a chunk waits for.
     pub waits: f64,
 }
 
-/// Operations that a multiprocessor does on its tensor cores in the time in which it moves a byte, and bytes that it moves
-/// while a step of a chain waits: of an H100, for products of the size of a chunk. They order a search and promise nothing.
+/// What a card works on at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Sequences times value heads.
+    pub sequences: usize,
+    /// Channels of a state's free side.
+    pub channels: usize,
+    /// Multiprocessors of the card.
+    pub multiprocessors: usize,
+}
+
+/// Operations that a card does on its tensor cores in the time in which it moves a byte, and bytes that it moves while a step of a
+/// chain waits; tokens squared of a chunk whose own work is as long as that wait; and how much longer a step is with each further
+/// group of channels. Of an H200 (benches/records/tuning_cuda_h200_2026-11-29.csv); they order a search and promise nothing.
 const FLOPS_A_BYTE: f64 = 130.0;
-const BYTES_A_WAIT: f64 = 20_000.0;
+const BYTES_A_WAIT: f64 = 1.1e6;
+const TOKENS_A_WAIT: f64 = 1000.0;
+const A_GROUP: f64 = 0.26;
 
 impl Cost {
     /// Of kernels with these choices: executed operations a token, bytes that a chunk's records are written and read.
     pub fn of(choices: &Choices, flops: f64, records: usize) -> Cost {
-        let chunk = choices.chunk as f64;
-        Cost { flops, bytes: records as f64 / chunk, waits: 1.0 / chunk / choices.groups as f64 }
+        let (chunk, further) = (choices.chunk as f64, choices.groups as f64 - 1.0);
+        let waits = (1.0 / chunk + chunk / TOKENS_A_WAIT) * (1.0 + A_GROUP * further);
+        Cost { flops, bytes: records as f64 / chunk, waits }
     }
 
-    /// Both together, in bytes.
+    /// On a card with that load: its sequences wait side by side, blocks that it does not hold at once one after the other.
+    pub fn on(self, choices: &Choices, load: &Load) -> Cost {
+        let blocks = load.sequences * load.channels.div_ceil(16 * choices.groups);
+        let turns = blocks.div_ceil(load.multiprocessors.max(1)).max(1);
+        Cost { waits: self.waits * turns as f64 / load.sequences.max(1) as f64, ..self }
+    }
+
+    /// All together, in bytes.
     pub fn total(&self) -> f64 {
         self.flops / FLOPS_A_BYTE + self.bytes + self.waits * BYTES_A_WAIT
     }

@@ -15,7 +15,7 @@ use rla_build::table::cuda::Row;
 use rla_build::table::measured::{Measured, Search};
 use rla_build::tune::search::Outcome;
 use rla_build::tune::time::Comparison;
-use rla_codegen::schedule::cuda::{self, Choices, Cost, Schedule, Slot};
+use rla_codegen::schedule::cuda::{self, Choices, Cost, Load, Schedule, Slot};
 use rla_dsl::Recurrence;
 use search::{Card, Found};
 use serde_json::{Value, json};
@@ -79,13 +79,19 @@ impl Record {
 /// The fingerprint of a candidate's texts and what they are predicted to cost; or why they cannot be written.
 pub type Written = std::result::Result<(String, Cost), String>;
 
+/// What a card works on in a call.
+pub fn load(source: &Source, problem: &Problem, multiprocessors: usize) -> Load {
+    let sequences = problem.sequence_count() * problem.value_heads;
+    Load { sequences, channels: source.channels(&problem.sizes), multiprocessors }
+}
+
 /// Candidates of a slot for sizes and a type by predicted cost, at the end those that cannot be written.
-pub fn ordered(source: &Source, slot: Slot, key: &Key, shared: usize) -> Vec<(Choices, Written)> {
+pub fn ordered(source: &Source, slot: Slot, key: &Key, shared: usize, load: &Load) -> Vec<(Choices, Written)> {
     let mut all: Vec<_> = cuda::all(slot)
         .into_iter()
         .map(|choices| {
             let written = source.predict(slot, &Key { choices, ..key.clone() }, shared);
-            (choices, written.map_err(|e| e.to_string()))
+            (choices, written.map(|(text, cost)| (text, cost.on(&choices, load))).map_err(|e| e.to_string()))
         })
         .collect();
     let cost = |written: &Written| written.as_ref().map_or(f64::INFINITY, |(_, cost)| cost.total());
@@ -110,7 +116,23 @@ impl Card for Gpu<'_> {
         // a type that kernels do not take is refused where they are made ready
         let elem = host::elem(self.task.dtype).unwrap_or(rla_codegen::emit::cuda::Elem::F32);
         let key = Key::usual(&self.task.recurrence, &self.task.problem.sizes, elem);
-        ordered(&self.source, self.task.slot, &key, self.shared)
+        let load = load(&self.source, &self.task.problem, self.device.multiprocessors);
+        ordered(&self.source, self.task.slot, &key, self.shared, &load)
+    }
+
+    fn start(&self) -> Choices {
+        let (problem, source) = (&self.task.problem, &self.source);
+        match (self.task.slot, host::elem(self.task.dtype)) {
+            (Slot::Decode, _) | (_, Err(_)) => Choices::default(),
+            (_, Ok(elem)) => {
+                let sequences = problem.sequence_count() * problem.value_heads;
+                // the width that a call of this shape has
+                Choices {
+                    groups: host::width(self.device, source, &problem.sizes, elem, sequences),
+                    ..Choices::default()
+                }
+            }
+        }
     }
 
     fn operation(&self, choices: Choices) -> Result<Operation> {

@@ -52,6 +52,15 @@ pub fn elem(dtype: DType) -> Result<Elem> {
     }
 }
 
+/// Groups of channels a sequential block where no table says, for so many sequences times value heads.
+pub(crate) fn width(device: &Device, source: &Source, sizes: &[usize], elem: Elem, sequences: usize) -> usize {
+    match elem {
+        // wide blocks of f32 do not fit into shared memory with what is copied ahead
+        Elem::F32 => 1,
+        _ => cuda::groups_for(sequences, source.channels(sizes), device.multiprocessors),
+    }
+}
+
 fn bytes_of(view: &View) -> usize {
     view.layout().span() * view.dtype().size()
 }
@@ -250,12 +259,7 @@ impl Engine {
     /// What a call of these sizes and types is compiled for; choices come with the pass, which has these where no table says.
     pub(crate) fn key_of(&self, problem: &Problem, inputs: Vec<Elem>, output: Elem, input_grads: Vec<Elem>) -> Key {
         let sequences = problem.sequence_count() * problem.value_heads;
-        let channels = self.source.channels(&problem.sizes);
-        let groups = match output {
-            // wide blocks of f32 do not fit into shared memory with what is copied ahead
-            Elem::F32 => 1,
-            _ => cuda::groups_for(sequences, channels, self.device.multiprocessors),
-        };
+        let groups = width(&self.device, &self.source, &problem.sizes, output, sequences);
         Key {
             sizes: problem.sizes.clone(),
             input_grads,

@@ -1,6 +1,6 @@
 //! Which choices a GPU's kernels have: rows of the tables that a search on this card wrote, else the default's.
-use super::Device;
 use super::kernels::{Elem, Key, Source};
+use super::{Device, host};
 use crate::error::Result;
 use crate::kernel::dispatch;
 use rla_build::table::{DEVICE_VARIABLE, Entry, Tables, cuda::Row};
@@ -47,9 +47,11 @@ impl Tunings {
             let usual = Key { choices: row.choices, ..Key::usual(source.recurrence(), &key.sizes, key.output) };
             match source.predict(slot, &usual, device.shared) {
                 Ok((text, _)) if text == row.measured.text => {
-                    // a search at one shape that kept the default's width says nothing about others
-                    let narrow = row.choices.groups == Choices::default().groups;
-                    let groups = if narrow { key.choices.groups } else { row.choices.groups };
+                    // a search at one shape that kept the width of such calls says nothing about others
+                    let [batch, _, _, value_heads] = row.timed;
+                    let width = host::width(device, source, &key.sizes, key.output, batch * value_heads);
+                    let kept = row.choices.groups == width;
+                    let groups = if kept { key.choices.groups } else { row.choices.groups };
                     return (Choices { groups, ..row.choices }, format!("by {table}, {}", row.name()));
                 }
                 _ => eprintln!(

@@ -18,8 +18,9 @@ use std::time::Duration;
 
 /// The shape that is timed where none is named.
 const SHAPE: [usize; 6] = [1, 8192, 16, 16, 128, 128];
-/// Shared memory of a block that a list is made for: Hopper's.
+/// Shared memory of a block and multiprocessors that a list is made for: Hopper's.
 const SHARED: usize = 227 << 10;
+const MULTIPROCESSORS: usize = 132;
 
 pub fn run(arguments: &Arguments, recurrence: Recurrence) -> Result<ExitCode, Failure> {
     let not_here = [
@@ -150,7 +151,8 @@ fn list(
         list_predicates(&PREDICATES)?;
     }
     for slot in slots {
-        let ordered = cuda::ordered(&source, *slot, &key, SHARED);
+        let load = cuda::load(&source, problem, MULTIPROCESSORS);
+        let ordered = cuda::ordered(&source, *slot, &key, SHARED, &load);
         if !arguments.json {
             let count = ordered.len();
             let name = format!("{} {} {}", recurrence.name, slot.name(), dtype.name());
