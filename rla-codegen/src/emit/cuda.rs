@@ -121,11 +121,13 @@ pub struct Counts {
 const BASE: &str = include_str!("../../../templates/cuda/base.cuh");
 const MMA: &str = include_str!("../../../templates/cuda/mma.cuh");
 const BLOCK: &str = include_str!("../../../templates/cuda/block.cuh");
+const DECAY: &str = include_str!("../../../templates/cuda/decay.cuh");
 const CHAIN: &str = include_str!("../../../templates/cuda/chain.cuh");
 const KERNEL: &str = include_str!("../../../templates/cuda/kernel.cu.tera");
 
 /// The headers of chunk kernels, each of which compiles behind those before it.
-pub const HEADERS: [(&str, &str); 4] = [("base", BASE), ("mma", MMA), ("block", BLOCK), ("chain", CHAIN)];
+pub const HEADERS: [(&str, &str); 5] =
+    [("base", BASE), ("mma", MMA), ("block", BLOCK), ("decay", DECAY), ("chain", CHAIN)];
 
 /// Writes the kernels of a pass. `kept` is what forward keeps: the program that keeps, where this one is backward.
 ///
@@ -165,6 +167,7 @@ struct Text<'a> {
     cluster: usize,
     chunk: usize,
     counts: [usize; 4],
+    decay: bool,
     chain: bool,
     prologue: Vec<String>,
     body: Vec<String>,

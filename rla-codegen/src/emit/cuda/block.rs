@@ -1,5 +1,6 @@
 //! A set of values computed by one block, step by step, on matrices in shared memory (or global, where it is full).
 
+mod decay;
 mod fuse;
 mod join;
 mod joined;
@@ -8,6 +9,8 @@ mod order;
 mod room;
 mod side;
 mod step;
+
+pub use decay::is_decay;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -106,6 +109,8 @@ enum Target {
     Sink(usize),
     /// Results side by side, of products that share right operands in global memory, and sums of those operands' products.
     Side(Vec<usize>),
+    /// Derivatives of a decayed sum that share what they read.
+    Decays(Vec<usize>),
     /// Work on the same elements.
     Joined(Vec<Target>),
 }
@@ -136,6 +141,9 @@ struct State<'a, 'b> {
 
 /// An operand of products that is kept in another type, or elsewhere, has an image in their type: number node + `IMAGE`.
 const IMAGE: usize = 1 << 40;
+
+/// Memory that a step needs while it runs has number node + `WORK`.
+const WORK: usize = 1 << 39;
 
 /// Whether an operation reads its operands from memory, in any order.
 fn reads_stored(kind: &Kind) -> bool {

@@ -7,7 +7,7 @@ mod copiers;
 mod records;
 mod walk;
 
-use super::block::Written;
+use super::block::{Written, is_decay};
 use super::place::{Record, Sizes};
 use super::stage::{Carry, Stages, stages};
 use super::{Config, Counts, Error, Grid, Interface, Kernel, Kernels, Pass, Text as KernelText, render};
@@ -119,6 +119,7 @@ impl<'a> Frame<'a> {
             Pass::Backward => "backward",
             Pass::Decode => "decode",
         };
+        let body: Vec<String> = body.finish().lines().map(str::to_string).collect();
         let name =
             format!("{}_{pass}_{stage}{}", self.symbol, if index > 0 { index.to_string() } else { String::new() });
         let text = KernelText {
@@ -134,9 +135,10 @@ impl<'a> Frame<'a> {
                 self.counts.states.max(1),
                 self.counts.constants.max(1),
             ],
+            decay: body.iter().any(|line| is_decay(line)),
             chain,
             prologue: vec![],
-            body: body.finish().lines().map(str::to_string).collect(),
+            body,
         };
         let source = render(&text)?;
         Ok((

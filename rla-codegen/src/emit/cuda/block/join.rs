@@ -67,7 +67,7 @@ impl State<'_, '_> {
                 }
                 (graph.nodes[results[0]].shape, true, results.len(), results)
             }
-            Target::Copy(_) | Target::Joined(_) => return None,
+            Target::Copy(_) | Target::Decays(_) | Target::Joined(_) => return None,
         };
         near.retain(|n| !far.contains(n));
         Some(Space { shape, tile, held, makes, near })
@@ -187,7 +187,7 @@ impl State<'_, '_> {
             Target::Sink(s) => self.sink_groups.contains_key(s),
             Target::Side(_) => true,
             Target::Joined(targets) => targets.iter().any(|t| self.is_tile(t)),
-            Target::Copy(_) => false,
+            Target::Copy(_) | Target::Decays(_) => false,
         }
     }
 
@@ -247,7 +247,7 @@ impl State<'_, '_> {
                 graph.nodes[*result].shape
             }
             Target::Joined(targets) => self.shape_of(&targets[0]),
-            Target::Copy(_) => unreachable!("copies are not joined"),
+            Target::Copy(_) | Target::Decays(_) => unreachable!("these are not joined"),
         }
     }
 

@@ -11,7 +11,7 @@ impl State<'_, '_> {
                 Target::Node(n) => self.comment(*n, out),
                 Target::Side(nodes) => nodes.iter().for_each(|n| self.comment(*n, out)),
                 Target::Sink(s) => out.line(format!("// {}", self.block.sinks[*s].comment)),
-                Target::Copy(_) | Target::Joined(_) => unreachable!("these are not joined"),
+                Target::Copy(_) | Target::Decays(_) | Target::Joined(_) => unreachable!("these are not joined"),
             }
         }
         if targets.iter().any(|t| self.is_tile(t)) {
@@ -213,7 +213,7 @@ impl State<'_, '_> {
                     out.line(format!("put_tile<H, W>(m, n, o{s}, [&](int r, int c, auto y) {{ {store} }});"));
                     out.line("}");
                 }
-                Target::Copy(_) | Target::Joined(_) => unreachable!("these are not joined"),
+                Target::Copy(_) | Target::Decays(_) | Target::Joined(_) => unreachable!("these are not joined"),
             }
         }
         row_sums(&mut sums, out);

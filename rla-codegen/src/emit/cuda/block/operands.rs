@@ -92,8 +92,8 @@ impl State<'_, '_> {
     pub(super) fn own_image(&self, node: usize) -> Option<usize> {
         let id = node + IMAGE;
         let apart =
-            self.block.given.contains_key(&node) || matches!(self.block.graph.nodes[node].kind, Kind::Inverse(_));
-        (self.places.contains_key(&id) && !apart).then_some(id)
+            || self.block.given.contains_key(&node) || matches!(self.block.graph.nodes[node].kind, Kind::Inverse(_));
+        (self.places.contains_key(&id) && !apart()).then_some(id)
     }
 
     /// `y`, values from (row, col) on, goes to a value and its image.

@@ -41,7 +41,7 @@ impl Step {
 fn made_by(targets: &[Target]) -> impl Iterator<Item = usize> {
     targets.iter().flat_map(|target| match target {
         Target::Node(n) => vec![*n],
-        Target::Side(nodes) => nodes.clone(),
+        Target::Side(nodes) | Target::Decays(nodes) => nodes.clone(),
         _ => vec![],
     })
 }
@@ -148,7 +148,6 @@ impl State<'_, '_> {
             }
         }
         let mut steps: Vec<Step> = vec![];
-        let with_image = |n: usize| [Some(n), self.own_image(n)].into_iter().flatten();
         for &n in needed {
             if block.given.contains_key(&n) {
                 continue;
@@ -159,7 +158,7 @@ impl State<'_, '_> {
                 for r in kind.operands() {
                     self.reads(r, false, None, &mut reads, leaves);
                 }
-                let writes = block.parts(n).into_iter().flat_map(with_image).collect();
+                let writes = block.parts(n).into_iter().flat_map(|n| [Some(n), self.own_image(n)]).flatten().collect();
                 steps.push(Step { target: Target::Node(n), reads, writes });
                 continue;
             }
@@ -171,7 +170,9 @@ impl State<'_, '_> {
                 self.reads(Ref { node: n, flip: false }, true, self.groups.get(&n), &mut reads, leaves);
                 self.through.set(false);
             }
-            steps.push(Step { target: Target::Node(n), reads, writes: with_image(n).collect() });
+            let mut writes: Vec<usize> = [Some(n), self.own_image(n)].into_iter().flatten().collect();
+            writes.extend(self.lay_out_work(n));
+            steps.push(Step { target: Target::Node(n), reads, writes });
         }
         let mut last = vec![];
         for (s, sink) in block.sinks.iter().enumerate() {
@@ -186,7 +187,7 @@ impl State<'_, '_> {
             let after = steps.iter().rposition(|x| x.writes.iter().any(|w| step.reads.contains(w)));
             steps.insert(after.map_or(0, |i| i + 1), step);
         }
-        let mut steps = self.side_by_side(steps, most);
+        let mut steps = self.side_by_side(self.decays_together(steps), most);
         let last_ones = last.len();
         steps.extend(last);
         if join {
@@ -218,7 +219,7 @@ impl State<'_, '_> {
         for step in steps {
             let plain = match &step.target {
                 Target::Node(n) => !matches!(self.graph().nodes[*n].kind, Kind::Solve { .. } | Kind::Sum(..)),
-                Target::Side(_) | Target::Joined(_) => true,
+                Target::Side(_) | Target::Decays(_) | Target::Joined(_) => true,
                 Target::Copy(_) | Target::Sink(_) => false,
             };
             let idle = |w: &usize| {
@@ -243,7 +244,7 @@ impl State<'_, '_> {
         match target {
             Target::Node(n) => self.block.direct.contains_key(n),
             Target::Copy(id) => *id < IMAGE,
-            Target::Sink(_) | Target::Side(_) | Target::Joined(_) => false,
+            Target::Sink(_) | Target::Side(_) | Target::Decays(_) | Target::Joined(_) => false,
         }
     }
 

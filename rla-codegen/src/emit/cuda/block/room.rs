@@ -103,7 +103,7 @@ impl Room {
             if chosen.is_empty() {
                 chosen.push(*ready.first().expect("steps have an order"));
             }
-            for i in chosen {
+            for &i in &chosen {
                 phase[i] = Some(now);
                 live += adds[i];
                 for r in &self.reads[i] {
@@ -119,6 +119,9 @@ impl Room {
                     }
                 }
             }
+            // what nobody reads is memory for the step's own work
+            let own = chosen.iter().flat_map(|i| &self.writes[*i]).filter(|w| self.values[**w].readers == 0);
+            live -= own.map(|w| self.values[*w].bytes).sum::<usize>().min(live);
             ready.retain(|i| phase[*i].is_none());
             now += 1;
         }

@@ -124,6 +124,7 @@ impl State<'_, '_> {
             Target::Node(n) => self.node(*n, out),
             Target::Copy(n) => self.copy(*n, out),
             Target::Side(nodes) => self.side(nodes, out),
+            Target::Decays(nodes) => self.decays(nodes, out),
             Target::Joined(targets) => self.joined(targets, out),
         }
     }
@@ -264,32 +265,9 @@ impl State<'_, '_> {
                 let turn = graph.nodes[..n].iter().filter(|m| matches!(m.kind, Kind::Inverse(_))).count();
                 out.line(format!("invert<{tokens}, {}>({}, {}, {}, {turn});", to.ld, from.name, from.ld, to.name));
             }
-            Kind::DecayDot { p, w, a } => {
-                let channels = sizes.real(graph.shape(*p).cols);
-                let f =
-                    |r: &Ref| format!("[&](auto width, int r, int c, int n) {{ return {}; }}", at(*r, "r", "c + n"));
-                let turn = graph.nodes[..n].iter().filter(|m| matches!(m.kind, Kind::DecayDot { .. })).count();
-                out.line(format!("decay_dot<{tokens}, {channels}>({turn}, {}, {}, {}, {store});", f(p), f(w), f(a)));
-            }
-            Kind::DecayApply { m, w, a, transposed } => {
-                let f = |r: &Ref| format!("[&](int r, int c) {{ return {}; }}", at(*r, "r", "c"));
-                out.line(format!(
-                    "decay_apply<{tokens}, {real_cols}, {transposed}>({}, {}, {}, {store});",
-                    f(m),
-                    f(w),
-                    f(a)
-                ));
-                pad(out);
-            }
-            Kind::DecayRect { m, p, w, a } => {
-                let f = |r: &Ref| format!("[&](int r, int c) {{ return {}; }}", at(*r, "r", "c"));
-                out.line(format!(
-                    "decay_rect<{tokens}, {real_cols}>({}, {}, {}, {}, {store});",
-                    f(m),
-                    f(p),
-                    f(w),
-                    f(a)
-                ));
+            Kind::DecayDot { .. } => self.decay_dot(n, &store, out),
+            Kind::DecayApply { .. } | Kind::DecayRect { .. } => {
+                self.decay_walk(n, &store, out);
                 pad(out);
             }
             Kind::Solve { direction, m, c, y0, b, a } => {
