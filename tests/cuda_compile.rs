@@ -138,6 +138,42 @@ fn what_the_last_steps_alone_read_is_copied_before_them() {
     }
 }
 
+/// Decays of a channel each are products on tensor cores, all derivatives of one sum in one step; in f32, and where a chunk has other
+/// tokens, they are walks over pairs of tokens.
+#[test]
+fn channel_decays_are_products() {
+    for name in ["kda", "gla", "rwkv6", "rwkv7", "value_decay"] {
+        let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
+        let source = Source::new(&recurrence).expect("a built-in is in the class");
+        let calls = |elem: Elem, chunk: usize| {
+            let mut key = key(&recurrence, 128, elem, false);
+            key.choices.chunk = chunk;
+            let kernels = source.text(Kind::Backward, &key, SHARED).expect("legal").kernels;
+            let body = |k: &rla_codegen::emit::cuda::Kernel| k.source.split("extern \"C\"").nth(1).map(str::to_string);
+            let text: String = kernels.iter().filter_map(body).collect();
+            let count = |call: &str| text.matches(call).count();
+            (
+                count("decay_parts_32<"),
+                count("decay_dot_32<"),
+                count("decay_rect<") + count("decay_apply<") + count("decay_dot<"),
+            )
+        };
+        let (parts, dots, walks) = calls(Elem::Bf16, 32);
+        assert!(
+            parts > 0 && dots > 0 && walks == 0,
+            "{name}: {parts} steps of derivatives, {dots} sums, {walks} walks"
+        );
+        assert!(parts <= 2 * dots, "{name}: {parts} steps of derivatives of {dots} sums");
+        for (elem, chunk) in [(Elem::F32, 32), (Elem::Bf16, 16)] {
+            let (parts, dots, walks) = calls(elem, chunk);
+            assert!(
+                parts == 0 && dots == 0 && walks > 0,
+                "{name} in {elem:?}, {chunk} tokens: {parts}, {dots}, {walks}"
+            );
+        }
+    }
+}
+
 #[test]
 fn decode_divides_rows_where_no_value_needs_all_of_them() {
     let stage = |recurrence: Recurrence| {
