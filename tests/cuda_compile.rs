@@ -138,6 +138,29 @@ fn what_the_last_steps_alone_read_is_copied_before_them() {
     }
 }
 
+/// An inverse and what it multiplies are substitutions side by side; where one inverse waits for another, or a chunk has more
+/// tokens than a warp lanes, they are an inverse and products.
+#[test]
+fn systems_are_substituted_side_by_side() {
+    for (name, chunk, systems) in [("rdn", 32, Some(4)), ("rdn", 64, None), ("delta_product2", 32, None)] {
+        let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
+        let source = Source::new(&recurrence).expect("a built-in is in the class");
+        let mut key = key(&recurrence, 128, Elem::Bf16, false);
+        key.choices.chunk = chunk;
+        let kernels = source.text(Kind::Forward, &key, SHARED).expect("legal").kernels;
+        let body = kernels[0].own();
+        let calls: Vec<&str> = body.split(" substitute<").skip(1).collect();
+        match systems {
+            Some(count) => {
+                assert_eq!(calls.len(), 1, "{name}: {calls:?}");
+                assert!(calls[0].starts_with(&format!("32, 36, 40, bf16, {count}, 0>")), "{name}: {}", calls[0]);
+                assert!(!body.contains(" invert<"), "{name}");
+            }
+            None => assert!(calls.is_empty() && body.contains(" invert<"), "{name}, {chunk} tokens"),
+        }
+    }
+}
+
 /// Decays of a channel each are products on tensor cores, all derivatives of one sum in one step; in f32, and where a chunk has other
 /// tokens, they are walks over pairs of tokens.
 #[test]

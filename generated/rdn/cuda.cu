@@ -40,11 +40,9 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_db0f4a7fe25c0a6125a02
   float* const v16 = (float*)(shared + 8832);
   float* const v19 = (float*)(shared + 8960);
   float* const v20 = (float*)(shared + 0);
-  float* const v21 = (float*)(shared + 4608);
   float* const v38 = (float*)(shared + 9088);
   float* const v40 = (float*)(shared + 9216);
   float* const v41 = (float*)(shared + 13952);
-  float* const v42 = (float*)(shared + 18560);
   bf16* const v49 = (bf16*)(shared + 9344);
   float* const v50 = (float*)(shared + 22656);
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
@@ -115,25 +113,11 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_db0f4a7fe25c0a6125a02
   fill<32, 32>(0, [&](auto width, int r, int c, int n) { return (v40[c + n] * pick(width, &v12[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) { put(&v41[(r) * 36 + (c)], y); });
   __syncthreads();
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  invert<32, 36>(v20, 36, v21, 0);
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  invert<32, 36>(v41, 36, v42, 1);
-  __syncthreads();
-  // rounded, for the kernels that follow
-  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return pick(width, &v21[(r) * 36 + (c)], n); }, [&](int r, int c, auto y) { put(&w21[(r) * 40 + (c)], y); });
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  tiles<32, 32>(76, [&](auto& acc, int m, int n) {
-          mac<float, 32, false>(acc, Mat<float, 36, false, true>{v21}, Mat<float, 36, false, true>{v12}, m, n);
-  }, [&](auto width, int r, int c, int n, float acc) { return acc; }, [&](int r, int c, auto y) {
-          put(&w23[(r) * 40 + (c)], y);
-  });
-  // rounded, for the kernels that follow
-  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return pick(width, &v42[(r) * 36 + (c)], n); }, [&](int r, int c, auto y) { put(&w42[(r) * 40 + (c)], y); });
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  tiles<32, 32>(80, [&](auto& acc, int m, int n) {
-          mac<float, 32, false>(acc, Mat<float, 36, false, true>{v42}, Mat<float, 36, false, true>{v12}, m, n);
-  }, [&](auto width, int r, int c, int n, float acc) { return acc; }, [&](int r, int c, auto y) {
-          put(&w44[(r) * 40 + (c)], y);
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  substitute<32, 36, 40, bf16, 4, 0>([&](int i, auto solve) {
+          solve(i == 0 ? v20 : i == 1 ? v20 : i == 2 ? v41 : v41, i == 0 ? nullptr : i == 1 ? v12 : i == 2 ? nullptr : v12, i == 0 ? w21 : i == 1 ? w23 : i == 2 ? w42 : w44);
   });
 }
 
@@ -467,11 +451,9 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_db0f4a7fe25c0a6125a02
   float* const v16 = (float*)(shared + 8832);
   float* const v19 = (float*)(shared + 8960);
   float* const v20 = (float*)(shared + 0);
-  float* const v21 = (float*)(shared + 4608);
   float* const v38 = (float*)(shared + 9088);
   float* const v40 = (float*)(shared + 9216);
   float* const v41 = (float*)(shared + 13952);
-  float* const v42 = (float*)(shared + 18560);
   bf16* const v49 = (bf16*)(shared + 9344);
   float* const v50 = (float*)(shared + 22656);
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
@@ -542,25 +524,11 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_db0f4a7fe25c0a6125a02
   fill<32, 32>(0, [&](auto width, int r, int c, int n) { return (v40[c + n] * pick(width, &v12[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) { put(&v41[(r) * 36 + (c)], y); });
   __syncthreads();
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  invert<32, 36>(v20, 36, v21, 0);
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  invert<32, 36>(v41, 36, v42, 1);
-  __syncthreads();
-  // rounded, for the kernels that follow
-  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return pick(width, &v21[(r) * 36 + (c)], n); }, [&](int r, int c, auto y) { put(&w21[(r) * 40 + (c)], y); });
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  tiles<32, 32>(76, [&](auto& acc, int m, int n) {
-          mac<float, 32, false>(acc, Mat<float, 36, false, true>{v21}, Mat<float, 36, false, true>{v12}, m, n);
-  }, [&](auto width, int r, int c, int n, float acc) { return acc; }, [&](int r, int c, auto y) {
-          put(&w23[(r) * 40 + (c)], y);
-  });
-  // rounded, for the kernels that follow
-  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return pick(width, &v42[(r) * 36 + (c)], n); }, [&](int r, int c, auto y) { put(&w42[(r) * 40 + (c)], y); });
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  tiles<32, 32>(80, [&](auto& acc, int m, int n) {
-          mac<float, 32, false>(acc, Mat<float, 36, false, true>{v42}, Mat<float, 36, false, true>{v12}, m, n);
-  }, [&](auto width, int r, int c, int n, float acc) { return acc; }, [&](int r, int c, auto y) {
-          put(&w44[(r) * 40 + (c)], y);
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  substitute<32, 36, 40, bf16, 4, 0>([&](int i, auto solve) {
+          solve(i == 0 ? v20 : i == 1 ? v20 : i == 2 ? v41 : v41, i == 0 ? nullptr : i == 1 ? v12 : i == 2 ? nullptr : v12, i == 0 ? w21 : i == 1 ? w23 : i == 2 ? w42 : w44);
   });
 }
 
@@ -907,9 +875,8 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_db0f4a7fe25c0a6125a02
   float* const v28 = (float*)(shared + 8960);
   bf16* const v33 = (bf16*)(shared + 13696);
   float* const v129 = (float*)(shared + 18304);
-  float* const v130 = (float*)(shared + 0);
   float* const v157 = (float*)(shared + 22912);
-  float* const v158 = (float*)(shared + 4608);
+  float* const v158 = (float*)(shared + 0);
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   copy_rows<bf16, 32, 128, 136>(v4, x.inputs[1], ch, ch.key_head, 128, false);
   copies_end();
@@ -987,35 +954,22 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_db0f4a7fe25c0a6125a02
           }
           __syncthreads();
           // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-          invert<32, 36>(v129, 36, v130, 0);
+          substitute<32, 36, 40, bf16, 1, 0>([&](int i, auto solve) {
+                  solve(v129, nullptr, w130);
+          });
           // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-          invert<32, 36>(v157, 36, v158, 1);
+          substitute<32, 36, 36, float, 1, 1>([&](int i, auto solve) {
+                  solve(v157, nullptr, v158);
+          });
           __syncthreads();
           // rounded, for the kernels that follow
-          // rounded, for the kernels that follow
-          {
-  
-  
-                  constexpr int N = sweep_width<32, 32>(8);
-                  sweep<32, 32, N, 0>([&](int r, int c, auto& sum) {
-                          const Width<N> width;
-                          Some<N> o0, o1;
-                          #pragma unroll
-                          for (int n = 0; n < N; n++) {
-                                  o0.x[n] = pick(width, &v130[(r) * 36 + (c)], n);
-                                  o1.x[n] = pick(width, &v158[(r) * 36 + (c)], n);
-                              }
-                              put(&w130[(r) * 40 + (c)], o0);
-                              put(&w158[(r) * 40 + (c)], o1);
-                          }, [&](int r, const auto& sum) {
-                              });
-                      }
-                      // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                      tiles<32, 32>(64, [&](auto& acc, int m, int n) {
-                              mac<float, 32, false>(acc, Mat<float, 36, false, true>{v12}, Mat<float, 36, false, true>{v158}, m, n);
-                      }, [&](auto width, int r, int c, int n, float acc) { return acc; }, [&](int r, int c, auto y) {
-                              put(&w160[(r) * 40 + (c)], y);
-                      });
+          fill<32, 32>(0, [&](auto width, int r, int c, int n) { return pick(width, &v158[(r) * 36 + (c)], n); }, [&](int r, int c, auto y) { put(&w158[(r) * 40 + (c)], y); });
+          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+          tiles<32, 32>(64, [&](auto& acc, int m, int n) {
+                  mac<float, 32, false>(acc, Mat<float, 36, false, true>{v12}, Mat<float, 36, false, true>{v158}, m, n);
+          }, [&](auto width, int r, int c, int n, float acc) { return acc; }, [&](int r, int c, auto y) {
+                  put(&w160[(r) * 40 + (c)], y);
+          });
 }
 
 // backward, chain; 256 threads, 156288 bytes of shared memory
@@ -1427,22 +1381,22 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   {
           const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
           constexpr int N = sweep_width<32, 128>(4);
-          sweep<32, 128, N, 6>([&](int r, int c, auto& sum) {
+          sweep<32, 128, N, 6, 2>([&](int r, int c, auto& sum) {
                   const Width<N> width;
                   Some<N> e19, o2, e32, e133, e165;
                   #pragma unroll
                   for (int n = 0; n < N; n++) {
-                          e19.x[n] = ((v7[r] * pick(width, &v6[(r) * 136 + (c)], n)) - (v16[r] * pick(width, &v17[(r) * 132 + (c)], n)));
-                          o2.x[n] = (f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &v17[(r) * 132 + (c)], n)), v24[0], const0, (pick(width, &v131[(r) * 132 + (c)], n) * v26[r])) + (pick(width, &v162[(r) * 132 + (c)], n) * v7[r]));
-                          e32.x[n] = ((v26[r] * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &v17[(r) * 132 + (c)], n)), v24[0], const0)) - (v29[r] * pick(width, &v30[(r) * 132 + (c)], n)));
+                          e19.x[n] = ((v7[r] * pick(width, &v6[(r) * 136 + (c)], n)) - (v16[r] * pick<true>(width, &v17[(r) * 132 + (c)], n)));
+                          o2.x[n] = (f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0, (pick<true>(width, &v131[(r) * 132 + (c)], n) * v26[r])) + (pick<true>(width, &v162[(r) * 132 + (c)], n) * v7[r]));
+                          e32.x[n] = ((v26[r] * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0)) - (v29[r] * pick<true>(width, &v30[(r) * 132 + (c)], n)));
                           sum[0] += (pick(width, &v44[(r) * 136 + (c)], n) * (v21[r] * e32.x[n]));
                           sum[1] += ((pick(width, &v44[(r) * 136 + (c)], n) * v40[r]) * e32.x[n]);
-                          e133.x[n] = (-(v29[r] * pick(width, &v131[(r) * 132 + (c)], n)));
-                          sum[2] += (pick(width, &v131[(r) * 132 + (c)], n) * pick(width, &v30[(r) * 132 + (c)], n));
-                          sum[3] += (pick(width, &v131[(r) * 132 + (c)], n) * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &v17[(r) * 132 + (c)], n)), v24[0], const0));
-                          e165.x[n] = ((-(v16[r] * pick(width, &v162[(r) * 132 + (c)], n))) - f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &v17[(r) * 132 + (c)], n)), v24[0], const0, (pick(width, &v131[(r) * 132 + (c)], n) * v26[r])));
-                          sum[4] += (pick(width, &v162[(r) * 132 + (c)], n) * pick(width, &v17[(r) * 132 + (c)], n));
-                          sum[5] += (pick(width, &v162[(r) * 132 + (c)], n) * pick(width, &v6[(r) * 136 + (c)], n));
+                          e133.x[n] = (-(v29[r] * pick<true>(width, &v131[(r) * 132 + (c)], n)));
+                          sum[2] += (pick<true>(width, &v131[(r) * 132 + (c)], n) * pick<true>(width, &v30[(r) * 132 + (c)], n));
+                          sum[3] += (pick<true>(width, &v131[(r) * 132 + (c)], n) * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0));
+                          e165.x[n] = ((-(v16[r] * pick<true>(width, &v162[(r) * 132 + (c)], n))) - f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0, (pick<true>(width, &v131[(r) * 132 + (c)], n) * v26[r])));
+                          sum[4] += (pick<true>(width, &v162[(r) * 132 + (c)], n) * pick<true>(width, &v17[(r) * 132 + (c)], n));
+                          sum[5] += (pick<true>(width, &v162[(r) * 132 + (c)], n) * pick(width, &v6[(r) * 136 + (c)], n));
                       }
                       put(&v19[(r) * 136 + (c)], e19);
                       if (x.input_grads[2].ptr) { if (r < 32 && c < 128) grad2.put(r, c, o2); }

@@ -1129,7 +1129,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   // R[t] = a * R[t-1] + gamma * r * k^T
   {
           constexpr int N = sweep_width<32, 128>(8);
-          sweep<32, 128, N, 3>([&](int r, int c, auto& sum) {
+          sweep<32, 128, N, 3, 1>([&](int r, int c, auto& sum) {
                   const Width<N> width;
                   Some<N> e8, e19, e21, e132;
                   #pragma unroll

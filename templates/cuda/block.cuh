@@ -211,29 +211,34 @@ template <int REST, class T, int N> __device__ __forceinline__ void put_twice(T*
   put(to, y);
   put(to + REST, rest);
 }
-// How many adjacent elements are read at once, and the n-th of them: what is asked for again is not read again.
+// How many adjacent elements are read at once, and the n-th of them: what is asked for again is not read again. GIVEN: from device
+// memory that this kernel does not write, so that reads may go before writes.
 template <int N> struct Width {};
-template <class T, int N> __device__ __forceinline__ float pick(Width<N>, const T* from, int n) {
+template <bool GIVEN, class T> __device__ __forceinline__ T word(const void* from) {
+  if constexpr (GIVEN) return __ldg((const T*)from);
+  else return *(const T*)from;
+}
+template <bool GIVEN = false, class T, int N> __device__ __forceinline__ float pick(Width<N>, const T* from, int n) {
   if constexpr (N == 1) {
     return widen(*from);
   } else if constexpr (sizeof(T) == 2) {
     u32 x[N / 2];
     if constexpr (N == 2) {
-      x[0] = *(const u32*)from;
+      x[0] = word<GIVEN, u32>(from);
     } else if constexpr (N == 4) {
-      const uint2 y = *(const uint2*)from;
+      const uint2 y = word<GIVEN, uint2>(from);
       x[0] = y.x, x[1] = y.y;
     } else {
-      const uint4 y = *(const uint4*)from;
+      const uint4 y = word<GIVEN, uint4>(from);
       x[0] = y.x, x[1] = y.y, x[2] = y.z, x[3] = y.w;
     }
     const float2 both = unpair(x[n / 2], T());
     return n % 2 ? both.y : both.x;
   } else if constexpr (N == 2) {
-    const float2 y = *(const float2*)from;
+    const float2 y = word<GIVEN, float2>(from);
     return n ? y.y : y.x;
   } else {
-    const float4 y = *(const float4*)(from + n / 4 * 4);
+    const float4 y = word<GIVEN, float4>(from + n / 4 * 4);
     return n % 4 == 0 ? y.x : n % 4 == 1 ? y.y : n % 4 == 2 ? y.z : y.w;
   }
 }
@@ -395,12 +400,12 @@ template <int R, int C> constexpr int sweep_width(int most) {
 }
 
 // Work on N adjacent elements at a time of R x C, with S sums of each row: some lanes have a row together, and add up in a fixed
-// order.
-template <int R, int C, int N, int S, class Work, class Store> __device__ __forceinline__ void sweep(Work work, Store store) {
+// order. What ROWS rows read is under way together.
+template <int R, int C, int N, int S, int ROWS, class Work, class Store> __device__ __forceinline__ void sweep(Work work, Store store) {
   constexpr int most = C / N;
   constexpr int lanes = most >= 32 ? 32 : most >= 16 ? 16 : most >= 8 ? 8 : most >= 4 ? 4 : most >= 2 ? 2 : 1;
   const int lane = threadIdx.x % lanes;
-#pragma unroll 1
+#pragma unroll(ROWS)
   for (int first = 0; first < R; first += THREADS / lanes) {
     const int r = first + threadIdx.x / lanes;
     float sum[S > 0 ? S : 1] = {};
@@ -708,4 +713,29 @@ template <int T, int LD> __device__ __forceinline__ void invert(const float* a, 
     }
     meet();
   }
+}
+
+// (I - a)^-1 b, a and b lower and a strictly, of up to 32 tokens; b null: of the identity. Rows of LD (the result's LT) elements. A lane
+// substitutes for a column, a warp for one of COUNT systems, which `of` names; the first warp is the one of that TURN.
+template <int T, int LD, int LT, class P, int COUNT, int TURN, class Of> __device__ __forceinline__ void substitute(Of of) {
+  static_assert(T <= 32);
+  const int lane = threadIdx.x & 31;
+  const auto solve = [&](const float* a, const float* b, P* to) {
+    float x[T];
+#pragma unroll
+    for (int i = 0; i < T; i++) {
+      // the row before comes last: all else can be added up while it is made
+      float sum[4] = {b ? b[i * LD + lane] : i == lane ? 1.f : 0.f};
+#pragma unroll
+      for (int k = 0; k < i - 1; k++) sum[k & 3] += x[k] * pick(Width<4>(), a + i * LD + (k & ~3), k & 3);
+      x[i] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+      if (i > 0) x[i] += x[i - 1] * a[i * LD + i - 1];
+    }
+#pragma unroll
+    for (int i = 0; i < T; i++) to[i * LT + lane] = narrow<P>(i < lane ? 0.f : x[i]);
+  };
+  constexpr int warps = THREADS / 32, before = (warps - TURN % warps) % warps;
+#pragma unroll 1
+  for (int i = before ? (threadIdx.x / 32 + before) % warps : threadIdx.x / 32; i < COUNT; i += warps)
+    if (lane < T) of(i, solve);
 }

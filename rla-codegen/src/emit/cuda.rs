@@ -118,6 +118,9 @@ pub struct Counts {
     pub constants: usize,
 }
 
+/// Tokens of a chunk up to which a lane substitutes for a column of an inverse.
+const SUBSTITUTED: usize = 32;
+
 const BASE: &str = include_str!("../../../templates/cuda/base.cuh");
 const MMA: &str = include_str!("../../../templates/cuda/mma.cuh");
 const BLOCK: &str = include_str!("../../../templates/cuda/block.cuh");
@@ -153,7 +156,10 @@ pub fn emit(
     {
         return Ok(kernels);
     }
-    let graph = Graph::new(program);
+    let mut graph = Graph::new(program);
+    if chunk <= SUBSTITUTED {
+        graph.substitute();
+    }
     frame::Frame::new(pass, program, &graph, interface, config, counts, symbol).write()
 }
 

@@ -9,6 +9,7 @@ mod order;
 mod room;
 mod side;
 mod step;
+mod substitute;
 
 pub use decay::is_decay;
 
@@ -64,6 +65,8 @@ pub struct Block<'a> {
     pub interface: &'a Interface,
     /// Values that are there already.
     pub given: BTreeMap<usize, Place>,
+    /// Given values in device memory, which no step writes.
+    pub records: BTreeSet<usize>,
     /// Values wanted at places outside.
     pub wanted: BTreeMap<usize, Place>,
     /// Results written elementwise.
@@ -133,6 +136,8 @@ struct State<'a, 'b> {
     turn: Cell<usize>,
     /// Whether the step that is written makes light values again.
     through: Cell<bool>,
+    /// Whether the step that is written may read records before what it has written.
+    ahead: Cell<bool>,
     /// Values of the element that is worked on: what holds them.
     held: RefCell<BTreeMap<usize, String>>,
     /// Values that are not stored, but for their images.
@@ -310,6 +315,7 @@ impl<'a> Block<'a> {
             parted: needed.iter().copied().filter(|n| self.is_parted(*n, &uses)).collect(),
             turn: Cell::new(0),
             through: Cell::new(false),
+            ahead: Cell::new(false),
             held: RefCell::default(),
             unstored: BTreeSet::new(),
         };

@@ -18,6 +18,11 @@ impl State<'_, '_> {
         self.block.graph
     }
 
+    /// Whether a value is read from device memory, where no step writes it.
+    pub(super) fn is_record(&self, node: usize) -> bool {
+        self.block.records.contains(&node) && !self.fetched.contains_key(&node)
+    }
+
     /// Whether an expression goes through a node without reading memory, and no other does.
     pub(super) fn is_inline(&self, node: usize) -> bool {
         !self.places.contains_key(&node) && self.uses.get(&node) == Some(&1)
@@ -125,7 +130,12 @@ impl State<'_, '_> {
             && let Some(place) = self.places.get(&node)
             && !self.is_seen_through(node)
         {
-            return place.read(self.graph(), node, row, col);
+            let text = place.read(self.graph(), node, row, col);
+            return if self.ahead.get() && self.is_record(node) {
+                text.replacen("pick(", "pick<true>(", 1)
+            } else {
+                text
+            };
         }
         match &self.graph().nodes[node].kind {
             Kind::Leaf(leaf) => {

@@ -1,8 +1,16 @@
 //! The text of joined steps: a sweep over rows and columns, or tiles of products with what is done to their accumulators.
 
+use std::collections::BTreeSet;
+
 use super::{Group, State, Target};
 use crate::emit::graph::{Kind, Ref};
 use crate::emit::text::Text;
+
+/// Matrices from device memory from which on a sweep reads two rows at a time.
+const RECORDS: usize = 3;
+
+/// Values and sums of a sweep for which registers suffice twice.
+const MADE: usize = 12;
 
 impl State<'_, '_> {
     pub(super) fn joined(&self, targets: &[Target], out: &mut Text) {
@@ -70,6 +78,17 @@ impl State<'_, '_> {
         format!("if (r < {rows} && c < {cols}) {}", sink.statement)
     }
 
+    /// Whether a sweep waits for so much from device memory that two rows at a time pay, and makes so little that registers suffice.
+    fn reads_records(&self, targets: &[Target]) -> bool {
+        let (mut reads, mut leaves) = (BTreeSet::new(), BTreeSet::new());
+        for target in targets {
+            let (r, top, group) = self.element_of(target);
+            self.reads(r, top, group.as_ref(), &mut reads, &mut leaves);
+        }
+        let records = reads.iter().filter(|n| self.is_record(**n) && self.graph().is_matrix(**n));
+        records.count() >= RECORDS && targets.len() <= MADE
+    }
+
     fn joined_sweep(&self, targets: &[Target], out: &mut Text) {
         let shape = self.shape_of(&targets[0]);
         let (rows, cols) = (self.block.sizes.padded(shape.rows), self.block.sizes.padded(shape.cols));
@@ -82,7 +101,10 @@ impl State<'_, '_> {
         }
         out.line(format!("constexpr int N = sweep_width<{rows}, {cols}>({});", self.sweep_width(targets)));
         let count = sums.len();
-        out.line(format!("sweep<{rows}, {cols}, N, {count}>([&](int r, int c, auto& sum) {{"));
+        let two = self.reads_records(targets);
+        self.ahead.set(two);
+        let at_once = 1 + usize::from(two);
+        out.line(format!("sweep<{rows}, {cols}, N, {count}, {at_once}>([&](int r, int c, auto& sum) {{"));
         out.line("const Width<N> width;");
         let name = |target: &Target| match target {
             Target::Node(n) => format!("e{n}"),
@@ -127,6 +149,7 @@ impl State<'_, '_> {
                 _ => {}
             }
         }
+        self.ahead.set(false);
         out.line("}, [&](int r, const auto& sum) {");
         for (i, n) in sums.iter().enumerate() {
             out.line(format!("{} = sum[{i}];", self.places[n].element(self.graph(), *n, "r", "0")));

@@ -20,8 +20,7 @@ impl State<'_, '_> {
             }
             for r in graph.nodes[n].kind.operands() {
                 let Some(place) = self.places.get(&r.node) else { continue };
-                let apart =
-                    self.block.given.contains_key(&r.node) || matches!(graph.nodes[r.node].kind, Kind::Inverse(_));
+                let apart = self.is_apart(r.node);
                 if self.is_twice(r.node) {
                     if !apart && !self.block.wanted.contains_key(&r.node) {
                         let mut image = Place::of(graph, self.block.sizes, r.node, product);
@@ -91,9 +90,13 @@ impl State<'_, '_> {
     /// The image of a value, where it is written with it: else it is copied from what is given, or from an inverse.
     pub(super) fn own_image(&self, node: usize) -> Option<usize> {
         let id = node + IMAGE;
-        let apart =
-            || self.block.given.contains_key(&node) || matches!(self.block.graph.nodes[node].kind, Kind::Inverse(_));
-        (self.places.contains_key(&id) && !apart()).then_some(id)
+        (self.places.contains_key(&id) && !self.is_apart(node)).then_some(id)
+    }
+
+    /// Whether a value's image is copied from it.
+    fn is_apart(&self, node: usize) -> bool {
+        let whole = matches!(self.block.graph.nodes[node].kind, Kind::Inverse(_) | Kind::Substitute { .. });
+        self.block.given.contains_key(&node) || whole
     }
 
     /// `y`, values from (row, col) on, goes to a value and its image.

@@ -278,14 +278,17 @@ impl State<'_, '_> {
                 }
             }
             ways.sort_by_key(|way| way.limit);
-            // a block alone on its multiprocessor has nobody to work while it waits
+            // a block alone on its multiprocessor has nobody to work while it waits; of the smallest, eight work at a time
+            let phases = |way: &Way| way.phases.last().map_or(0, |(p, _)| *p);
             let count = |way: &Way| {
                 let alone = way.memory.shared + self.block.reserved > CLASSES[CLASSES.len() - 1];
-                way.phases.last().map_or(0, |(p, _)| *p) * if alone { 3 } else { 2 }
+                phases(way) * if alone { 3 } else { 2 }
             };
+            let fewest = ways.iter().map(phases).min().unwrap_or(0);
+            let small = |way: &Way| way.limit == 0 && 3 * (phases(way) + 1) <= 5 * (fewest + 1);
             let least = ways.iter().map(count).min();
             if let Some(least) = least {
-                let good = ways.into_iter().find(|way| count(way) <= least + least / 2);
+                let good = ways.into_iter().find(|way| count(way) <= least + least / 2 || small(way));
                 let way = good.expect("the least is one");
                 self.steps(needed, &mut leaves, SIDE, way.join); // places are as that way has them
                 return (way.phases, way.memory, leaves);
@@ -321,6 +324,8 @@ impl State<'_, '_> {
         // what was written and read since the last barrier, and copies under way, the oldest first
         let (mut written, mut touched): (BTreeSet<usize>, BTreeSet<usize>) = Default::default();
         let mut copies: Vec<usize> = vec![];
+        // substitutions that follow one another, each a warp's work: written once for all
+        let mut systems: Vec<usize> = vec![];
         let range = |n: usize| memory.offsets.get(&n).map(|o| (*o, *o + self.places[&n].bytes));
         for (index, (phase, Step { target, reads, writes })) in phases.iter().enumerate() {
             let starts = index > 0 && phases[index - 1].0 != *phase;
@@ -331,6 +336,10 @@ impl State<'_, '_> {
                 })
             };
             let hazard = reads.iter().any(|r| written.contains(r)) || writes.iter().any(|w| overlaps(*w, &touched));
+            let joins = matches!(target, Target::Node(n) if self.continues(&systems, *n));
+            if starts || hazard || !joins {
+                self.substitutes(&std::mem::take(&mut systems), &mut body);
+            }
             if starts || hazard {
                 // the copies that the phase reads, and those before them
                 let landed = |id: &usize| {
@@ -348,7 +357,10 @@ impl State<'_, '_> {
                 touched.clear();
                 touched.extend(&copies);
             }
-            self.step(target, &mut body);
+            match target {
+                Target::Node(n) if self.continues(&[], *n) => systems.push(*n),
+                _ => self.step(target, &mut body),
+            }
             if self.starts_copies(target) {
                 body.line("copies_end();");
                 copies.extend(writes);
@@ -357,6 +369,7 @@ impl State<'_, '_> {
             touched.extend(reads);
             touched.extend(writes);
         }
+        self.substitutes(&systems, &mut body);
         if !copies.is_empty() {
             body.line("copies_wait<0>();");
         }

@@ -319,6 +319,7 @@ impl State<'_, '_> {
                 out.line("}");
                 out.line("});");
             }
+            Kind::Substitute { .. } => unreachable!("written with those beside it"),
             Kind::Part(..) => unreachable!("written with its system"),
         }
     }

@@ -101,6 +101,7 @@ impl Frame<'_> {
             product: if self.pass == Pass::Decode { Elem::F32 } else { self.config.product },
             interface: self.interface,
             given: BTreeMap::new(),
+            records: BTreeSet::new(),
             wanted: BTreeMap::new(),
             sinks: vec![],
             direct: self.direct(),
@@ -113,6 +114,7 @@ impl Frame<'_> {
     pub(super) fn give(&self, block: &mut Block, record: &BTreeSet<usize>, passed: &BTreeSet<usize>, out: &mut Text) {
         Self::pointers(&self.record, "record", record.iter().copied(), out);
         Self::pointers(&self.passed, "passed", passed.iter().copied(), out);
+        block.records.extend(record.iter().chain(passed));
         for n in record {
             block.given.insert(*n, self.record.item(*n).expect("laid out").1.clone());
         }
@@ -140,6 +142,7 @@ impl Frame<'_> {
             {
                 out.line(format!("{0}* const v{n} = ({0}*)(kept + {offset});", place.elem.c()));
                 block.given.insert(n, place);
+                block.records.insert(n);
             }
         }
     }

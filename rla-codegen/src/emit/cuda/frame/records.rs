@@ -223,8 +223,9 @@ impl Frame<'_> {
             let result = self.graph.results.iter().any(|(_, r)| r.node == n);
             let in_chain =
                 self.stages.groups.iter().any(|g| matches!(&g.carry, Carry::Chain(c) if c.given.contains(&n)));
+            let inverse = matches!(self.graph.nodes[n].kind, Kind::Substitute { b: None, .. });
             let mut users = users.peekable();
-            !result && !in_chain && users.peek().is_some() && users.all(plain)
+            !inverse && !result && !in_chain && users.peek().is_some() && users.all(plain)
         };
         for n in later {
             if record.item(n).is_none() {
