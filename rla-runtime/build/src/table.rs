@@ -25,8 +25,13 @@ pub use measured::{Entry, Measured};
 /// The table that holds for every machine.
 const DEFAULT: &str = include_str!("../../../tunings/default.toml");
 /// Tables of devices that are part of this crate: names in messages, and texts.
-const DEVICES: &[(&str, &str)] =
-    &[("tunings/amd_epyc_family_26_model_2.toml", include_str!("../../../tunings/amd_epyc_family_26_model_2.toml"))];
+const DEVICES: &[(&str, &str)] = &[
+    ("tunings/amd_epyc_family_26_model_2.toml", include_str!("../../../tunings/amd_epyc_family_26_model_2.toml")),
+    (
+        "tunings/intel_r_xeon_r_processor_family_6_model_207.toml",
+        include_str!("../../../tunings/intel_r_xeon_r_processor_family_6_model_207.toml"),
+    ),
+];
 
 /// Names a table to use in place of those of this crate; `default`: none of a device.
 pub const TABLE_VARIABLE: &str = "RLA_TABLE";
