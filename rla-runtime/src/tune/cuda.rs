@@ -125,7 +125,7 @@ impl Card for Gpu<'_> {
         match (self.task.slot, host::elem(self.task.dtype)) {
             (Slot::Decode, _) | (_, Err(_)) => Choices::default(),
             (_, Ok(elem)) => {
-                let sequences = problem.sequence_count() * problem.value_heads;
+                let sequences = load(source, problem, self.device.multiprocessors).sequences;
                 // the width that a call of this shape has
                 Choices {
                     groups: host::width(self.device, source, &problem.sizes, elem, sequences),
