@@ -4,6 +4,7 @@ use rla_build::compile_cuda::Nvrtc;
 use rla_codegen::emit::cuda::Grid;
 use rla_codegen::pipeline::chunk_programs;
 use rla_codegen::pipeline::cuda::shared_of;
+use rla_codegen::schedule::cuda::Choices;
 use rla_dsl::recurrence::Recurrence;
 use rla_runtime::device::cuda::kernels::{Elem, Key, Kind, Source};
 use rla_tests::{golden, random_variant};
@@ -65,11 +66,26 @@ fn nvrtc_accepts_the_kernels() {
             let kernels = source.text(kind, key, shared_of(target)).expect("legal");
             jobs.extend(kernels.kernels.into_iter().map(|kernel| (*name, kernel, target)));
         };
+        // finish beside the sequential kernel, as for calls of few heads; the models' variants have it after that too
+        let beside = Choices { beside: 4, ..Choices::default() };
+        let beside = Key { choices: beside, ..key(&recurrence, 128, Elem::Bf16, false) };
+        let spills = matches!(*name, "delta_net" | "delta_product2" | "value_decay");
         for kind in KINDS {
-            add(kind, &key(&recurrence, 128, Elem::Bf16, false), "sm_90a");
+            let models = matches!(*name, "rdn" | "rla" | "gated_delta_net" | "kda");
+            if kind == Kind::Backward && !spills {
+                add(kind, &beside, "sm_90a");
+            }
+            if kind != Kind::Backward || models || spills {
+                add(kind, &key(&recurrence, 128, Elem::Bf16, false), "sm_90a");
+            }
             if matches!(*name, "rdn" | "gsa") {
                 add(kind, &key(&recurrence, 128, Elem::Bf16, false), "sm_80");
             }
+        }
+        if *name == "rdn" {
+            let span = Choices { span: 2, ..Choices::default() };
+            let span = Key { choices: span, ..key(&recurrence, 128, Elem::Bf16, false) };
+            [Kind::ForwardSave, Kind::Backward].iter().for_each(|kind| add(*kind, &span, "sm_90a"));
         }
         if matches!(*name, "rdn" | "gated_delta_net" | "kda") {
             KINDS[..3].iter().for_each(|kind| add(*kind, &key(&recurrence, 128, Elem::F16, true), "sm_90a"));
@@ -122,6 +138,53 @@ fn finish_joins_what_goes_over_the_same_elements() {
         let leaves = tiles.any(|t| t.contains("Fragments<") && t.contains("grad0.put("));
         assert!(leaves, "{name}: the gradient of q is made elsewhere");
     }
+}
+
+/// Finish starts beside the last sequential kernel where it is asked for: that says how far it is, and finish waits.
+#[test]
+fn finish_beside_the_sequential_kernel_waits_for_what_it_reads() {
+    for name in ["rdn", "simple_gla", "gsa"] {
+        let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
+        let source = Source::new(&recurrence).expect("a built-in is in the class");
+        for beside in [0, 2] {
+            let choices = Choices { beside, ..Choices::default() };
+            let key = Key { choices, ..key(&recurrence, 128, Elem::Bf16, false) };
+            for kind in [Kind::ForwardSave, Kind::Backward] {
+                let kernels = source.text(kind, &key, SHARED).expect("legal").kernels;
+                let expected = beside > 0 && kind == Kind::Backward;
+                let last = kernels.iter().rfind(|k| k.stage == "chain");
+                let says = last.is_some_and(|k| k.own().contains("tell_progress<"));
+                let waits = kernels.iter().filter(|k| k.own().contains("handed_on(") && k.overlaps);
+                assert_eq!(says, expected, "{name} {kind:?}");
+                assert_eq!(waits.count(), usize::from(expected), "{name} {kind:?}");
+                assert!(kernels.iter().all(|k| !k.overlaps || k.stage == "finish"), "{name} {kind:?}");
+            }
+        }
+    }
+}
+
+/// A span of two chunks: states are kept for every other chunk, and backward agrees with forward about it. Where it is not possible,
+/// one is taken.
+#[test]
+fn a_span_keeps_half_of_the_states() {
+    let most = |name: &str, span: usize, kind: Kind| {
+        let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
+        let source = Source::new(&recurrence).expect("a built-in is in the class");
+        let choices = Choices { span, ..Choices::default() };
+        let key = Key { choices, ..key(&recurrence, 128, Elem::Bf16, false) };
+        source.text(kind, &key, 227 << 10).expect("legal")
+    };
+    for name in ["rdn", "gated_delta_net", "simple_gla"] {
+        let [one, two] = [1, 2].map(|span| most(name, span, Kind::ForwardSave));
+        let back = most(name, 2, Kind::Backward);
+        assert_eq!((one.span, two.span, back.span), (1, 2, 2), "{name}");
+        assert_eq!(two.kept, back.kept, "{name}");
+        let states = 2 * 128 * 128 * if name == "rdn" { 2 } else { 1 };
+        assert_eq!(one.kept.of(2, 2) - two.kept.of(2, 1), states, "{name}: half of two chunks' states");
+        assert_eq!(back.kernels.iter().filter(|k| k.grid == Grid::Spans(2)).count(), 1, "{name}");
+    }
+    // an inverse is made for single chunks
+    assert_eq!(most("kda", 2, Kind::Backward).span, 1);
 }
 
 /// A walk whose last steps, which replace its states, alone read some copies: those come before, and the joined steps keep their

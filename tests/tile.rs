@@ -4,6 +4,7 @@ use rla_codegen::data::{Cotangents, Inputs};
 use rla_codegen::interpret::Interpreter;
 use rla_codegen::oracle;
 use rla_codegen::pipeline::{Programs, chunk_programs, token_programs};
+use rla_codegen::tile::{Axis, Leaf, Op};
 use rla_dsl::Recurrence;
 use rla_tests::golden;
 
@@ -79,4 +80,24 @@ fn golden_cases_in_chunks() {
     println!("tile: {ran} runs");
     assert!(ran > 0);
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+/// Readouts of tokens and their gradients are the same in any division of a sequence; decays since a chunk's start are not.
+#[test]
+fn values_of_tokens_are_told_from_those_of_chunks() {
+    for name in ["rdn", "rla", "gated_delta_net", "gdn_raw", "comba"] {
+        let recurrence = rla_runtime::op::builtin(name).expect("it is built in");
+        let programs = chunk_programs(&recurrence).expect("a built-in is in the class").1.for_cuda();
+        let of_tokens = rla_codegen::pass::division::of_tokens(&programs.forward_save, &programs.backward);
+        let all = |is: fn(&Op) -> bool| {
+            let nodes = programs.backward.nodes.iter().zip(&of_tokens);
+            nodes.filter(|(n, _)| is(&n.op) && n.shape.rows == Axis::Token).map(|(_, same)| *same).collect::<Vec<_>>()
+        };
+        let kept = all(|op| matches!(op, Op::Leaf(Leaf::Saved(_))));
+        assert!(!kept.is_empty() && kept.iter().all(|same| *same), "{name}: kept {kept:?}");
+        let parts = all(|op| matches!(op, Op::Part(..)));
+        assert!(parts.iter().all(|same| *same), "{name}: parts of systems {parts:?}");
+        let decays = all(|op| matches!(op, Op::Decay(..)));
+        assert!(!decays.is_empty() && decays.iter().all(|same| !same), "{name}: decays {decays:?}");
+    }
 }

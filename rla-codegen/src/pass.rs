@@ -5,6 +5,7 @@
 pub mod chunk;
 pub mod decode;
 pub mod differentiate;
+pub mod division;
 pub mod invert;
 pub mod rewrite;
 pub mod save;

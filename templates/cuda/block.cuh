@@ -1,3 +1,26 @@
+// Waits until all slices of the sequential kernel, which may still run, have handed on so many chunks.
+__device__ __forceinline__ void handed_on(const int* progress, int slices, int chunks) {
+  if (threadIdx.x < slices)
+    for (;;) {
+      int seen;
+      asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(seen) : "l"(progress + threadIdx.x) : "memory");
+      if (seen >= chunks) break;
+      __nanosleep(500);
+    }
+  __syncthreads();
+}
+// A pointer to what another kernel writes: nothing is read through it before this.
+__device__ __forceinline__ char* from_now(char* p) {
+  asm volatile("" : "+l"(p)::"memory");
+  return p;
+}
+// Waits until the kernel before has ended.
+__device__ __forceinline__ void wait_for_end() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 // Work of a whole block on matrices in memory: rows of LD elements, FLIP for the transpose. THREADS is the block's size.
 // Lane l of a warp holds, of a 16 x 8 accumulator, elements (g, 2q), (g, 2q + 1), (g + 8, 2q), (g + 8, 2q + 1) with
 // g = l / 4 and q = l % 4.
@@ -54,6 +77,11 @@ template <class T, int LD, bool FLIP, bool SHARED = false> struct Mat {
   }
 };
 
+// Where row r starts of a matrix that lies in records of T rows each, NEXT elements apart.
+template <int T, int LD> __device__ __forceinline__ i64 piece(int r, i64 next) { return r / T * next + r % T * LD; }
+// A value where there is one: read in any case, so that what is read again is not.
+__device__ __forceinline__ float where(bool there, float x) { return there ? x : 0.f; }
+
 // Where element (r, c) of a matrix of COLS columns lies among 16-bit elements in fragments.
 template <int COLS> __device__ __forceinline__ int in_fragments(int r, int c) {
   return ((r >> 4) * (COLS / 16) + (c >> 4)) * 256 + (c & 7) * 32 + (r >> 1 & 3) * 8 + ((r >> 3 & 1) + (c >> 3 & 1) * 2) * 2 + (r & 1);
@@ -79,14 +107,22 @@ template <class T, int COLS, bool FLIP> struct Fragments {
   __device__ __forceinline__ float at(int r, int c) const { return widen(p[FLIP ? in_fragments<COLS>(c, r) : in_fragments<COLS>(r, c)]); }
 };
 
-// acc (16 H x 8 W, at row m and column n of the result) += or -= A B, K wide, products of type P.
-template <class P, int K, bool MINUS, int H = 1, int HW, class A, class B>
+// Which blocks of 16 x 16 of an operand are not zero.
+enum Part { WHOLE, UPPER, LOWER };  // all; row <= column; row >= column
+// Whether rows m ... m + ROWS - 1 of a left operand are not zero in columns k ... k + 15.
+template <Part PART, int ROWS> __device__ __forceinline__ bool reaches(int m, int k) {
+  return PART == WHOLE || (PART == LOWER ? k < m + ROWS : k + 16 > m);
+}
+
+// acc (16 H x 8 W, at row m and column n of the result) += or -= A B, K wide, products of type P. PART: of A.
+template <class P, int K, bool MINUS, int H = 1, Part PART = WHOLE, int HW, class A, class B>
 __device__ __forceinline__ void mac(float (&acc)[HW][4], A a, B b, int m, int n) {
   constexpr int W = HW / H;
   [[maybe_unused]] const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
   if constexpr (sizeof(P) == 2) {
 #pragma unroll(H > 1 ? 2 : 4)
     for (int k = 0; k < K; k += 16) {
+      if (!reaches<PART, 16 * H>(m, k)) continue;
       u32 x[H][4];
 #pragma unroll
       for (int h = 0; h < H; h++) {
@@ -159,11 +195,12 @@ __device__ __forceinline__ void parts_of(Twice<T, LD, FLIP, SHARED, REST> a, u32
 }
 
 // As mac, of a left operand that keeps twice the digits of P: it is a sum that may be larger than its terms.
-template <class P, int K, bool MINUS, int H = 1, int HW, class A, class B>
+template <class P, int K, bool MINUS, int H = 1, Part PART = WHOLE, int HW, class A, class B>
 __device__ __forceinline__ void mac_twice(float (&acc)[HW][4], A a, B b, int m, int n) {
   constexpr int W = HW / H;
 #pragma unroll 2
   for (int k = 0; k < K; k += 16) {
+    if (!reaches<PART, 16 * H>(m, k)) continue;
     u32 x[H][4], rest[H][4];
 #pragma unroll
     for (int h = 0; h < H; h++) parts_of<MINUS>(a, x[h], rest[h], m + 16 * h, k, P());
@@ -610,25 +647,34 @@ template <int T, class F, class Store> __device__ __forceinline__ void segments(
   }
 }
 
-// y_j: the sum of x[t,s] over t > j > s.
-// A warp has some j in turn: lanes over s, a running sum over t from the end.
-template <int T, class F, class Store> __device__ __forceinline__ void rectangles(F x, Store store) {
-  constexpr int warps = THREADS / 32, turn = (T + warps - 1) / warps, own = (T + 31) / 32;
-  const int lane = threadIdx.x & 31, first = threadIdx.x / 32 * turn;
-  float late[own] = {};
+// y_j: the sum of x[t,s] over t > j > s, x strictly lower, as PARTS of some tokens t each: lanes over s have running sums of a row. A
+// part is a warp's work, the first that of the warp of this `turn`.
+template <int T, int PARTS, class F, class Store> __device__ __forceinline__ void rectangles(int turn, F x, Store store) {
+  constexpr int warps = THREADS / 32, own = (T + 31) / 32;
+  const int lane = threadIdx.x & 31;
+#pragma unroll 1
+  for (int part = (threadIdx.x / 32 + turn) % warps; part < PARTS; part += warps) {
+    float sum[own] = {};
 #pragma unroll 4
-  for (int t = T - 1; t >= first; t--) {
-    const int j = t;
-    if (j < first + turn) {
-      float sum = 0;
+    for (int t = part; t < T; t += PARTS) {
+      float before = 0;
 #pragma unroll
-      for (int i = 0; i < own; i++) sum += lane + 32 * i < j ? late[i] : 0.f;
-      sum = warp_sum(sum);
-      if (lane == 0) store(j, sum);
+      for (int i = 0; i < own; i++) {
+        const int s = lane + 32 * i;
+        float to = s < t ? x(t, s) : 0.f;
+#pragma unroll
+        for (int o = 1; o < 32; o *= 2) {
+          const float y = __shfl_up_sync(~0u, to, o);
+          if (lane >= o) to += y;
+        }
+        const float here = __shfl_up_sync(~0u, to, 1);
+        if (t > s) sum[i] += lane ? before + here : before;
+        if (i + 1 < own) before += __shfl_sync(~0u, to, 31);
+      }
     }
 #pragma unroll
     for (int i = 0; i < own; i++)
-      if (lane + 32 * i < t) late[i] += x(t, lane + 32 * i);
+      if (lane + 32 * i < T) store(lane + 32 * i, part, sum[i]);
   }
 }
 

@@ -16,7 +16,6 @@ template <class P> __device__ __forceinline__ void operand(u32 (&a)[4], const fl
 }
 
 // Which products of 16 x 16 blocks (k, n) of a right operand are not zero.
-enum Part { WHOLE, UPPER, LOWER };  // all; k <= n; k >= n
 __device__ constexpr bool within(Part part, int k, int n) { return part == WHOLE || (part == UPPER ? k <= n : k >= n); }
 
 // acc (16 x 8 N) += or -= x (16 x 8 K) B. B[k][n] is at b[n * LD + k], or, DOWN, at b[k * LD + n].
@@ -351,7 +350,33 @@ template <int T, bool BACK> __device__ __forceinline__ void apply_channels(float
 }
 
 // All warps of the block, whatever code they are in: not bar.sync, which is for warps at one place of the code.
-__device__ __forceinline__ void meet() { asm volatile("barrier.cta.sync 1, %0;" ::"n"(THREADS) : "memory"); }
+__device__ __forceinline__ void meet() { asm volatile("barrier.cta.sync 1, %0;" ::"n"(THREADS - 32 * TELLERS) : "memory"); }
+
+// Says that a slice has handed on so many chunks: what other threads wrote before they met this one is there for who sees it.
+__device__ __forceinline__ void hand_on(int* progress, int chunks) {
+  asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(progress), "r"(chunks) : "memory");
+}
+// The same within a block, for a warp that only tells: what it says it sees only when all that was written before is there, which is
+// long, and no other warp waits for it.
+__device__ __forceinline__ void tell(int* told, int chunks) {
+  asm volatile("st.release.cta.shared.s32 [%0], %1;" ::"r"((u32)__cvta_generic_to_shared(told)), "r"(chunks) : "memory");
+}
+template <int EVERY> __device__ __forceinline__ void tell_progress(int* progress, int* told, int chunks) {
+  if (threadIdx.x & 31) return;
+  for (int said = 0; said < chunks;) {
+    int done;
+    asm volatile("ld.acquire.cta.shared.s32 %0, [%1];" : "=r"(done) : "r"((u32)__cvta_generic_to_shared(told)) : "memory");
+    if (done >= said + EVERY || done == chunks && done > said) hand_on(progress, said = done);
+    else __nanosleep(300);
+  }
+}
+// The kernel behind this one may start on what room is left, once all blocks of this one have.
+__device__ __forceinline__ void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+  __threadfence();
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
 
 // A number per token, from a vector in shared memory, for element e of column tile n.
 __device__ __forceinline__ float per_token(const float* v, int n, int e) {

@@ -46,6 +46,13 @@ pub struct Config {
     pub shared: usize,
     /// How decode divides the rows of a state; `None`: by [`decode::Tile::of`].
     pub decode: Option<decode::Tile>,
+    /// Whether backward's finish starts while its sequential kernel runs.
+    pub beside: bool,
+    /// Chunks that a block of backward's finish takes at once; states are handed on at the ends of so many.
+    pub span: usize,
+    /// For every value of the backward program, whether its rows are the same however a sequence is divided into chunks; may be
+    /// empty where a span is one chunk.
+    pub of_tokens: Vec<bool>,
 }
 
 /// How many blocks a kernel is launched with.
@@ -53,6 +60,8 @@ pub struct Config {
 pub enum Grid {
     /// Chunks times value heads.
     Chunks,
+    /// Spans, so many chunks each, times value heads.
+    Spans(usize),
     /// Sequences times value heads times this many slices.
     Sequences(usize),
 }
@@ -72,12 +81,30 @@ pub struct Kernel {
     pub shared: usize,
     /// Which way it computes: `prepare`, `chain`, `walk`, `finish`.
     pub stage: &'static str,
+    /// Whether it may start before the kernel before it has ended: it waits for what it reads.
+    pub overlaps: bool,
 }
 
 impl Kernel {
     /// What is its own, behind the headers that all kernels share: for readers.
     pub fn own(&self) -> &str {
         &self.source[self.source.find("extern \"C\"").unwrap_or(0)..]
+    }
+}
+
+/// Bytes that are handed on, a value head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandedBytes {
+    /// From every chunk.
+    pub chunk: usize,
+    /// From every span, where that is more than one chunk.
+    pub span: usize,
+}
+
+impl HandedBytes {
+    /// Of so many chunks and spans.
+    pub fn of(&self, chunks: usize, spans: usize) -> usize {
+        chunks * self.chunk + spans * self.span
     }
 }
 
@@ -88,18 +115,22 @@ pub struct Kernels {
     pub kernels: Vec<Kernel>,
     /// Bytes of a record from prepare, a chunk and value head.
     pub record: usize,
-    /// Bytes of a record from the sequential kernels to finish.
-    pub passed: usize,
-    /// Bytes of a record that forward keeps for backward.
-    pub kept: usize,
+    /// What goes from the sequential kernels to finish.
+    pub passed: HandedBytes,
+    /// What forward keeps for backward.
+    pub kept: HandedBytes,
+    /// Chunks of a span.
+    pub span: usize,
+    /// Slices of a sequence and value head whose progress finish waits for.
+    pub slices: usize,
     /// Bytes of scratch of a block.
     pub scratch: usize,
-    /// Floats of partial sums of parameter gradients, a chunk and value head: by input, offset and count.
+    /// Floats of partial sums of parameter gradients, a span and value head: by input, offset and count.
     pub partial: Vec<(usize, usize, usize)>,
 }
 
 impl Kernels {
-    /// Floats of all partial sums of a chunk and value head.
+    /// Floats of all partial sums of a span and value head.
     pub fn partial_floats(&self) -> usize {
         self.partial.last().map_or(0, |(_, offset, count)| offset + count)
     }
@@ -175,6 +206,7 @@ struct Text<'a> {
     counts: [usize; 4],
     decay: bool,
     chain: bool,
+    tellers: usize,
     prologue: Vec<String>,
     body: Vec<String>,
 }

@@ -96,6 +96,8 @@ pub struct Node {
     pub shape: Shape,
     /// Index of the recurrence's statement.
     pub origin: Option<u32>,
+    /// The program's value that it is, as seen without a flip.
+    pub value: Option<Value>,
 }
 
 /// Nodes in order, and what is wanted.
@@ -202,6 +204,12 @@ impl Graph {
             at.push(Some(made));
         }
         let mut graph = build.graph;
+        for (v, r) in at.iter().enumerate() {
+            let r = r.expect("built");
+            if !r.flip {
+                graph.nodes[r.node].value.get_or_insert(Value(v as u32));
+            }
+        }
         graph.results = program.results.iter().map(|(role, v)| (*role, at[v.0 as usize].expect("built"))).collect();
         graph.without_dead()
     }
@@ -329,7 +337,7 @@ impl Build {
         let key = format!("{kind:?}");
         let nodes = &mut self.graph.nodes;
         let node = *self.seen.entry(key).or_insert_with(|| {
-            nodes.push(Node { kind, shape, origin });
+            nodes.push(Node { kind, shape, origin, value: None });
             nodes.len() - 1
         });
         Ref { node, flip: false }

@@ -1,14 +1,16 @@
 //! The CUDA kernels of a recurrence, pass by pass, for sizes and types: the same text at build time and at run time.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rla_dsl::recurrence::Recurrence;
 
 use super::{Programs, chunk_programs, interface};
 use crate::canon::Outside;
-use crate::emit::cuda::{self, Config, Counts, Elem, Error, Interface, Kernels, Pass, Sizes};
+use crate::emit::cuda::{self, Config, Counts, Elem, Error, HandedBytes, Interface, Kernels, Pass, Sizes};
 use crate::explain::cost::executed;
 use crate::kernel::{Form, fingerprint, symbol};
+use crate::pass::division::of_tokens;
 use crate::schedule::cuda::{Choices, Cost, Slot};
 use crate::tile::{Axis, Program, Role};
 
@@ -18,7 +20,14 @@ pub struct Source {
     programs: Programs,
     interface: Interface,
     symbol: String,
+    /// See [`crate::pass::division::of_tokens`].
+    of_tokens: OnceLock<Vec<bool>>,
+    /// Spans that were found to fit.
+    spans: Mutex<HashMap<(Key, usize), usize>>,
 }
+
+/// Tokens of a span, at most: a block's shared memory holds few matrices of more.
+const MOST_TOKENS: usize = 64;
 
 /// What a pass is compiled for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,12 +84,19 @@ impl Source {
             programs: programs.for_cuda(),
             interface: interface(recurrence),
             symbol: symbol(recurrence, Form::Chunk),
+            of_tokens: OnceLock::new(),
+            spans: Mutex::default(),
         })
     }
 
     /// The recurrence.
     pub fn recurrence(&self) -> &Recurrence {
         &self.recurrence
+    }
+
+    /// Forward that keeps what backward reads.
+    pub fn forward_that_keeps(&self) -> &Program {
+        &self.programs.forward_save
     }
 
     /// Types that the kernels write, before sums over value heads.
@@ -92,6 +108,10 @@ impl Source {
     /// Whether backward has this result.
     pub fn has_gradient(&self, role: Role) -> bool {
         self.programs.backward.results.iter().any(|(r, _)| *r == role)
+    }
+
+    fn find_of_tokens(&self) -> Vec<bool> {
+        of_tokens(&self.programs.forward_save, &self.programs.backward)
     }
 
     /// Counts that the argument block depends on.
@@ -120,6 +140,28 @@ impl Source {
     /// # Errors
     /// A chunk length that is not legal.
     pub fn text(&self, kind: Pass, key: &Key, shared: usize) -> Result<Kernels, Error> {
+        self.text_with(kind, key, shared, if slot(kind) == Slot::Training { self.span(key, shared) } else { 1 })
+    }
+
+    /// Chunks that a block of backward's finish takes at once: what the choices allow, where the recurrence and a block's memory do.
+    /// Forward keeps states accordingly.
+    fn span(&self, key: &Key, shared: usize) -> usize {
+        let asked = key.choices.span;
+        if asked <= 1 || asked * key.choices.chunk > MOST_TOKENS {
+            return 1;
+        }
+        let place = (key.clone(), shared);
+        let spans = || self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(span) = spans().get(&place) {
+            return *span;
+        }
+        let fits = |kind| self.text_with(kind, key, shared, asked).is_ok();
+        let span = if fits(Pass::Backward) && fits(Pass::ForwardSave) { asked } else { 1 };
+        spans().insert(place, span);
+        span
+    }
+
+    fn text_with(&self, kind: Pass, key: &Key, shared: usize, span: usize) -> Result<Kernels, Error> {
         let program = self.program(kind);
         let values = self.recurrence.inputs.iter().zip(&key.inputs);
         let mut products = values.filter(|(d, _)| d.carries_values()).map(|(_, e)| *e);
@@ -132,9 +174,19 @@ impl Source {
             output: key.output,
             input_grads: self.written_grads(key),
             per_key_head: self.recurrence.inputs.iter().map(|i| i.per_key_head()).collect(),
-            warps: key.choices.groups,
+            warps: match key.choices.beside {
+                0 => key.choices.groups,
+                _ if kind != Pass::Backward => key.choices.groups,
+                groups => groups,
+            },
+            beside: kind == Pass::Backward && key.choices.beside > 0,
             shared,
             decode: key.choices.tile(),
+            span,
+            of_tokens: match kind {
+                Pass::Backward if span > 1 => self.of_tokens.get_or_init(|| self.find_of_tokens()).clone(),
+                _ => vec![],
+            },
         };
         cuda::emit(kind, program, &self.interface, &config, self.counts(), &self.symbol)
     }
@@ -192,8 +244,9 @@ impl Source {
                 return Err(Error::Schedule(what));
             }
             let flops = executed(self.program(*pass), key.choices.chunk, &key.sizes);
-            let records = 2 * (kernels.record + kernels.passed + kernels.scratch) + kernels.kept;
-            cost = cost + Cost::of(&key.choices, flops, records);
+            let once = |bytes: HandedBytes| bytes.chunk + bytes.span / kernels.span.max(1);
+            let records = 2 * (kernels.record + once(kernels.passed) + kernels.scratch) + once(kernels.kept);
+            cost = cost + Cost::of(&key.choices, *pass == Pass::Backward, flops, records);
             texts.extend(kernels.kernels.into_iter().map(|k| k.source));
         }
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();

@@ -69,6 +69,12 @@ fn length(axis: Axis, env: &impl Environment) -> usize {
 
 /// Runs a program; the results in the program's order.
 pub fn eval(program: &Program, env: &impl Environment) -> Vec<(Role, Matrix)> {
+    let values = values(program, env);
+    program.results.iter().map(|(role, value)| (*role, values[value.0 as usize][0].clone())).collect()
+}
+
+/// Runs a program; all its values, of a system its parts.
+pub fn values(program: &Program, env: &impl Environment) -> Vec<Vec<Matrix>> {
     let mut values: Vec<Vec<Matrix>> = Vec::with_capacity(program.nodes.len());
     for node in &program.nodes {
         let parts = match &node.op {
@@ -83,7 +89,7 @@ pub fn eval(program: &Program, env: &impl Environment) -> Vec<(Role, Matrix)> {
         };
         values.push(parts);
     }
-    program.results.iter().map(|(role, value)| (*role, values[value.0 as usize][0].clone())).collect()
+    values
 }
 
 fn size(shape: Shape, env: &impl Environment) -> (usize, usize) {

@@ -126,11 +126,10 @@ impl Card for Gpu<'_> {
             (Slot::Decode, _) | (_, Err(_)) => Choices::default(),
             (_, Ok(elem)) => {
                 let sequences = load(source, problem, self.device.multiprocessors).sequences;
-                // the width that a call of this shape has
-                Choices {
-                    groups: host::width(self.device, source, &problem.sizes, elem, sequences),
-                    ..Choices::default()
-                }
+                // what a call of this shape has
+                let usual = host::usual(self.device, source, &problem.sizes, elem, sequences);
+                // forward has no finish beside it
+                Choices { beside: if self.task.slot == Slot::Training { usual.beside } else { 0 }, ..usual }
             }
         }
     }

@@ -111,7 +111,7 @@ pub fn emit(
             body: write.body().lines().map(str::to_string).collect(),
         };
         let source = super::render_with(KERNEL, &text, &[("base", BASE), ("decode", DECODE)])?;
-        kernels.push(Kernel { name, source, grid: Grid::Sequences(slices), threads, shared: 0, stage });
+        kernels.push(Kernel { name, source, grid: Grid::Sequences(slices), threads, shared: 0, stage, overlaps: true });
     }
     Ok(Some(Kernels { kernels, ..Kernels::default() }))
 }

@@ -4,13 +4,15 @@ mod address;
 mod chain;
 mod chunks;
 mod copiers;
+mod overlap;
 mod records;
+mod span;
 mod walk;
 
 use super::block::{Written, is_decay};
 use super::place::{Record, Sizes};
 use super::stage::{Carry, Stages, stages};
-use super::{Config, Counts, Error, Grid, Interface, Kernel, Kernels, Pass, Text as KernelText, render};
+use super::{Config, Counts, Error, Grid, HandedBytes, Interface, Kernel, Kernels, Pass, Text as KernelText, render};
 use crate::emit::graph::Graph;
 use crate::emit::text::Text;
 use crate::tile::Program;
@@ -21,11 +23,17 @@ const BLOCK_THREADS: usize = 256;
 /// How a kernel is launched.
 struct Launch {
     grid: Grid,
+    /// Tokens that a block, or a step of one, works on.
+    chunk: usize,
     threads: usize,
     /// Blocks of a multiprocessor that the registers have to suffice for.
     blocks: usize,
     /// Blocks of a cluster.
     cluster: usize,
+    /// See [`Kernel::overlaps`].
+    overlaps: bool,
+    /// Warps that only say how far a chain's block is.
+    tellers: usize,
 }
 
 pub struct Frame<'a> {
@@ -37,12 +45,42 @@ pub struct Frame<'a> {
     counts: Counts,
     symbol: &'a str,
     stages: Stages,
+    /// Sizes of a block of backward's finish, whose chunk is `config.span` chunks.
+    span_sizes: Sizes,
+    /// Slices of the last chain of backward, whose progress finish waits for.
+    slices: Option<usize>,
     /// From prepare.
     record: Record,
     /// From the sequential kernels.
-    passed: Record,
+    passed: Handed,
     /// From forward to backward: states at the chunk's start by their leaf (or its place, where it is not read), values.
-    kept: Record,
+    kept: Handed,
+}
+
+/// What is handed on from a chunk, and what from a span, where that is more chunks than one.
+#[derive(Default)]
+struct Handed {
+    chunk: Record,
+    span: Record,
+}
+
+/// Where a value lies in what is handed on: from the pointer of this name, so many bytes.
+#[derive(Clone, Copy)]
+struct Address {
+    base: &'static str,
+    offset: usize,
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} + {}", self.base, self.offset)
+    }
+}
+
+impl Handed {
+    fn bytes(&self) -> HandedBytes {
+        HandedBytes { chunk: self.chunk.stride(), span: self.span.stride() }
+    }
 }
 
 impl<'a> Frame<'a> {
@@ -56,8 +94,23 @@ impl<'a> Frame<'a> {
         symbol: &'a str,
     ) -> Frame<'a> {
         let stages = stages(graph, pass == Pass::Backward, config.sizes.chunk);
-        let [record, passed, kept] = Default::default();
-        Frame { pass, program, graph, interface, config, counts, symbol, stages, record, passed, kept }
+        let span_sizes = Sizes { chunk: config.sizes.chunk * config.span, ..config.sizes.clone() };
+        let (record, [passed, kept]) = Default::default();
+        Frame {
+            pass,
+            program,
+            graph,
+            interface,
+            config,
+            counts,
+            symbol,
+            stages,
+            span_sizes,
+            slices: None,
+            record,
+            passed,
+            kept,
+        }
     }
 
     fn sizes(&self) -> &'a Sizes {
@@ -73,20 +126,27 @@ impl<'a> Frame<'a> {
         self.lay_out_kept();
         if self.pass == Pass::Decode {
             let kernel = self.walk_all()?;
-            return Ok(Kernels { scratch: kernel.1, kernels: vec![kernel.0], ..Kernels::default() });
+            return Ok(Kernels { scratch: kernel.1, kernels: vec![kernel.0], span: 1, ..Kernels::default() });
         }
         self.lay_out_records();
+        self.check_span()?;
         let mut kernels = vec![];
         let mut scratch = 0;
         if let Some((kernel, bytes)) = self.prepare()? {
             kernels.push(kernel);
             scratch = scratch.max(bytes);
         }
-        for (g, group) in self.stages.groups.iter().enumerate() {
+        for g in 0..self.stages.groups.len() {
+            let group = &self.stages.groups[g];
             let (kernel, bytes) = match &group.carry {
                 Carry::Chain(chain) => (self.chain(g, group, chain)?, 0),
                 Carry::Walk => self.walk(g, group)?,
             };
+            if self.is_overlapped(g)
+                && let Grid::Sequences(slices) = kernel.grid
+            {
+                self.slices = Some(slices);
+            }
             kernels.push(kernel);
             scratch = scratch.max(bytes);
         }
@@ -97,8 +157,10 @@ impl<'a> Frame<'a> {
         Ok(Kernels {
             kernels,
             record: self.record.stride(),
-            passed: self.passed.stride(),
-            kept: self.kept.stride(),
+            passed: self.passed.bytes(),
+            kept: self.kept.bytes(),
+            span: self.config.span,
+            slices: self.slices.unwrap_or(0),
             scratch: scratch.next_multiple_of(128),
             partial: self.partial(),
         })
@@ -128,7 +190,7 @@ impl<'a> Frame<'a> {
             threads: launch.threads,
             blocks: launch.blocks,
             cluster: launch.cluster,
-            chunk: self.config.sizes.chunk,
+            chunk: launch.chunk,
             counts: [
                 self.counts.inputs.max(1),
                 self.counts.outputs.max(1),
@@ -137,12 +199,21 @@ impl<'a> Frame<'a> {
             ],
             decay: body.iter().any(|line| is_decay(line)),
             chain,
+            tellers: launch.tellers,
             prologue: vec![],
             body,
         };
         let source = render(&text)?;
         Ok((
-            Kernel { name, source, grid: launch.grid, threads: launch.threads, shared: written.shared, stage },
+            Kernel {
+                name,
+                source,
+                grid: launch.grid,
+                threads: launch.threads,
+                shared: written.shared,
+                stage,
+                overlaps: launch.overlaps,
+            },
             written.scratch.next_multiple_of(128),
         ))
     }

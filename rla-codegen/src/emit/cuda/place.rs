@@ -67,6 +67,8 @@ pub enum Order {
     Twice,
     /// Of numbers a row: so many each, which are to be added up.
     Parts(usize),
+    /// Row by row, so many rows in each of successive records, `NAME_next` elements apart; rows beyond `there` are zero.
+    Pieces(usize),
 }
 
 /// Memory of one value: `name` points to it.
@@ -112,6 +114,7 @@ impl Place {
         match self.order {
             Order::Rows | Order::Twice => format!("({row}) * {} + ({col})", self.ld),
             Order::Fragments => format!("in_fragments<{}>({row}, {col})", self.ld),
+            Order::Pieces(rows) => format!("piece<{rows}, {}>({row}, {}_next) + ({col})", self.ld, self.name),
             Order::Parts(_) => unreachable!("matrices have no parts"),
         }
     }
@@ -132,6 +135,12 @@ impl Place {
 
     /// Element (row, col) of the node as a float; the columns `c + n` of a matrix are read together.
     pub fn read(&self, graph: &Graph, node: usize, row: &str, col: &str) -> String {
+        if let Order::Pieces(_) = self.order {
+            let (start, n) =
+                (self.index(row, if col == "c + n" { "c" } else { col }), if col == "c + n" { "n" } else { "0" });
+            let width = if n == "n" { "width" } else { "Width<1>()" };
+            return format!("where({row} < there, pick({width}, &{}[{start}], {n}))", self.name);
+        }
         if self.ld > 0 && (self.order == Order::Rows && col == "c + n" || col.is_empty()) {
             let start = if col.is_empty() { row.into() } else { self.index(row, "c") };
             return format!("pick(width, &{}[{start}], n)", self.name);

@@ -7,7 +7,7 @@ use crate::table::cuda::Row;
 use crate::table::{self, Measured, Tables};
 use rla_codegen::emit::cuda::Elem;
 use rla_codegen::pipeline::cuda;
-use rla_codegen::schedule::cuda::Slot;
+use rla_codegen::schedule::cuda::{Choices, Slot};
 use rla_dsl::Recurrence;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,6 +17,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Head sizes (K, V) and architectures that machine code is shipped for, in bf16.
 const SHIPPED_SIZES: [[usize; 2]; 3] = [[64, 64], [128, 128], [64, 128]];
 const SHIPPED_ARCHITECTURES: [&str; 2] = ["sm_80", "sm_90a"];
+
+/// Groups of a block of backward with finish beside it, for as many heads as the models have.
+const BESIDE: usize = 4;
 
 /// A text to compile.
 #[derive(Debug, PartialEq)]
@@ -57,7 +60,12 @@ fn texts(recurrences: Vec<Recurrence>, rows: &[Row]) -> Result<BTreeMap<String, 
                     let written = source.predict(slot, &key, shared);
                     written.is_ok_and(|(text, _)| text == row.measured.text).then_some(key)
                 });
-                for key in std::iter::once(usual.clone()).chain(tuned) {
+                // where finish starts beside backward's sequential kernel, which older cards do not do
+                let beside = (slot == Slot::Training && architecture != "sm_80").then(|| {
+                    let choices = Choices { beside: BESIDE, ..usual.choices };
+                    cuda::Key { choices, ..usual.clone() }
+                });
+                for key in std::iter::once(usual.clone()).chain(beside).chain(tuned) {
                     for pass in cuda::passes(slot) {
                         let kernels = source.text(*pass, &key, shared).map_err(|e| refuse(e.to_string()))?;
                         kernels.kernels.into_iter().for_each(|k| add(k.name, k.source, architecture));

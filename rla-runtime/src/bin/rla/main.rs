@@ -48,6 +48,7 @@ Environment:
   RLA_CACHE      folder of kernels compiled at run time (default: rla in the user's cache folder)
   RUSTC          the rustc that compiles them
   RLA_KERNEL     pins parameters of kernels: `forward.chunk=32,training.rows=4` over the default table, or `default`
+  RLA_CUDA_KERNEL  the same for a GPU, over what is chosen otherwise: `training.span=2` keeps half of the states
   RLA_TABLE      a table of tunings in place of the shipped ones; `default`: none of a device
   RLA_TUNE       in builds: seconds that the build script may search for the machine that it runs on";
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::{DType, View, ViewMut};
 use rla_codegen::pipeline::cuda::slot;
-use rla_codegen::schedule::cuda::{self, Choices, Schedule};
+use rla_codegen::schedule::cuda::{self, Choices, Pins, Schedule};
 use rla_codegen::tile::Role;
 use rla_dsl::recurrence::{InputKind, Recurrence};
 use std::collections::HashMap;
@@ -27,6 +27,8 @@ pub struct Engine {
     source: Source,
     /// Choices that hold whatever tables say.
     pinned: Option<Schedule>,
+    /// What the user's environment sets over all others.
+    pins: Pins,
     tunings: Tunings,
     passes: Mutex<HashMap<(u8, Key), Arc<Pass>>>,
 }
@@ -52,13 +54,20 @@ pub fn elem(dtype: DType) -> Result<Elem> {
     }
 }
 
-/// Groups of channels a sequential block where no table says, for so many sequences times value heads.
-pub(crate) fn width(device: &Device, source: &Source, sizes: &[usize], elem: Elem, sequences: usize) -> usize {
-    match elem {
+/// What a call's passes have where no table says, for so many sequences times value heads.
+pub(crate) fn usual(device: &Device, source: &Source, sizes: &[usize], elem: Elem, sequences: usize) -> Choices {
+    let (channels, multiprocessors) = (source.channels(sizes), device.multiprocessors);
+    let usual = match elem {
         // wide blocks of f32 do not fit into shared memory with what is copied ahead
-        Elem::F32 => 1,
-        _ => cuda::groups_for(sequences, source.channels(sizes), device.multiprocessors),
-    }
+        Elem::F32 => Choices::default(),
+        _ => Choices {
+            groups: cuda::groups_for(sequences, channels, multiprocessors),
+            beside: cuda::beside_for(sequences, channels, multiprocessors),
+            ..Choices::default()
+        },
+    };
+    // older cards start a kernel when the one before has ended
+    Choices { beside: if device.capability.0 >= 9 { usual.beside } else { 0 }, ..usual }
 }
 
 fn bytes_of(view: &View) -> usize {
@@ -168,12 +177,21 @@ fn bring_back(outs: &[Option<Out>], views: &mut [Option<ViewMut>]) -> Result<()>
     Ok(())
 }
 
+/// The environment variable that pins parameters of CUDA kernels, over what is chosen otherwise.
+pub const PINS: &str = "RLA_CUDA_KERNEL";
+
+fn refused_pins(reason: String) -> Error {
+    Error::argument(PINS, "PASS.PARAMETER=NUMBER,...", reason)
+}
+
 impl Engine {
     /// Kernels for the first GPU, their choices by the tables.
     pub fn new(recurrence: &Arc<Recurrence>) -> Result<Engine> {
         let device = Device::first()?;
         let tunings = Tunings::of(&device, recurrence)?;
-        Ok(Engine { source: kernels::source(recurrence)?, device, pinned: None, tunings, passes: Mutex::default() })
+        let pins = Pins::parse(&std::env::var(PINS).unwrap_or_default()).map_err(refused_pins)?;
+        let (source, passes) = (kernels::source(recurrence)?, Mutex::default());
+        Ok(Engine { source, device, pinned: None, pins, tunings, passes })
     }
 
     /// The same, with these choices.
@@ -188,6 +206,7 @@ impl Engine {
             source: kernels::source(recurrence)?,
             device,
             pinned: Some(schedule),
+            pins: Pins::default(),
             tunings,
             passes: Mutex::default(),
         })
@@ -242,7 +261,15 @@ impl Engine {
         }
         let (choices, from) = match &self.pinned {
             Some(schedule) => (*schedule.of(slot(kind)), "as the caller chose".to_string()),
-            None => self.tunings.choices(&self.device, &self.source, slot(kind), &key),
+            None => {
+                let (choices, from) = self.tunings.choices(&self.device, &self.source, slot(kind), &key);
+                let pinned = self.pins.over(slot(kind), choices);
+                let from = match self.pins.of(slot(kind)) {
+                    true => format!("{from}, with {PINS}"),
+                    false => from,
+                };
+                (pinned.map_err(refused_pins)?, from)
+            }
         };
         let key = Key { choices, ..key };
         let pass = Arc::new(Pass::new(&self.device, &self.source, kind, &key, &from)?);
@@ -259,13 +286,12 @@ impl Engine {
     /// What a call of these sizes and types is compiled for; choices come with the pass, which has these where no table says.
     pub(crate) fn key_of(&self, problem: &Problem, inputs: Vec<Elem>, output: Elem, input_grads: Vec<Elem>) -> Key {
         let sequences = problem.sequence_count() * problem.value_heads;
-        let groups = width(&self.device, &self.source, &problem.sizes, output, sequences);
         Key {
             sizes: problem.sizes.clone(),
             input_grads,
             inputs,
             output,
-            choices: Choices { groups, ..Choices::default() },
+            choices: usual(&self.device, &self.source, &problem.sizes, output, sequences),
             grouped: problem.group() > 1,
         }
     }

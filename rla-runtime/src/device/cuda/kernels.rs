@@ -88,6 +88,7 @@ struct Loaded {
     grid: Grid,
     threads: usize,
     shared: usize,
+    overlaps: bool,
 }
 
 /// The kernels of one pass on a device.
@@ -128,6 +129,7 @@ struct Parts {
     passed: usize,
     scratch: usize,
     partial: usize,
+    progress: usize,
     /// By input: per value head, f32.
     heads: Vec<usize>,
     bytes: usize,
@@ -233,6 +235,7 @@ impl Pass {
                 grid: k.grid,
                 threads: k.threads,
                 shared: k.shared,
+                overlaps: k.overlaps,
             })
             .collect();
         let recurrence = source.recurrence();
@@ -270,16 +273,26 @@ impl Pass {
         self.chunk
     }
 
-    fn chunks(&self, sequences: &RawSequences) -> usize {
+    /// Numbers of pieces of so many chunks.
+    fn pieces(&self, sequences: &RawSequences, chunks: usize) -> usize {
+        let tokens = self.chunk * chunks;
         match sequences.offsets {
-            0 => sequences.count * sequences.tokens.div_ceil(self.chunk),
-            _ => sequences.tokens / self.chunk + sequences.count,
+            0 => sequences.count * sequences.tokens.div_ceil(tokens),
+            _ => sequences.tokens / tokens + sequences.count,
         }
+    }
+
+    fn chunks(&self, sequences: &RawSequences) -> usize {
+        self.pieces(sequences, 1)
+    }
+
+    fn spans(&self, sequences: &RawSequences) -> usize {
+        self.pieces(sequences, self.text.span)
     }
 
     /// Bytes that forward keeps for backward.
     pub fn kept_bytes(&self, sequences: &RawSequences, heads: usize) -> usize {
-        self.chunks(sequences) * heads * self.text.kept
+        heads * self.text.kept.of(self.chunks(sequences), self.spans(sequences))
     }
 
     /// Whether these are the kernels of decode that take fewer arguments, one for each layout of the states.
@@ -310,13 +323,15 @@ impl Pass {
             here
         };
         let scratch_blocks = blocks.max(call.sequences.count * call.heads);
-        let (record, passed) = (take(blocks * self.text.record), take(blocks * self.text.passed));
+        let spans = self.spans(&call.sequences) * call.heads;
+        let (record, passed) = (take(blocks * self.text.record), take(self.text.passed.of(blocks, spans)));
         let (scratch, partial) =
-            (take(scratch_blocks * self.text.scratch), take(blocks * self.text.partial_floats() * 4));
+            (take(scratch_blocks * self.text.scratch), take(spans * self.text.partial_floats() * 4));
+        let progress = take(call.sequences.count * call.heads * self.text.slices * 4);
         let rows = batch * call.sequences.tokens * call.heads;
         let shared = |g: &Grad| call.group > 1 && g.per_key_head && !self.sums.iter().all(Option::is_none);
         let heads = self.grads.iter().map(|g| take(if shared(g) { rows * g.channels * 4 } else { 0 })).collect();
-        Parts { record, passed, scratch, partial, heads, bytes: at }
+        Parts { record, passed, scratch, partial, progress, heads, bytes: at }
     }
 
     fn batch(call: &Call) -> usize {
@@ -387,7 +402,15 @@ impl Pass {
         add_constants(&mut words, &call.constants, constants);
         let q = &call.sequences;
         words.extend([q.offsets, u64::from(q.wide), q.count as u64, q.tokens as u64, call.slots]);
-        words.extend([at(parts.record), at(parts.passed), call.kept, at(parts.scratch), at(parts.partial)]);
+        words.extend([
+            at(parts.record),
+            at(parts.passed),
+            call.kept,
+            at(parts.scratch),
+            at(parts.partial),
+            at(parts.progress),
+        ]);
+        words.push(self.text.slices as u64);
         words.extend([call.heads as u64, call.group as u64]);
         self.queue_all(call, &mut words, which.clone(), stream)?;
         if which.end < self.kernels.len() || self.sums.iter().all(Option::is_none) {
@@ -403,7 +426,7 @@ impl Pass {
                 let Some((_, offset, _)) = self.text.partial.iter().find(|(input, ..)| *input == i) else { continue };
                 let mut words = vec![at(parts.partial), grad.address];
                 words.extend(grad.strides.map(|s| s as u64));
-                words.extend([self.chunks(q), heads, self.text.partial_floats(), *offset, channels].map(|n| n as u64));
+                words.extend([self.spans(q), heads, self.text.partial_floats(), *offset, channels].map(|n| n as u64));
                 let function = self.sums(of.elem).1;
                 // SAFETY: as above.
                 unsafe {
@@ -439,10 +462,10 @@ impl Pass {
         for kernel in &self.kernels[which] {
             let blocks = match kernel.grid {
                 Grid::Chunks => self.chunks(q) * call.heads,
+                Grid::Spans(_) => self.spans(q) * call.heads,
                 Grid::Sequences(slices) => q.count * call.heads * slices,
             };
-            // decode's kernels wait for the launch before themselves
-            let overlap = self.divided() && self.device.capability.0 >= 9;
+            let overlap = kernel.overlaps && self.device.capability.0 >= 9;
             // SAFETY: the caller of `launch` vouches for the addresses; the argument block has the layout that the kernel
             // declares.
             unsafe {

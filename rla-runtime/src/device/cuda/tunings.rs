@@ -49,10 +49,12 @@ impl Tunings {
                 Ok((text, _)) if text == row.measured.text => {
                     // a search at one shape that kept the width of such calls says nothing about others
                     let [batch, _, _, value_heads] = row.timed;
-                    let width = host::width(device, source, &key.sizes, key.output, batch * value_heads);
-                    let kept = row.choices.groups == width;
-                    let groups = if kept { key.choices.groups } else { row.choices.groups };
-                    return (Choices { groups, ..row.choices }, format!("by {table}, {}", row.name()));
+                    let usual = host::usual(device, source, &key.sizes, key.output, batch * value_heads);
+                    let kept = |of: fn(&Choices) -> usize| {
+                        if of(&row.choices) == of(&usual) { of(&key.choices) } else { of(&row.choices) }
+                    };
+                    let (groups, beside) = (kept(|c| c.groups), kept(|c| c.beside));
+                    return (Choices { groups, beside, ..row.choices }, format!("by {table}, {}", row.name()));
                 }
                 _ => eprintln!(
                     "rla: {table}, {}: measured with another compiler ({}), ignored",

@@ -13,6 +13,12 @@ use crate::tile::{Axis, Shape};
 /// Results that a warp's tile holds at once.
 const RESULTS: usize = 6;
 
+/// Results of which it holds two rows of tiles: the registers of a block of 256 threads that is not alone suffice.
+const TALL_RESULTS: usize = 5;
+
+/// Parts of a sum of rectangles: as many as the smallest blocks have warps.
+const RECTANGLES: usize = 4;
+
 /// Matrices that a sweep may read to take eight elements of each at once.
 const WIDE_READS: usize = 4;
 
@@ -216,7 +222,7 @@ impl State<'_, '_> {
         });
         match rows * cols / 256 {
             // what streams from global memory is read once, where the registers suffice
-            16.. if streams && results <= 4 && rows % 32 == 0 => (true, 2),
+            16.. if streams && results <= TALL_RESULTS && rows % 32 == 0 => (true, 2),
             16.. if results <= 2 && cols % 32 == 0 => (false, 4),
             _ => (false, 2),
         }
@@ -251,9 +257,15 @@ impl State<'_, '_> {
         }
     }
 
-    /// Sums of rows beside products lie in parts: each tile of a row of tiles has its own.
+    /// Sums of rows beside products lie in parts: each tile of a row of tiles has its own. So do sums of rectangles, of several warps.
     pub(super) fn lay_out_parts(&mut self, steps: &[Step]) {
         for step in steps {
+            if let Target::Node(n) = &step.target
+                && let Kind::RectSum(_) = self.graph().nodes[*n].kind
+                && !self.block.wanted.contains_key(n)
+            {
+                self.lay_out(*n, self.block.sizes.padded(Axis::Token), RECTANGLES);
+            }
             let Target::Joined(targets) = &step.target else { continue };
             if !self.is_tile(&step.target) {
                 continue;
@@ -264,18 +276,15 @@ impl State<'_, '_> {
                 if let Target::Node(n) = target
                     && let Kind::Sum(..) = self.graph().nodes[*n].kind
                 {
-                    let rows = self.block.sizes.padded(shape.rows);
-                    let place = Place {
-                        name: format!("v{n}"),
-                        elem: Elem::F32,
-                        ld: 0,
-                        bytes: 4 * rows * parts,
-                        order: Order::Parts(parts),
-                    };
-                    self.places.insert(*n, place);
+                    self.lay_out(*n, self.block.sizes.padded(shape.rows), parts);
                 }
             }
         }
+    }
+
+    fn lay_out(&mut self, node: usize, rows: usize, parts: usize) {
+        let (name, bytes) = (format!("v{node}"), 4 * rows * parts);
+        self.places.insert(node, Place { name, elem: Elem::F32, ld: 0, bytes, order: Order::Parts(parts) });
     }
 }
 

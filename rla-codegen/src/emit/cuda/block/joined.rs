@@ -6,10 +6,13 @@ use super::{Group, State, Target};
 use crate::emit::graph::{Kind, Ref};
 use crate::emit::text::Text;
 
-/// Matrices from device memory from which on a sweep reads two rows at a time.
+/// Matrices from device memory from which on a sweep reads several rows at a time.
 const RECORDS: usize = 3;
 
-/// Values and sums of a sweep for which registers suffice twice.
+/// Those rows: all that a warp has of 32 tokens.
+const ROWS_AHEAD: usize = 4;
+
+/// Values and sums of a sweep for which registers suffice then.
 const MADE: usize = 12;
 
 impl State<'_, '_> {
@@ -101,9 +104,9 @@ impl State<'_, '_> {
         }
         out.line(format!("constexpr int N = sweep_width<{rows}, {cols}>({});", self.sweep_width(targets)));
         let count = sums.len();
-        let two = self.reads_records(targets);
-        self.ahead.set(two);
-        let at_once = 1 + usize::from(two);
+        let ahead = self.reads_records(targets);
+        self.ahead.set(ahead);
+        let at_once = if ahead { ROWS_AHEAD } else { 1 };
         out.line(format!("sweep<{rows}, {cols}, N, {count}, {at_once}>([&](int r, int c, auto& sum) {{"));
         out.line("const Width<N> width;");
         let name = |target: &Target| match target {
@@ -163,7 +166,12 @@ impl State<'_, '_> {
         let (rows, cols) = (self.block.sizes.padded(shape.rows), self.block.sizes.padded(shape.cols));
         let (tall, width) = self.tile_of(targets, shape);
         // as many tiles as there are warps come first
-        let high = if tall { "(THREADS < 512 ? 2 : 1)" } else { "1" };
+        let high = match tall {
+            // tiles for sixteen warps
+            true if rows * cols >= 16 * 32 * 8 * width => "(THREADS < 512 ? 4 : 2)",
+            true => "(THREADS < 512 ? 2 : 1)",
+            false => "1",
+        };
         let turn = if rows * cols <= 2048 { 4 * self.next_turn() } else { 0 };
         let each = "[&](auto width, int r, int c, int n, int w, int e)";
         out.line("{");
@@ -173,6 +181,7 @@ impl State<'_, '_> {
         }
         out.line(format!("each_tile<{rows}, {cols}, {high}, {width}>({turn}, [&](int m, int n) {{"));
         out.line(format!("constexpr int H = {high}, W = {width};"));
+        let lower = self.is_lower(targets);
         let mut stores = vec![];
         // sums of rows that follow one another, in one pass: a store between them would have all read again
         let mut sums: Vec<(usize, String)> = vec![];
@@ -212,7 +221,14 @@ impl State<'_, '_> {
                     None => {
                         out.line(format!("float a{n}_[H * W][4] = {{}};"));
                         if let Some(group) = self.group_of(*n) {
+                            // blocks of zeros cost no products
+                            if lower {
+                                out.line("if (m + 16 * H > n) {");
+                            }
                             self.products(&group, &format!("a{n}_"), tall, out);
+                            if lower {
+                                out.line("}");
+                            }
                         }
                         self.tile_value(target, each, out);
                         stores.push(*n);
@@ -247,6 +263,18 @@ impl State<'_, '_> {
         out.line("});");
         sides().for_each(|nodes| self.side_sums(nodes, out));
         out.line("}");
+    }
+
+    /// Whether all that leaves a joined step is zero above the diagonal.
+    fn is_lower(&self, targets: &[Target]) -> bool {
+        let lower = |node: usize| self.graph().triangle(Ref { node, flip: false }) == Some(true);
+        targets.iter().all(|target| match target {
+            Target::Node(n) => match (self.is_row_sum(target), &self.graph().nodes[*n].kind) {
+                (Some(_), Kind::Sum(x, _)) => self.graph().triangle(*x) == Some(true),
+                _ => !self.is_stored(*n) && self.own_image(*n).is_none() || lower(*n),
+            },
+            _ => false,
+        })
     }
 
     /// The elements of a value from its products, in their accumulator's place.

@@ -219,8 +219,9 @@ impl State<'_, '_> {
         for (i, n) in sums.iter().enumerate() {
             let Kind::Sum(x, _) = &graph.nodes[*n].kind else { unreachable!("it is a sum") };
             let f: Vec<usize> = graph.nodes[x.node].kind.operands().iter().map(|r| r.node).collect();
-            let step = if tall { 32 } else { 16 };
-            let m = i % (rows / step) * step;
+            // of whichever rows, but not of all: a warp for each
+            let m =
+                if tall { format!("{i} % ({rows} / (16 * H)) * 16 * H") } else { (i % (rows / 16) * 16).to_string() };
             out.line(format!("if (m == {m}) add_products(sum{n}, b{}, b{}, {product}());", f[0], f[1]));
         }
         if !tall {

@@ -1,7 +1,7 @@
 //! The text of a step.
 
 use super::{Group, IMAGE, State, Target};
-use crate::emit::cuda::place::Elem;
+use crate::emit::cuda::place::{Elem, Order};
 use crate::emit::graph::{Kind, Pos, Ref};
 use crate::emit::text::Text;
 use crate::tile::{DecayKind, Direction, ScanKind};
@@ -41,9 +41,18 @@ impl State<'_, '_> {
             let elem = if exact { Elem::F32 } else { self.block.product };
             let inner = self.block.sizes.padded(self.graph().shape(a).cols);
             let mac = if elem != Elem::F32 && self.is_twice(a.node) { "mac_twice" } else { "mac" };
+            let part = match self.graph().triangle(a) {
+                Some(true) if elem != Elem::F32 => "LOWER",
+                Some(false) if elem != Elem::F32 => "UPPER",
+                _ => "",
+            };
             let (a, b) = (self.operand(a, exact), self.operand(b, exact));
-            let high = if tall { ", H" } else { "" };
-            out.line(format!("{mac}<{}, {inner}, {minus}{high}>({acc}, {a}, {b}, m, n);", elem.c()));
+            let more = match (part, tall) {
+                ("", false) => String::new(),
+                ("", true) => ", H".into(),
+                (part, tall) => format!(", {}, {part}", if tall { "H" } else { "1" }),
+            };
+            out.line(format!("{mac}<{}, {inner}, {minus}{more}>({acc}, {a}, {b}, m, n);", elem.c()));
         }
     }
 
@@ -231,11 +240,17 @@ impl State<'_, '_> {
                 ));
                 pad(out);
             }
-            Kind::RectSum(x) => out.line(format!(
-                "rectangles<{tokens}>([&](int r, int c) {{ return {}; }}, [&](int r, float x) {{ {} = x; }});",
-                at(*x, "r", "c"),
-                element(n, "r", "0")
-            )),
+            Kind::RectSum(x) => {
+                let (turn, place) = (self.next_turn(), &self.places[&n]);
+                let (parts, to) = match place.order {
+                    Order::Parts(parts) => (parts, format!("{}[(r) * {parts} + part]", place.name)),
+                    _ => (1, element(n, "r", "0")),
+                };
+                out.line(format!(
+                    "rectangles<{tokens}, {parts}>({turn}, [&](int r, int c) {{ return {}; }}, [&](int r, int part, float x) {{ {to} = x; }});",
+                    at(*x, "r", "c")
+                ));
+            }
             Kind::Decay(decay, a) => {
                 let value = at(*a, "r", "c");
                 let turn = self.column_turn(real_cols);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Frame;
 use crate::emit::cuda::Pass;
 use crate::emit::cuda::block::Rows;
-use crate::emit::cuda::place::{Elem, Record};
+use crate::emit::cuda::place::Elem;
 use crate::emit::graph::Kind;
 use crate::emit::text::Text;
 use crate::tile::{Axis, Leaf, Shape};
@@ -85,26 +85,27 @@ impl Frame<'_> {
         }
     }
 
-    /// Pointers to values of a record.
-    pub(super) fn pointers(record: &Record, base: &str, nodes: impl Iterator<Item = usize>, out: &mut Text) {
-        for n in nodes {
-            if let Some((_, place, offset)) = record.item(n) {
-                let c = place.elem.c();
-                out.line(format!("{c}* const {} = ({c}*)({base} + {offset});", place.name));
-            }
+    /// Records between kernels: name and bytes of a chunk and value head.
+    pub(super) fn records(&self) -> [(&'static str, usize); 3] {
+        [("record", self.record.stride()), ("passed", self.passed.chunk.stride()), ("kept", self.kept.chunk.stride())]
+    }
+
+    /// Where a buffer of records starts. In finish, rows that the sequential kernel may still write are read from now on only: such reads
+    /// may go before what they do not depend on. States are read in order anyway.
+    pub(super) fn base(&self, name: &str, finish: bool) -> String {
+        let carried = |n: &usize| self.stages.leaves.values().any(|l| l == n);
+        let rows = self.passed.chunk.items.iter().any(|(n, ..)| !carried(n));
+        match finish && name == "passed" && rows && self.slices.is_some() {
+            true => format!("(char*)__builtin_assume_aligned(from_now(x.{name}), 128)"),
+            false => format!("(char*)__builtin_assume_aligned(x.{name}, 128)"),
         }
     }
 
-    /// Records between kernels: name and bytes of a chunk and value head.
-    pub(super) fn records(&self) -> [(&'static str, usize); 3] {
-        [("record", self.record.stride()), ("passed", self.passed.stride()), ("kept", self.kept.stride())]
-    }
-
-    pub(super) fn bases(&self, slot: &str, out: &mut Text) {
+    pub(super) fn bases(&self, slot: &str, finish: bool, out: &mut Text) {
         out.line(format!("const i64 number = {slot} * x.heads + head;"));
         for (name, bytes) in self.records() {
             if bytes > 0 {
-                let base = format!("(char*)__builtin_assume_aligned(x.{name}, 128)");
+                let base = self.base(name, finish);
                 out.line(format!("char* const {name} = {base} + number * {bytes};"));
             }
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::view_kind;
-use super::copiers::{BARRIERS, Fetch, Item, cluster, copiers};
+use super::copiers::{BARRIERS, Crew, Fetch, Item, cluster};
 use super::{Frame, Launch};
 use crate::emit::cuda::block::Written;
 use crate::emit::cuda::chain::roles::{Plan, Role, What};
@@ -50,9 +50,9 @@ pub(super) struct Layout {
 }
 
 /// Threads of a block.
-fn threads(groups: usize, layout: &Layout) -> usize {
+fn threads(groups: usize, layout: &Layout, overlapped: bool) -> usize {
     let workers = groups * layout.roles.len();
-    32 * (workers + copiers(workers))
+    32 * (workers + Crew::of(workers, overlapped).warps())
 }
 
 /// Whether a text has a name as a whole word.
@@ -67,6 +67,7 @@ impl Frame<'_> {
         let free = chain.free.expect("a chain has a free side");
         let channels = sizes.padded(free);
         // slices of equal width: no warp works beyond the padding
+        let overlapped = self.is_overlapped(g);
         let most = self.config.warps.clamp(1, channels / 16);
         let stores = self.stores(g, chain);
         let next = group.states.iter().map(|s| (*s, self.stages.next[s])).collect();
@@ -88,30 +89,47 @@ impl Frame<'_> {
                 roomy: true,
                 handed: BTreeSet::new(),
             };
-            let layout = self.best_layout(&mut writer, &items, keeps, groups, channels / 16 / groups);
+            let layout = self.best_layout(&mut writer, &items, keeps, groups, channels / 16 / groups, overlapped);
             (groups, items, layout)
         });
         // narrower where roles would have to be joined; what is kept, and gradients, take registers: there also where warps are many
         let fits = |(groups, _, layout): &(usize, Vec<Item>, Layout)| {
-            let few = self.pass == Pass::Forward || threads(*groups, layout) <= MOST_THREADS;
+            let few = self.pass == Pass::Forward || threads(*groups, layout, overlapped) <= MOST_THREADS;
             *groups == 1 || layout.roles.len() == divided && few
         };
         let (groups, items, layout) = ways.find(fits).expect("one group is taken in any case");
         let slices = channels / 16 / groups;
-        let (workers, threads) = (groups * layout.roles.len(), threads(groups, &layout));
+        let (workers, threads) = (groups * layout.roles.len(), threads(groups, &layout, overlapped));
         let shared = layout.staged + groups * layout.exchange_bytes + BARRIERS;
-        let out = self.chain_text(&layout, &items, groups, slices);
+        let out = self.chain_text(g, &layout, &items, groups, slices);
         let written = Written { pointers: vec![], body: vec![], shared, scratch: 0, leaves: BTreeSet::new() };
-        let launch = Launch { grid: Grid::Sequences(slices), threads, blocks: 1, cluster: cluster(workers, slices) };
+        let (grid, cluster) = (Grid::Sequences(slices), cluster(&Crew::of(workers, overlapped), slices));
+        let launch = Launch {
+            grid,
+            chunk: self.sizes().chunk,
+            threads,
+            blocks: 1,
+            cluster,
+            overlaps: false,
+            tellers: usize::from(overlapped),
+        };
         Ok(self.kernel("chain", g, launch, &written, out, true)?.0)
     }
 
     /// The first way to divide the work that fits into shared memory.
-    fn best_layout(&self, writer: &mut Writer, items: &[Item], keeps: bool, groups: usize, slices: usize) -> Layout {
+    fn best_layout(
+        &self,
+        writer: &mut Writer,
+        items: &[Item],
+        keeps: bool,
+        groups: usize,
+        slices: usize,
+        overlapped: bool,
+    ) -> Layout {
         let ways = [(true, 4), (true, 3), (true, 2), (true, 1), (false, 2), (false, 1), (false, 0)];
-        let layouts = ways.into_iter().map(|way| self.layout(writer, items, keeps, groups, way));
+        let layouts = ways.into_iter().map(|way| self.layout(writer, items, keeps, groups, way, overlapped));
         let fits = |l: &Layout| {
-            let alone = cluster(groups * l.roles.len(), slices) == 1;
+            let alone = cluster(&Crew::of(groups * l.roles.len(), overlapped), slices) == 1;
             let most = if l.ahead > 2 && alone { self.config.shared.min(AHEAD_SHARED) } else { self.config.shared };
             l.staged + groups * l.exchange_bytes + BARRIERS <= most || l.ahead == 0
         };
@@ -139,15 +157,15 @@ impl Frame<'_> {
                     ));
                 }
                 Outcome::Saved(k) => {
-                    let (place, offset) = self.kept_place(usize::MAX - k, String::new()).expect("kept");
-                    let target = format!("(({}*)(kept + {offset}))", place.elem.c());
+                    let (place, address) = self.kept_place(usize::MAX - k, String::new()).expect("kept");
+                    let target = format!("(({}*)({address}))", place.elem.c());
                     let statement = format!("{target}[c * {} + row] = narrow<{}>(@);", place.ld, place.elem.c());
                     stores.push((r.node, statement, "kept for backward".into()));
                 }
                 _ => {}
             }
         }
-        for (n, place, offset) in &self.passed.items {
+        for (n, place, offset) in &self.passed.chunk.items {
             if chain.tiles.contains(n) && !chain.carried.values().any(|l| l == n) {
                 let elem = place.elem.c();
                 stores.push((
@@ -251,7 +269,7 @@ impl Frame<'_> {
         // values along the free side that other kernels computed
         for n in &chain.given {
             let (from, base, offset) = match self.kept_leaf(*n) {
-                Some((place, offset)) => (place, "kept", offset),
+                Some((place, address)) => (place, address.base, address.offset),
                 None => {
                     let (_, place, offset) = self.record.item(*n).expect("laid out");
                     (place.clone(), "record", *offset)
@@ -281,11 +299,12 @@ impl Frame<'_> {
         keeps: bool,
         groups: usize,
         (split, ahead): (bool, usize),
+        overlapped: bool,
     ) -> Layout {
         let roles = writer.plan.roles(split, keeps);
         let handed = writer.plan.handed(&roles);
         writer.handed = handed.keys().copied().collect();
-        writer.roomy = 32 * (groups * roles.len() + copiers(groups * roles.len())) <= ROOMY;
+        writer.roomy = 32 * (groups * roles.len() + Crew::of(groups * roles.len(), overlapped).warps()) <= ROOMY;
         let bodies: Vec<String> = roles.iter().map(|role| writer.write(role)).collect();
         let mut staged = 0;
         let rings = items
@@ -325,13 +344,14 @@ impl Frame<'_> {
         Layout { roles, bodies, rings, exchange, exchange_bytes, staged, ahead }
     }
 
-    fn chain_text(&self, layout: &Layout, items: &[Item], groups: usize, slices: usize) -> Text {
+    fn chain_text(&self, g: usize, layout: &Layout, items: &[Item], groups: usize, slices: usize) -> Text {
         let mut out = Text::default();
+        let overlapped = self.is_overlapped(g);
         let lag = layout.roles.iter().map(|r| r.lag).max().unwrap_or(0);
         out.line(format!(
             "constexpr int SLICES = {slices}, GROUPS = {groups}, ROLES = {}, COPIERS = {}, LAG = {lag}, AHEAD = {};",
             layout.roles.len(),
-            copiers(groups * layout.roles.len()),
+            Crew::of(groups * layout.roles.len(), overlapped).copiers,
             layout.ahead
         ));
         out.line("const int warp = threadIdx.x / 32, role = warp / GROUPS;");
@@ -347,6 +367,8 @@ impl Frame<'_> {
         out.line("const int chunks = (tokens + CHUNK - 1) / CHUNK;");
         out.line("const i64 first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);");
         out.line("const int key_head = head / (int)x.group;");
+        self.spans_of_sequence(&mut out);
+        self.start_progress(g, layout.staged + groups * layout.exchange_bytes + BARRIERS - 8, &mut out);
         out.line("auto chunk_at = [&](int i) {");
         out.line(if self.backward() { "const i64 k = chunks - 1 - i;" } else { "const i64 k = i;" });
         out.line("const i64 left = tokens - k * CHUNK;");
@@ -354,7 +376,7 @@ impl Frame<'_> {
             "return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};",
         );
         out.line("};");
-        self.copiers(layout, items, groups, slices, &mut out);
+        self.copiers(layout, items, groups, slices, overlapped, &mut out);
         if layout.exchange_bytes > 0 {
             out.line(format!(
                 "char* const exchange = shared + {} + warp % GROUPS * {};",
@@ -366,6 +388,7 @@ impl Frame<'_> {
             self.role(role, &layout.bodies[r], layout, items, &mut out);
             out.line("}");
         }
+        self.end_progress(g, &mut out);
         out.line("if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way");
         out
     }
@@ -416,7 +439,7 @@ impl Frame<'_> {
             out.line("if (i < 0 || i >= chunks) continue;");
         }
         out.line("const Chunk ch = chunk_at(i);");
-        self.bases("ch.slot", out);
+        self.bases("ch.slot", false, out);
         for (item, ring) in items.iter().zip(&layout.rings) {
             let Some(ring) = ring else { continue };
             let bytes = item.bytes.next_multiple_of(128);
@@ -446,7 +469,7 @@ impl Frame<'_> {
             }
         }
         if role.keeps {
-            self.keep_states(role, out);
+            self.ends_of_span(out, |out| self.keep_states(role, out));
         }
         out.lines(body.lines());
         for n in &places {
@@ -496,14 +519,14 @@ impl Frame<'_> {
     fn state_targets(&self, state: usize) -> Vec<(Place, String)> {
         let mut targets = vec![];
         if self.pass == Pass::ForwardSave
-            && let Some((place, offset)) = self.kept_place(state, String::new())
+            && let Some((place, address)) = self.kept_place(state, String::new())
         {
-            targets.push((place, format!("kept + {offset}")));
+            targets.push((place, address.to_string()));
         }
         if let Some(leaf) = self.stages.leaves.get(&state)
-            && let Some((_, place, offset)) = self.passed.item(*leaf)
+            && let Some((place, address)) = self.passed.item(*leaf, ["passed", "passed_span"])
         {
-            targets.push((place.clone(), format!("passed + {offset}")));
+            targets.push((place.clone(), address.to_string()));
         }
         targets
     }

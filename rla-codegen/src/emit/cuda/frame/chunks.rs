@@ -30,7 +30,7 @@ impl Frame<'_> {
         if block.wanted.is_empty() && block.sinks.is_empty() {
             return Ok(None);
         }
-        self.give_kept(&mut block, &mut given);
+        self.give_kept(&mut block, false, &mut given);
         self.per_chunk("prepare", block, given).map(Some)
     }
 
@@ -45,19 +45,46 @@ impl Frame<'_> {
         let nodes: Vec<usize> = roots.iter().map(|(_, _, r)| r.node).collect();
         let (record, passed) = self.hand_over(&nodes, None);
         self.give(&mut block, &record, &passed, &mut given);
-        self.give_kept(&mut block, &mut given);
+        self.give_kept(&mut block, true, &mut given);
+        if self.backward() && self.config.span > 1 {
+            return self.per_span(block, given).map(Some);
+        }
         self.per_chunk("finish", block, given).map(Some)
     }
 
     pub(super) fn per_chunk(&self, name: &'static str, block: Block, given: Text) -> Result<(Kernel, usize), Error> {
         let written = block.write();
         let mut out = Text::default();
+        if name == "finish" {
+            self.place_of_block(&mut out);
+            self.wait_for_progress(&mut out);
+            self.bases("slot", true, &mut out);
+        } else {
+            self.place_of_chunk(&mut out);
+            self.bases("slot", false, &mut out);
+        }
+        self.chunk_kernel(name, Grid::Chunks, self.sizes().chunk, &written, given, out)
+    }
+
+    /// Which chunk of which sequence and head a block has.
+    fn place_of_chunk(&self, out: &mut Text) {
         // in 32 bits, which divide faster
         out.line("const int head = blockIdx.x % (u32)x.heads;");
         out.line("const i64 slot = blockIdx.x / (u32)x.heads;");
         out.line("i64 sequence;");
         out.line("const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);");
-        self.bases("slot", &mut out);
+    }
+
+    /// The kernel of a block that works on `chunk` tokens, behind the text that says where it is.
+    pub(super) fn chunk_kernel(
+        &self,
+        name: &'static str,
+        grid: Grid,
+        chunk: usize,
+        written: &Written,
+        given: Text,
+        mut out: Text,
+    ) -> Result<(Kernel, usize), Error> {
         let floats = self.partial().last().map_or(0, |(_, o, c)| o + c);
         if floats > 0 && self.backward() {
             out.line(format!("float* const partial = (float*)x.partial + number * {floats};"));
@@ -68,17 +95,20 @@ impl Frame<'_> {
         } else {
             out.line("if (!ch.valid) return;");
         }
-        self.finish_block(&written, given, "number", &mut out);
+        self.finish_block(written, given, "number", &mut out);
+
         // small blocks, so that one waits while others work; large ones have a multiprocessor to themselves
         // eight blocks leave a thread 64 registers: enough for what holds no state
         let (threads, blocks) = match written.shared {
-            0..=27648 if self.config.sizes.chunk <= 32 && name == "prepare" => (128, 8),
-            0..=36864 if self.config.sizes.chunk <= 32 => (128, 5),
-            0..=57344 if self.config.sizes.chunk <= 32 => (128, 4),
+            0..=27648 if chunk <= 32 && name == "prepare" => (128, 8),
+            0..=36864 if chunk <= 32 => (128, 5),
+            0..=57344 if chunk <= 32 => (128, 4),
             0..=114688 => (256, 2),
             _ => (512, 1),
         };
-        self.kernel(name, 0, Launch { grid: Grid::Chunks, threads, blocks, cluster: 1 }, &written, out, false)
+        let overlaps = name == "finish" && self.slices.is_some();
+        let launch = Launch { grid, chunk, threads, blocks, cluster: 1, overlaps, tellers: 0 };
+        self.kernel(name, 0, launch, written, out, false)
     }
 
     pub(super) fn finish_block(&self, written: &Written, given: Text, number: &str, out: &mut Text) {
@@ -112,35 +142,34 @@ impl Frame<'_> {
 
     /// Gives a block what lies in records, and returns the lines that declare the pointers.
     pub(super) fn give(&self, block: &mut Block, record: &BTreeSet<usize>, passed: &BTreeSet<usize>, out: &mut Text) {
-        Self::pointers(&self.record, "record", record.iter().copied(), out);
-        Self::pointers(&self.passed, "passed", passed.iter().copied(), out);
         block.records.extend(record.iter().chain(passed));
         for n in record {
-            block.given.insert(*n, self.record.item(*n).expect("laid out").1.clone());
+            let (_, place, offset) = self.record.item(*n).expect("laid out");
+            out.line(format!("{0}* const {1} = ({0}*)(record + {offset});", place.elem.c(), place.name));
+            block.given.insert(*n, place.clone());
         }
         for n in passed {
-            match self.passed.item(*n) {
-                Some((_, place, _)) => {
-                    block.given.insert(*n, place.clone());
-                }
+            let (place, address) = match self.passed.item(*n, ["passed", "passed_span"]) {
+                Some((place, address)) => (place.clone(), address),
                 None => {
                     // the state at the chunk's start, which is kept
                     let state = self.stages.leaves.iter().find(|(_, l)| *l == n).expect("a state").0;
-                    let (place, offset) = self.kept_place(*state, format!("v{n}")).expect("kept");
-                    out.line(format!("{0}* const v{n} = ({0}*)(kept + {offset});", place.elem.c()));
-                    block.given.insert(*n, place);
+                    self.kept_place(*state, format!("v{n}")).expect("kept")
                 }
-            }
+            };
+            out.line(format!("{0}* const {1} = ({0}*)({address});", place.elem.c(), place.name));
+            block.given.insert(*n, place);
         }
     }
 
-    /// Gives a block the leaves that forward kept.
-    pub(super) fn give_kept(&self, block: &mut Block, out: &mut Text) {
+    /// Gives a block the leaves that forward kept, of every chunk or of spans too.
+    pub(super) fn give_kept(&self, block: &mut Block, spans: bool, out: &mut Text) {
         for n in 0..self.graph.nodes.len() {
-            if let Some((place, offset)) = self.kept_leaf(n)
+            if let Some((place, address)) = self.kept_leaf(n)
                 && !block.given.contains_key(&n)
+                && (spans || !address.base.ends_with("span"))
             {
-                out.line(format!("{0}* const v{n} = ({0}*)(kept + {offset});", place.elem.c()));
+                out.line(format!("{0}* const v{n} = ({0}*)({address});", place.elem.c()));
                 block.given.insert(n, place);
                 block.records.insert(n);
             }
@@ -197,8 +226,8 @@ impl Frame<'_> {
                 })
             }
             Role::Saved(k) => {
-                let (place, offset) = self.kept_place(usize::MAX - k, String::new())?;
-                let target = format!("(({}*)(kept + {offset}))", place.elem.c());
+                let (place, address) = self.kept_place(usize::MAX - k, String::new())?;
+                let target = format!("(({}*)({address}))", place.elem.c());
                 let index = match (shape.rows, shape.cols) {
                     (Axis::One, _) => "c".to_string(),
                     (_, Axis::One) => "r".to_string(),

@@ -19,16 +19,43 @@ const ROW: usize = 128;
 /// Rows from which on a matrix is divided among two warps, in bytes.
 const DIVIDED: usize = 4096;
 
+/// Chunks after which a telling warp says how far its block is, so that it does not hold up what the others write.
+const TOLD_EVERY: usize = 8;
+
 /// Warps that copy: as many as fill whole schedulers, and four more where registers allow it and there are few.
-pub(super) fn copiers(workers: usize) -> usize {
+fn copiers(workers: usize) -> usize {
     let left = 4 - workers % 4;
     if left < 3 && workers + left <= 4 { left + 4 } else { left }
 }
 
+/// The warps of a block that do not compute.
+pub(super) struct Crew {
+    /// Those that copy.
+    pub copiers: usize,
+    /// Those that only say how far the block is: one, where finish runs beside.
+    pub tellers: usize,
+}
+
+impl Crew {
+    pub(super) fn of(workers: usize, overlapped: bool) -> Crew {
+        let copiers = copiers(workers);
+        match overlapped {
+            // in the place of a copying one; where there are two, schedulers are filled once more
+            true if copiers > 2 => Crew { copiers: copiers - 1, tellers: 1 },
+            true => Crew { copiers: copiers + 3, tellers: 1 },
+            false => Crew { copiers, tellers: 0 },
+        }
+    }
+
+    pub(super) fn warps(&self) -> usize {
+        self.copiers + self.tellers
+    }
+}
+
 /// Blocks of a cluster, which carry other channels of the same states and share copies of whole rows: two where enough warps start
 /// these, since a bulk copy takes long to start; what else there is goes to one block alone.
-pub(super) fn cluster(workers: usize, slices: usize) -> usize {
-    if slices.is_multiple_of(2) && copiers(workers) > 4 { 2 } else { 1 }
+pub(super) fn cluster(crew: &Crew, slices: usize) -> usize {
+    if slices.is_multiple_of(2) && crew.warps() > 4 { 2 } else { 1 }
 }
 
 /// Something that is fetched for every chunk.
@@ -111,13 +138,22 @@ fn shares(items: &[Item], count: usize, workers: usize, chunk: usize) -> Vec<Vec
 
 impl Frame<'_> {
     /// The warps that copy: what a step's roles need is there before they meet.
-    pub(super) fn copiers(&self, layout: &Layout, items: &[Item], groups: usize, slices: usize, out: &mut Text) {
+    pub(super) fn copiers(
+        &self,
+        layout: &Layout,
+        items: &[Item],
+        groups: usize,
+        slices: usize,
+        overlapped: bool,
+        out: &mut Text,
+    ) {
         let workers = groups * layout.roles.len();
-        let count = copiers(workers);
+        let crew = Crew::of(workers, overlapped);
+        let count = crew.copiers;
         let barriers = layout.staged + groups * layout.exchange_bytes;
         let chunk = self.sizes().chunk;
         let shares = shares(items, count, workers, chunk);
-        let cluster = cluster(workers, slices);
+        let cluster = cluster(&crew, slices);
         let bulks = |s: &Share| layout.rings[s.item].is_some() && items[s.item].fetch.is_bulk(cluster);
         let warps = shares.iter().enumerate().filter(|(n, own)| *n == 0 || own.iter().any(bulks)).count();
         out.line(format!("constexpr int CLUSTER = BULK ? {cluster} : 1;"));
@@ -149,15 +185,19 @@ impl Frame<'_> {
                 }
                 None => out.line(format!("if (member == {member}) {{")),
             }
-            self.copier((member == 0, second.is_some(), cluster), &own, layout, items, barriers, out);
+            let says = overlapped && (member == count - 1 || second == Some(count - 1));
+            self.copier((member == 0, second.is_some(), cluster, says), &own, layout, items, barriers, out);
             out.line("}");
+        }
+        if overlapped {
+            out.line(format!("if (member == COPIERS) tell_progress<{TOLD_EVERY}>(progress, told, chunks);"));
         }
         out.line("}");
     }
 
     fn copier(
         &self,
-        (first, two, cluster): (bool, bool, usize),
+        (first, two, cluster, says): (bool, bool, usize, bool),
         shares: &[&Share],
         layout: &Layout,
         items: &[Item],
@@ -205,6 +245,9 @@ impl Frame<'_> {
         }
         let bulks = first || shares.iter().any(|s| items[s.item].fetch.is_bulk(cluster));
         out.line(format!("copy_steps<AHEAD, CLUSTER, {first}, {bulks}>(lane, shared + {barriers}, chunks + LAG, [&](Crew& crew, int step) {{"));
+        if says {
+            self.say_progress(out);
+        }
         for start in starts {
             out.line(format!("if (const int i = step - {start}; i >= 0 && i < chunks) {{"));
             let valid = if self.backward() { "i == 0" } else { "i == chunks - 1" };

@@ -2,13 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use super::Frame;
+use super::{Address, Frame, Handed};
 use crate::emit::cuda::Pass;
 use crate::emit::cuda::chain::Chain;
 use crate::emit::cuda::place::{Elem, Order, Place, Record};
 use crate::emit::cuda::stage::{Carry, Group};
 use crate::emit::graph::{Kind, Ref};
 use crate::tile::{Axis, Leaf, MapFn, Role, Shape};
+
+impl Handed {
+    /// A value and where it lies, behind the pointers to what a chunk and what a span hands on.
+    pub(super) fn item(&self, key: usize, [chunk, span]: [&'static str; 2]) -> Option<(&Place, Address)> {
+        let of = |record: &'_ Record, base| record.item(key).map(|(_, _, offset)| Address { base, offset: *offset });
+        let address = of(&self.chunk, chunk).or_else(|| of(&self.span, span))?;
+        let (_, place, _) = self.chunk.item(key).or_else(|| self.span.item(key))?;
+        Some((place, address))
+    }
+}
 
 impl Frame<'_> {
     /// The place of a value in a record, named so that it does not meet another place of the same value.
@@ -35,22 +45,24 @@ impl Frame<'_> {
             let bytes = 4 * sizes.padded(axis).next_multiple_of(4);
             Place { name: String::new(), elem: Elem::F32, ld: 0, bytes, order: Order::Rows }
         };
-        let mut kept = Record::default();
+        let mut kept = Handed::default();
         for (i, state) in self.program.states.iter().enumerate() {
-            kept.add(i, place(Shape::new(state.free, state.contracted), self.config.product, true));
+            let states = if self.config.span > 1 { &mut kept.span } else { &mut kept.chunk };
+            states.add(i, place(Shape::new(state.free, state.contracted), self.config.product, true));
         }
         for (k, shape) in self.program.saved.iter().enumerate() {
-            kept.add(usize::MAX - k, place(*shape, Elem::F32, false));
+            kept.chunk.add(usize::MAX - k, place(*shape, Elem::F32, false));
         }
         self.kept = kept;
     }
 
-    pub(super) fn kept_place(&self, key: usize, name: String) -> Option<(Place, usize)> {
-        self.kept.item(key).map(|(_, place, offset)| (Place { name, ..place.clone() }, *offset))
+    pub(super) fn kept_place(&self, key: usize, name: String) -> Option<(Place, Address)> {
+        let (place, address) = self.kept.item(key, ["kept", "kept_span"])?;
+        Some((Place { name, ..place.clone() }, address))
     }
 
     /// Leaves of a kernel that lie in what forward kept.
-    pub(super) fn kept_leaf(&self, node: usize) -> Option<(Place, usize)> {
+    pub(super) fn kept_leaf(&self, node: usize) -> Option<(Place, Address)> {
         if !self.backward() {
             return None;
         }
@@ -72,9 +84,10 @@ impl Frame<'_> {
     }
 
     /// Whether backward's finish makes a value without a state again, rather than reads it: of all but what is long to make. Its
-    /// time goes to memory, and what it needs for that it reads anyway.
+    /// time goes to memory, and what it needs for that it reads anyway. In a span, what prepare made of chunks is not of use.
     fn is_made_again(&self, node: usize) -> bool {
-        if !self.backward() || !self.graph.is_matrix(node) && self.in_chain(node) {
+        let there = !self.graph.is_matrix(node) && self.in_chain(node) && self.config.span == 1;
+        if !self.backward() || there {
             return false;
         }
         match &self.graph.nodes[node].kind {
@@ -83,6 +96,7 @@ impl Frame<'_> {
                 !(square(a) && square(b))
             }
             Kind::Map(..) | Kind::Sum(..) | Kind::Scan(..) | Kind::Decay(..) => true,
+            Kind::RectSum(_) => self.config.span > 1,
             _ => false,
         }
     }
@@ -246,7 +260,8 @@ impl Frame<'_> {
                 true => Place::of_state(self.sizes(), format!("v{n}"), self.graph.nodes[n].shape, elem),
                 false => self.placed(n, elem),
             };
-            self.passed.add(n, place);
+            let to = if state && self.config.span > 1 { &mut self.passed.span } else { &mut self.passed.chunk };
+            to.add(n, place);
         }
     }
 

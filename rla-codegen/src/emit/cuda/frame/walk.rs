@@ -96,7 +96,7 @@ impl Frame<'_> {
                 }
             }
             // own values that finish reads
-            for (n, place, offset) in &self.passed.items {
+            for (n, place, offset) in &self.passed.chunk.items {
                 if group.values.contains(n) && !block.given.contains_key(n) {
                     let name = format!("w{n}");
                     given.line(format!("{0}* const {name} = ({0}*)(passed + {offset});", place.elem.c()));
@@ -106,7 +106,7 @@ impl Frame<'_> {
         }
         block.sinks.extend(lasts);
         self.give(&mut block, &record, &passed, &mut given);
-        self.give_kept(&mut block, &mut given);
+        self.give_kept(&mut block, false, &mut given);
         let written = block.write();
         let mut out = Text::default();
         self.decode_prologue(&mut out);
@@ -156,7 +156,15 @@ impl Frame<'_> {
         }
         let mut written = written;
         written.scratch += state_scratch;
-        let launch = Launch { grid: Grid::Sequences(1), threads: BLOCK_THREADS, blocks: 1, cluster: 1 };
+        let launch = Launch {
+            grid: Grid::Sequences(1),
+            chunk: self.sizes().chunk,
+            threads: BLOCK_THREADS,
+            blocks: 1,
+            cluster: 1,
+            overlaps: false,
+            tellers: 0,
+        };
         self.kernel(stage, g, launch, &written, out, false)
     }
 
@@ -184,6 +192,6 @@ impl Frame<'_> {
         out.line(
             "const Chunk ch = {x.sequences.batch(sequence), start + k * CHUNK, first + k, head, head / (int)x.group, (int)(left < CHUNK ? left : CHUNK)};",
         );
-        self.bases("(first + k)", out);
+        self.bases("(first + k)", false, out);
     }
 }

@@ -1,0 +1,73 @@
+//! Backward's finish beside the sequential kernel: it starts while that runs, on multiprocessors that it leaves free, and waits for
+//! the chunks that it reads. Slices of a chain say every few chunks how many they have handed on; blocks of finish come in that order.
+
+use super::Frame;
+use crate::emit::cuda::stage::Carry;
+use crate::emit::text::Text;
+
+impl Frame<'_> {
+    /// Whether finish starts while the sequential kernel of a group runs.
+    pub(super) fn is_overlapped(&self, g: usize) -> bool {
+        let last = g + 1 == self.stages.groups.len();
+        self.backward()
+            && self.config.beside
+            && last
+            && matches!(self.stages.groups[g].carry, Carry::Chain(_))
+            && !self.finish_roots().is_empty()
+    }
+
+    /// Nothing is handed on when a chain starts; finish may start when all of its blocks have said so.
+    pub(super) fn start_progress(&self, g: usize, at: usize, out: &mut Text) {
+        if self.is_overlapped(g) {
+            out.line("int* const progress = x.progress + (sequence * x.heads + head) * SLICES + slice;");
+            out.line(format!("int* const told = (int*)(shared + {at});"));
+            out.line("if (threadIdx.x == 0) *told = 0, hand_on(progress, 0), let_next_start();");
+            out.line("__syncthreads();");
+        }
+    }
+
+    /// In the loop of a copying warp, where those that work have ended the step before.
+    pub(super) fn say_progress(&self, out: &mut Text) {
+        out.line("if (const int done = step - AHEAD - LAG; member == COPIERS - 1 && lane == 0 && done > 0) tell(told, done);");
+    }
+
+    /// All chunks are handed on.
+    pub(super) fn end_progress(&self, g: usize, out: &mut Text) {
+        if self.is_overlapped(g) {
+            out.line("if (threadIdx.x < THREADS - 32 * TELLERS) meet();");
+            out.line("if (threadIdx.x == 0) tell(told, chunks);");
+        }
+    }
+
+    /// Which chunk, or span, of which sequence and head a block of finish has: those that are handed on first come first.
+    pub(super) fn place_of_block(&self, out: &mut Text) {
+        out.line("const int head = blockIdx.x % (u32)x.heads;");
+        if self.slices.is_some() {
+            out.line("const i64 turn = blockIdx.x / (u32)x.heads, turns = gridDim.x / (u32)x.heads;");
+            out.line("const i64 own = x.sequences.offsets ? turns : x.sequences.slot(1, CHUNK);");
+            out.line("const i64 both = x.sequences.offsets ? 1 : x.sequences.count;");
+            out.line("const i64 slot = turn % both * own + own - 1 - turn / both;");
+        } else {
+            out.line("const i64 slot = blockIdx.x / (u32)x.heads;");
+        }
+        out.line("i64 sequence;");
+        out.line("const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);");
+    }
+
+    /// Waits until the chunks of a block of finish are handed on.
+    pub(super) fn wait_for_progress(&self, out: &mut Text) {
+        if self.slices.is_none() {
+            return;
+        }
+        out.line("// from the last chunk on; the first of this block comes last");
+        out.line("const i64 before = (slot - x.sequences.slot(sequence, CHUNK)) * CHUNK;");
+        let chunk = self.sizes().chunk;
+        out.line("if (ch.valid) {");
+        out.line("const int* const progress = x.progress + (sequence * x.heads + head) * x.slices;");
+        let left = format!("(x.sequences.length(sequence) - before + {}) / {chunk}", chunk - 1);
+        out.line(format!("handed_on(progress, x.slices, {left});"));
+        out.line("}");
+        out.line("// this kernel ends after the sequential one: what is launched behind it relies on that");
+        out.line("if (before == 0) wait_for_end();");
+    }
+}
