@@ -8,9 +8,11 @@ use rla_dsl::recurrence::{Recurrence, Side};
 use crate::canon::symbol::Sym;
 use crate::canon::{self, CanonState, Canonical};
 use crate::pipeline;
+use crate::schedule::{Schedule, Slot};
 
 pub mod cost;
 mod formula;
+mod memory;
 mod page;
 
 use formula::Formulas;
@@ -72,6 +74,24 @@ fn inside(recurrence: &Recurrence, canonical: &Canonical, sizes: &[usize], page:
     page.count("least, one decoded token", 1, cost::per_step(&terms));
     if let Ok((_, programs)) = pipeline::chunk_programs(recurrence) {
         executed(page, &programs, &[("forward", cost::CHUNK), ("backward", 2 * cost::CHUNK)], sizes);
+        kept(recurrence, &programs, sizes, page);
+    }
+}
+
+/// What forward keeps for backward.
+fn kept(recurrence: &Recurrence, programs: &pipeline::Programs, sizes: &[usize], page: &mut Page) {
+    page.section("memory of training");
+    page.words("kept for backward, bytes per token and value head; states are kept where chunks start:");
+    let keeping = &programs.forward_save;
+    let chunk = Schedule::default().of(Slot::of_training(keeping)).chunk;
+    let on_a_cpu = memory::formula(keeping, recurrence, 4, chunk);
+    page.words(&format!("CPU, f32: {on_a_cpu}"));
+    let on_a_gpu = memory::on_a_gpu(recurrence, sizes);
+    for kept in &on_a_gpu {
+        page.words(&format!("{}: {}", kept.of, kept.formula));
+    }
+    for kept in on_a_gpu {
+        page.count(&format!("{}, filled up", kept.of), 1, kept.bytes);
     }
 }
 
