@@ -4,7 +4,7 @@ use rla_build::compile_cuda::Nvrtc;
 use rla_codegen::emit::cuda::Grid;
 use rla_codegen::pipeline::chunk_programs;
 use rla_codegen::pipeline::cuda::shared_of;
-use rla_codegen::schedule::cuda::Choices;
+use rla_codegen::schedule::cuda::{Choices, Slot};
 use rla_dsl::recurrence::Recurrence;
 use rla_runtime::device::cuda::kernels::{Elem, Key, Kind, Source};
 use rla_tests::{golden, random_variant};
@@ -76,7 +76,9 @@ fn nvrtc_accepts_the_kernels() {
                 add(kind, &beside, "sm_90a");
             }
             if kind != Kind::Backward || models || spills {
-                add(kind, &key(&recurrence, 128, Elem::Bf16, false), "sm_90a");
+                let slot = rla_codegen::pipeline::cuda::slot(kind);
+                let choices = Choices { chunk: source.chunk(slot, Elem::Bf16), ..Choices::default() };
+                add(kind, &Key { choices, ..key(&recurrence, 128, Elem::Bf16, false) }, "sm_90a");
             }
             if matches!(*name, "rdn" | "gsa") {
                 add(kind, &key(&recurrence, 128, Elem::Bf16, false), "sm_80");
@@ -160,6 +162,24 @@ fn finish_beside_the_sequential_kernel_waits_for_what_it_reads() {
                 assert!(kernels.iter().all(|k| !k.overlaps || k.stage == "finish"), "{name} {kind:?}");
             }
         }
+    }
+}
+
+/// Chunks are long where nothing keeps them short: no second state, no inverse to substitute for, no decay of a channel each, no type without products
+/// on tensor cores, no state to be kept.
+#[test]
+fn chunks_are_long_where_nothing_keeps_them_short() {
+    let chunk = |name: &str, slot: Slot, elem: Elem| {
+        let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
+        Source::new(&recurrence).expect("a built-in is in the class").chunk(slot, elem)
+    };
+    for name in ["simple_gla", "linear_attention", "retnet", "mamba2"] {
+        assert_eq!(chunk(name, Slot::Forward, Elem::Bf16), 64, "{name}");
+        assert_eq!(chunk(name, Slot::Forward, Elem::F32), 32, "{name}");
+        assert_eq!(chunk(name, Slot::Training, Elem::Bf16), 32, "{name}");
+    }
+    for name in ["rdn", "rla", "gated_delta_net", "kda", "gla", "gsa", "linear_attention_norm"] {
+        assert_eq!(chunk(name, Slot::Forward, Elem::Bf16), 32, "{name}");
     }
 }
 

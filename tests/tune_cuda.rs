@@ -346,36 +346,41 @@ fn a_search_starts_from_the_width_that_calls_have() {
     assert_eq!(others, ["slower", "slower"]);
 }
 
-/// The cost model has what was measured on a card: its order of forward, and the best of every search first.
+/// The cost model has what was measured on a card: its order of forward, and of what a search timed the best first.
 #[test]
 fn predictions_have_the_measured_order() {
-    let record = include_str!("../rla-runtime/benches/records/tuning_cuda_h200_2026-11-29.csv");
-    let mut measured: BTreeMap<(&str, &str), Vec<(f64, String)>> = BTreeMap::new();
-    for line in record.lines().filter(|line| !line.starts_with('#')).skip(1) {
-        let fields: Vec<&str> = line.split(',').collect();
-        if let Ok(ms) = fields[4].parse() {
-            measured.entry((fields[0], fields[1])).or_default().push((ms, fields[2].trim_matches('"').to_string()));
+    let records = [
+        ("29", include_str!("../rla-runtime/benches/records/tuning_cuda_h200_2026-11-29.csv")),
+        ("30", include_str!("../rla-runtime/benches/records/tuning_cuda_h200_2026-11-30.csv")),
+    ];
+    let mut measured: BTreeMap<(&str, &str, &str), Vec<(f64, String)>> = BTreeMap::new();
+    for (day, record) in records {
+        for line in record.lines().filter(|line| !line.starts_with('#')).skip(1) {
+            let fields: Vec<&str> = line.split(',').collect();
+            // training has had more parameters since the first
+            if let (Ok(ms), true) = (fields[4].parse(), day == "30" || fields[1] == "forward") {
+                let rows = measured.entry((day, fields[0], fields[1])).or_default();
+                rows.push((ms, fields[2].trim_matches('"').to_string()));
+            }
         }
     }
     let load = Load { sequences: 16, channels: 128, multiprocessors: 132 };
     let mut compared = 0;
-    for ((variant, pass), mut rows) in measured {
+    for ((day, variant, pass), mut rows) in measured {
         let recurrence = Arc::new(built_in(variant));
         let source = Source::new(&recurrence).unwrap_or_else(|o| panic!("{variant}: {}", o.reason));
         let slot = Slot::named(pass).expect("a pass");
         let ordered = ordered(&source, slot, &Key::usual(&recurrence, &[128, 128], Elem::Bf16), 227 << 10, &load);
         let all: Vec<String> = ordered.iter().map(|(choices, _)| text(choices, slot)).collect();
         rows.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let rows: Vec<&String> = rows.iter().map(|(_, choices)| choices).collect();
-        assert_eq!(all.first(), rows.first().copied(), "{variant} {pass}");
+        let first = all.iter().find(|choices| rows.iter().any(|(_, measured)| measured == *choices));
+        assert_eq!(first, rows.first().map(|(_, choices)| choices), "{day} {variant} {pass}");
         if slot == Slot::Forward {
-            let predicted: Vec<&String> = all.iter().filter(|choices| rows.contains(choices)).collect();
-            // 64 tokens in two groups and 32 in four differ by half a percent
-            let close = |order: Vec<&String>| -> Vec<String> {
-                let first = |c: &str| c.replace("chunk=64 groups=2", "close").replace("chunk=32 groups=4", "close");
-                order.into_iter().map(|c| first(c)).collect()
-            };
-            assert_eq!(close(predicted), close(rows.clone()), "{variant} {pass}");
+            let of = |choices: &String| rows.iter().find(|(_, c)| c == choices).map(|(ms, _)| *ms);
+            let predicted: Vec<f64> = all.iter().filter_map(of).collect();
+            // what differs by less than one in a hundred has no order
+            let ordered = predicted.iter().enumerate().all(|(i, x)| predicted[i..].iter().all(|y| *x < 1.01 * y));
+            assert!(ordered, "{day} {variant} {pass}: {predicted:?}");
         }
         compared += rows.len();
     }

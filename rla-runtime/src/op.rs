@@ -272,8 +272,8 @@ impl Operation {
         }
     }
 
-    /// Tokens a chunk of a forward that keeps nothing: a call may be cut at multiples of it without changing a bit. On a GPU that of
-    /// sizes without a row in a table.
+    /// Tokens a chunk of a forward that keeps nothing: a call may be cut at multiples of it without changing a bit. On a GPU the longest
+    /// that it has for any sizes and types.
     pub fn chunk(&self) -> usize {
         match &self.engine {
             Engine::Interpreter(interpreter) => interpreter.chunk(),

@@ -1,7 +1,15 @@
-//! The free choices of CUDA kernels, as `space` lists those of the CPU: named parameters, predicates of what is legal, and a
-//! prediction that orders a search.
+//! The free choices of CUDA kernels, as `space` lists those of the CPU: named parameters, and predicates of what is legal. `dispatch`
+//! says what calls have without a table, `pins` what a user sets over it, `cost` predicts, and so orders a search.
+mod cost;
+mod dispatch;
+mod pins;
+
 use super::parameter::{self, Predicate};
 use serde::{Deserialize, Serialize};
+
+pub use cost::{Cost, Load, Work};
+pub use dispatch::{beside_for, groups_for};
+pub use pins::Pins;
 
 /// How decode divides the rows of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,44 +97,6 @@ impl Choices {
     pub fn with_tile(self, tile: Tile) -> Choices {
         Choices { lanes: tile.lanes, rows: tile.rows, warps: tile.warps, ..self }
     }
-}
-
-/// Groups of 16 channels a sequential block where no table says: one if the card holds all blocks at once, which is the shortest time
-/// a chunk; more where blocks would wait for others, since wider blocks read keys and records less often. The bits are the same for
-/// all: a channel's work is a warp's.
-pub fn groups_for(sequences: usize, channels: usize, multiprocessors: usize) -> usize {
-    let waits = |groups: &usize| sequences * channels.div_ceil(16 * groups) > multiprocessors;
-    [1, 2].into_iter().find(|groups| !waits(groups)).unwrap_or(4)
-}
-
-/// Of the time that a chunk takes a block of one group, what it takes one of more, measured on an H200 over the variants of one state.
-const OF_GROUPS: [(usize, f64); 3] = [(1, 1.0), (2, 1.35), (4, 1.75)];
-
-/// Time of backward's finish for a sequence and value head on a whole H200, of that of a sequential kernel of one group: from 0.09
-/// (gated delta rule) over 0.12 (simple GLA) to 0.27 (KDA).
-const OF_FINISH: f64 = 0.1;
-
-/// Of its time alone, what finish has to gain beside the sequential kernel: the warp that tells is one that does not copy.
-const GAIN: f64 = 0.05;
-
-/// Groups of 16 channels of a sequential block of backward where finish starts beside it and no table says; 0 where that gains
-/// nothing. Wider blocks take longer, but leave multiprocessors to finish.
-pub fn beside_for(sequences: usize, channels: usize, multiprocessors: usize) -> usize {
-    let card = multiprocessors.max(1);
-    let finish = OF_FINISH * (132 * sequences) as f64 / card as f64;
-    let blocks = |groups: usize| sequences * channels.div_ceil(16 * groups);
-    let chain = |groups: usize| {
-        let of = OF_GROUPS.iter().find(|(g, _)| *g == groups).map_or(1.0, |(_, time)| *time);
-        of * blocks(groups).div_ceil(card) as f64
-    };
-    let beside = |groups: usize| {
-        let free = 1.0 - (blocks(groups) as f64 / card as f64).min(1.0);
-        chain(groups).max(chain(groups) + finish - chain(groups) * free)
-    };
-    let after = chain(groups_for(sequences, channels, multiprocessors)) + finish;
-    let widths = OF_GROUPS.iter().map(|(g, _)| *g).filter(|g| channels >= 16 * g);
-    let best = widths.min_by(|a, b| beside(*a).total_cmp(&beside(*b)));
-    best.filter(|g| beside(*g) < (1.0 - GAIN) * after).unwrap_or(0)
 }
 
 /// Choices for every pass.
@@ -281,119 +251,6 @@ pub fn text(choices: &Choices, slot: Slot) -> String {
     parameter::text(parameters(slot), choices)
 }
 
-/// Parameters that a user sets, whatever chooses the others.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pins(Vec<(Slot, &'static str, usize)>);
-
-impl Pins {
-    /// `training.span=2,forward.groups=4`.
-    ///
-    /// # Errors
-    /// What is no parameter of the slot, or no number.
-    pub fn parse(text: &str) -> Result<Pins, String> {
-        let pin = |item: &str| {
-            let expected = || format!("`{item}`: expected PASS.PARAMETER=NUMBER");
-            let (name, value) = item.split_once('=').ok_or_else(expected)?;
-            let (slot, name) = name.trim().split_once('.').ok_or_else(expected)?;
-            let value = value.trim().parse().map_err(|_| expected())?;
-            let slots = Slot::ALL.map(Slot::name).join(", ");
-            let slot = Slot::named(slot).ok_or_else(|| format!("`{slot}`: expected one of {slots}"))?;
-            let names = || parameters(slot).iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
-            let found = parameters(slot).iter().find(|p| p.name == name);
-            let parameter = found.ok_or_else(|| format!("`{name}`: expected one of {}", names()))?;
-            Ok((slot, parameter.name, value))
-        };
-        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-        items.map(pin).collect::<Result<_, String>>().map(Pins)
-    }
-
-    /// The choices of a slot with what is pinned.
-    ///
-    /// # Errors
-    /// Why they are not legal.
-    pub fn over(&self, slot: Slot, mut choices: Choices) -> Result<Choices, String> {
-        for (_, name, value) in self.0.iter().filter(|(of, ..)| *of == slot) {
-            let parameter = parameters(slot).iter().find(|p| p.name == *name).expect("it was found");
-            (parameter.set)(&mut choices, *value);
-        }
-        refusal(&choices).map_or(Ok(choices), Err)
-    }
-
-    /// Whether anything of a slot is pinned.
-    pub fn of(&self, slot: Slot) -> bool {
-        self.0.iter().any(|(of, ..)| *of == slot)
-    }
-}
-
-/// What a token of one value head is predicted to cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Cost {
-    /// Operations of the products that are executed.
-    pub flops: f64,
-    /// Bytes of records, written and read; inputs and results are the same for all choices.
-    pub bytes: f64,
-    /// Time of the sequential kernels' steps, in barriers that a chunk waits for.
-    pub waits: f64,
-}
-
-/// What a card works on at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// Sequences times value heads.
-    pub sequences: usize,
-    /// Channels of a state's free side.
-    pub channels: usize,
-    /// Multiprocessors of the card.
-    pub multiprocessors: usize,
-}
-
-/// Operations that a card does on its tensor cores in the time in which it moves a byte, and bytes that it moves while a step of a
-/// chain waits; tokens squared of a chunk whose own work is as long as that wait; and how much longer a step is with each further
-/// group of channels. Of an H200 (benches/records/tuning_cuda_h200_2026-11-29.csv); they order a search and promise nothing.
-const FLOPS_A_BYTE: f64 = 130.0;
-const BYTES_A_WAIT: f64 = 1.1e6;
-const TOKENS_A_WAIT: f64 = 1000.0;
-const A_GROUP: f64 = 0.26;
-
-impl Cost {
-    /// Of a pass's kernels with these choices: executed operations a token, bytes that a chunk's records are written and read.
-    pub fn of(choices: &Choices, backward: bool, flops: f64, records: usize) -> Cost {
-        let groups = if backward && choices.beside > 0 { choices.beside } else { choices.groups };
-        let (chunk, further) = (choices.chunk as f64, groups as f64 - 1.0);
-        let waits = (1.0 / chunk + chunk / TOKENS_A_WAIT) * (1.0 + A_GROUP * further);
-        Cost { flops, bytes: records as f64 / chunk, waits }
-    }
-
-    /// On a card with that load: its sequences wait side by side, blocks that it does not hold at once one after the other.
-    pub fn on(self, choices: &Choices, load: &Load) -> Cost {
-        let blocks = load.sequences * load.channels.div_ceil(16 * choices.groups);
-        let turns = blocks.div_ceil(load.multiprocessors.max(1)).max(1);
-        let waits = self.waits * turns as f64 / load.sequences.max(1) as f64;
-        let free = match choices.beside {
-            0 => 0.0,
-            groups => {
-                let blocks = load.sequences * load.channels.div_ceil(16 * groups);
-                1.0 - (blocks as f64 / load.multiprocessors.max(1) as f64).min(1.0)
-            }
-        };
-        // about half of the steps are backward's, and half of the bytes finish's
-        let hidden = (free * waits / 2.0 * BYTES_A_WAIT).min(self.bytes / 2.0);
-        Cost { waits, bytes: self.bytes - hidden, ..self }
-    }
-
-    /// All together, in bytes.
-    pub fn total(&self) -> f64 {
-        self.flops / FLOPS_A_BYTE + self.bytes + self.waits * BYTES_A_WAIT
-    }
-}
-
-impl std::ops::Add for Cost {
-    type Output = Cost;
-    fn add(self, other: Cost) -> Cost {
-        Cost { flops: self.flops + other.flops, bytes: self.bytes + other.bytes, waits: self.waits + other.waits }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -409,38 +266,6 @@ mod tests {
         assert_eq!(all(Slot::Forward).len(), 9);
         // the default, and 3 of each
         assert_eq!(all(Slot::Decode).len(), 28);
-    }
-
-    #[test]
-    fn blocks_are_as_narrow_as_the_card_holds_at_once() {
-        assert_eq!([1, 16, 17, 33, 34, 64, 1000].map(|s| groups_for(s, 128, 132)), [1, 1, 2, 2, 4, 4, 4]);
-        assert_eq!(groups_for(100, 16, 132), 1);
-        assert_eq!(groups_for(0, 128, 132), 1);
-    }
-
-    #[test]
-    fn pins_are_over_what_else_is_chosen() {
-        let pins = Pins::parse("training.span=2, training.beside=1").expect("parameters of training");
-        let wide = Choices { groups: 4, ..Choices::default() };
-        assert_eq!(pins.over(Slot::Training, wide), Ok(Choices { span: 2, beside: 1, ..wide }));
-        assert_eq!(pins.over(Slot::Forward, wide), Ok(wide));
-        for (text, says) in [
-            ("span=2", "PASS.PARAMETER=NUMBER"),
-            ("training.span=two", "PASS.PARAMETER=NUMBER"),
-            ("backward.span=2", "expected one of forward, training, decode"),
-            ("forward.span=2", "expected one of chunk, groups"),
-        ] {
-            assert!(Pins::parse(text).expect_err(text).contains(says), "{text}");
-        }
-        let three = Pins::parse("training.span=3").expect("a number");
-        assert!(three.over(Slot::Training, wide).expect_err("three").contains("span is 1 or 2"));
-    }
-
-    #[test]
-    fn finish_starts_beside_blocks_that_leave_room() {
-        // 128 blocks of one group fill the card, 32 of four do not; eight heads leave half of it anyway
-        assert_eq!([1, 8, 16, 32, 64, 128].map(|s| beside_for(s, 128, 132)), [1, 1, 4, 4, 0, 0]);
-        assert_eq!(beside_for(0, 128, 132), 0);
     }
 
     #[test]

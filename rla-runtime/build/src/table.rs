@@ -31,6 +31,7 @@ const DEVICES: &[(&str, &str)] = &[
         "tunings/intel_r_xeon_r_processor_family_6_model_207.toml",
         include_str!("../../../tunings/intel_r_xeon_r_processor_family_6_model_207.toml"),
     ),
+    ("tunings/nvidia_h200.toml", include_str!("../../../tunings/nvidia_h200.toml")),
 ];
 
 /// Names a table to use in place of those of this crate; `default`: none of a device.

@@ -129,7 +129,8 @@ impl Card for Gpu<'_> {
                 // what a call of this shape has
                 let usual = host::usual(self.device, source, &problem.sizes, elem, sequences);
                 // forward has no finish beside it
-                Choices { beside: if self.task.slot == Slot::Training { usual.beside } else { 0 }, ..usual }
+                let beside = if self.task.slot == Slot::Training { usual.beside } else { 0 };
+                Choices { chunk: source.chunk(self.task.slot, elem), beside, ..usual }
             }
         }
     }

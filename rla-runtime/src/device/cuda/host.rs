@@ -243,9 +243,15 @@ impl Engine {
         &self.device
     }
 
-    /// Tokens a chunk of a forward that keeps nothing, for sizes without a row in a table.
+    /// Tokens at whose multiples a sequence may be cut for a forward that keeps nothing, whatever its sizes and types: all chunks are
+    /// powers of two, and this is the longest that it may have.
     pub fn chunk(&self) -> usize {
-        self.pinned.map_or(Choices::default(), |schedule| schedule.forward).chunk
+        if let Some(schedule) = self.pinned {
+            return schedule.forward.chunk;
+        }
+        let class = self.source.chunk(cuda::Slot::Forward, Elem::Bf16).max(self.tunings.longest_chunk());
+        let pinned = self.pins.over(cuda::Slot::Forward, Choices { chunk: class, ..Choices::default() });
+        pinned.map_or(class, |choices| choices.chunk)
     }
 
     /// The kernels of a pass, compiled at the first call for their sizes and types.

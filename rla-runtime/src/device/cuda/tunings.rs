@@ -35,7 +35,13 @@ impl Tunings {
         Ok(Tunings { rows: tables.cuda(recurrence, |row| row.architecture == architecture) })
     }
 
-    /// The choices of a slot for sizes and types, and where they come from: a row's, which depend on nothing else, or the key's. A row
+    /// Tokens of the longest chunk that rows give a forward that keeps nothing, 1 where there are none.
+    pub fn longest_chunk(&self) -> usize {
+        let forward = self.rows.iter().filter(|(_, row)| row.measured.pass == Slot::Forward.name());
+        forward.map(|(_, row)| row.choices.chunk).max().unwrap_or(1)
+    }
+
+    /// The choices of a slot for sizes and types, and where they come from: a row's, which depend on nothing else, or the class's and the key's. A row
     /// applies only where the compiler writes the very text that was checked then; where it does not, a line says so.
     pub fn choices(&self, device: &Device, source: &Source, slot: Slot, key: &Key) -> (Choices, String) {
         let dtype = dtype(key.output);
@@ -63,6 +69,6 @@ impl Tunings {
                 ),
             }
         }
-        (key.choices, "the default".into())
+        (Choices { chunk: source.chunk(slot, key.output), ..key.choices }, "the default".into())
     }
 }

@@ -160,7 +160,8 @@ fn list(
             output::line("     cost      flop    record bytes")?;
         }
         for (choices, written) in ordered {
-            let mark = if choices == Choices::default() { "  (the default)" } else { "" };
+            let usual = Choices { chunk: source.chunk(*slot, key.output), ..Choices::default() };
+            let mark = if choices == usual { "  (the default)" } else { "" };
             let described = text(&choices, *slot);
             match (written, arguments.json) {
                 (Ok((_, cost)), true) => output::json(&json!({
