@@ -28,6 +28,17 @@ pub fn text<C>(parameters: &[Parameter<C>], choices: &C) -> String {
     parameters.iter().map(|p| format!("{}={}", p.name, (p.get)(choices))).collect::<Vec<_>>().join(" ")
 }
 
+/// `PASS.PARAMETER=NUMBER`: the three.
+///
+/// # Errors
+/// A text of another form.
+pub fn assignment(item: &str) -> Result<(&str, &str, usize), String> {
+    let expected = || format!("`{item}`: expected PASS.PARAMETER=NUMBER");
+    let (name, value) = item.split_once('=').ok_or_else(expected)?;
+    let (pass, name) = name.trim().split_once('.').ok_or_else(expected)?;
+    Ok((pass, name, value.trim().parse().map_err(|_| expected())?))
+}
+
 /// The first condition that does not hold, with what breaks it.
 pub fn refusal<C>(predicates: &[Predicate<C>], judged: &C, text: impl Fn() -> String) -> Option<String> {
     let broken = predicates.iter().find(|p| !(p.holds)(judged))?;

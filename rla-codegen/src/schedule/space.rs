@@ -153,10 +153,7 @@ pub fn difference(choices: &Choices, from: &Choices) -> String {
 /// What is no parameter, no number, or not legal.
 pub fn parse(text: &str, schedule: &mut Schedule) -> Result<(), String> {
     for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
-        let expected = || format!("`{item}`: expected PASS.PARAMETER=NUMBER");
-        let (name, value) = item.split_once('=').ok_or_else(expected)?;
-        let (slot, name) = name.trim().split_once('.').ok_or_else(expected)?;
-        let value = value.trim().parse().map_err(|_| expected())?;
+        let (slot, name, value) = parameter::assignment(item)?;
         let slots = Slot::ALL.map(Slot::name).join(", ");
         let slot = Slot::named(slot).ok_or_else(|| format!("`{slot}`: expected one of {slots}"))?;
         let names = PARAMETERS.map(|p| p.name).join(", ");

@@ -6,7 +6,7 @@ use crate::device::cuda::bench::{Ready, Settings as Timing, moved};
 use crate::device::cuda::ceiling::Ceilings;
 use crate::device::cuda::kernels::{self, Key, Source};
 use crate::device::cuda::memory::Buffer;
-use crate::device::cuda::{Device, host, time};
+use crate::device::cuda::{Device, host, time, tunings};
 use crate::error::Result;
 use crate::op::Operation;
 use crate::problem::{Problem, StateLayout};
@@ -127,7 +127,7 @@ impl Card for Gpu<'_> {
             (_, Ok(elem)) => {
                 let sequences = load(source, problem, self.device.multiprocessors).sequences;
                 // what a call of this shape has
-                let usual = host::usual(self.device, source, &problem.sizes, elem, sequences);
+                let usual = tunings::usual(self.device, source, &problem.sizes, elem, sequences);
                 // forward has no finish beside it
                 let beside = if self.task.slot == Slot::Training { usual.beside } else { 0 };
                 Choices { chunk: source.chunk(self.task.slot, elem), beside, ..usual }

@@ -1,6 +1,6 @@
 //! Parameters that a user sets over what is chosen otherwise.
 
-use super::{Choices, Slot, parameters, refusal};
+use super::{Choices, Slot, parameter, parameters, refusal};
 
 /// Parameters that a user sets, whatever chooses the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,10 +13,7 @@ impl Pins {
     /// What is no parameter of the slot, or no number.
     pub fn parse(text: &str) -> Result<Pins, String> {
         let pin = |item: &str| {
-            let expected = || format!("`{item}`: expected PASS.PARAMETER=NUMBER");
-            let (name, value) = item.split_once('=').ok_or_else(expected)?;
-            let (slot, name) = name.trim().split_once('.').ok_or_else(expected)?;
-            let value = value.trim().parse().map_err(|_| expected())?;
+            let (slot, name, value) = parameter::assignment(item)?;
             let slots = Slot::ALL.map(Slot::name).join(", ");
             let slot = Slot::named(slot).ok_or_else(|| format!("`{slot}`: expected one of {slots}"))?;
             let names = || parameters(slot).iter().map(|p| p.name).collect::<Vec<_>>().join(", ");

@@ -2,7 +2,7 @@
 use super::kernels::{Call, Elem, Key, Kind, Pass, RawSequences, RawView, Source};
 use super::memory::Buffer;
 use super::tunings::Tunings;
-use super::{Device, kernels};
+use super::{Device, kernels, tunings};
 use crate::error::{Error, Result};
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::{DType, View, ViewMut};
@@ -52,22 +52,6 @@ pub fn elem(dtype: DType) -> Result<Elem> {
         DType::F16 => Ok(Elem::F16),
         other => Err(Error::argument("type", "f32, bf16 or f16", other.name())),
     }
-}
-
-/// What a call's passes have where no table says, for so many sequences times value heads.
-pub(crate) fn usual(device: &Device, source: &Source, sizes: &[usize], elem: Elem, sequences: usize) -> Choices {
-    let (channels, multiprocessors) = (source.channels(sizes), device.multiprocessors);
-    let usual = match elem {
-        // wide blocks of f32 do not fit into shared memory with what is copied ahead
-        Elem::F32 => Choices::default(),
-        _ => Choices {
-            groups: cuda::groups_for(sequences, channels, multiprocessors),
-            beside: cuda::beside_for(sequences, channels, multiprocessors),
-            ..Choices::default()
-        },
-    };
-    // older cards start a kernel when the one before has ended
-    Choices { beside: if device.capability.0 >= 9 { usual.beside } else { 0 }, ..usual }
 }
 
 fn bytes_of(view: &View) -> usize {
@@ -297,7 +281,7 @@ impl Engine {
             input_grads,
             inputs,
             output,
-            choices: usual(&self.device, &self.source, &problem.sizes, output, sequences),
+            choices: tunings::usual(&self.device, &self.source, &problem.sizes, output, sequences),
             grouped: problem.group() > 1,
         }
     }

@@ -1,10 +1,10 @@
 //! Which choices a GPU's kernels have: rows of the tables that a search on this card wrote, else the default's.
+use super::Device;
 use super::kernels::{Elem, Key, Source};
-use super::{Device, host};
 use crate::error::Result;
 use crate::kernel::dispatch;
 use rla_build::table::{DEVICE_VARIABLE, Entry, Tables, cuda::Row};
-use rla_codegen::schedule::cuda::{Choices, Slot};
+use rla_codegen::schedule::cuda::{Choices, Slot, beside_for, groups_for};
 use rla_dsl::recurrence::Recurrence;
 
 /// Rows of this card and this variant; a table's name beside each.
@@ -20,6 +20,22 @@ pub fn dtype(elem: Elem) -> &'static str {
         Elem::Bf16 => "bf16",
         Elem::F16 => "f16",
     }
+}
+
+/// What a call's passes have where no table says, for so many sequences times value heads.
+pub fn usual(device: &Device, source: &Source, sizes: &[usize], elem: Elem, sequences: usize) -> Choices {
+    let (channels, multiprocessors) = (source.channels(sizes), device.multiprocessors);
+    let usual = match elem {
+        // wide blocks of f32 do not fit into shared memory with what is copied ahead
+        Elem::F32 => Choices::default(),
+        _ => Choices {
+            groups: groups_for(sequences, channels, multiprocessors),
+            beside: beside_for(sequences, channels, multiprocessors),
+            ..Choices::default()
+        },
+    };
+    // older cards start a kernel when the one before has ended
+    Choices { beside: if device.capability.0 >= 9 { usual.beside } else { 0 }, ..usual }
 }
 
 impl Tunings {
@@ -55,7 +71,7 @@ impl Tunings {
                 Ok((text, _)) if text == row.measured.text => {
                     // a search at one shape that kept the width of such calls says nothing about others
                     let [batch, _, _, value_heads] = row.timed;
-                    let usual = host::usual(device, source, &key.sizes, key.output, batch * value_heads);
+                    let usual = usual(device, source, &key.sizes, key.output, batch * value_heads);
                     let kept = |of: fn(&Choices) -> usize| {
                         if of(&row.choices) == of(&usual) { of(&key.choices) } else { of(&row.choices) }
                     };

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::order::{Needs, Step};
+use super::order::{Needs, Step, gathered};
 use super::{State, Target, WORK};
 use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::graph::{Kind, Ref};
@@ -91,26 +91,15 @@ impl State<'_, '_> {
             home[i] = set;
             sets.insert(set, parts);
         }
-        let last: BTreeMap<usize, usize> = home.iter().enumerate().map(|(i, h)| (*h, i)).collect();
-        let mut waiting: BTreeMap<usize, Vec<Step>> = BTreeMap::new();
-        let mut out = vec![];
-        for (i, step) in steps.into_iter().enumerate() {
-            if !sets.contains_key(&home[i]) {
-                out.push(step);
-                continue;
-            }
-            let set = waiting.entry(home[i]).or_default();
-            set.push(step);
-            if last[&home[i]] == i {
-                let set = waiting.remove(&home[i]).expect("entered");
-                out.push(Step {
-                    target: Target::Decays(set.iter().map(node_of).collect()),
-                    reads: set.iter().flat_map(|s| s.reads.iter().copied()).collect::<BTreeSet<usize>>(),
-                    writes: set.iter().flat_map(|s| s.writes.iter().copied()).collect(),
-                });
-            }
-        }
-        out
+        let alone = |set: usize| !sets.contains_key(&set);
+        gathered(steps, &home, &|set, own| match alone(set) {
+            true => own,
+            false => vec![Step {
+                target: Target::Decays(own.iter().map(node_of).collect()),
+                reads: own.iter().flat_map(|s| s.reads.iter().copied()).collect::<BTreeSet<usize>>(),
+                writes: own.iter().flat_map(|s| s.writes.iter().copied()).collect(),
+            }],
+        })
     }
 
     /// Whether a token-by-token matrix goes into a system: an inverse, or a product that builds one.

@@ -37,6 +37,21 @@ impl Step {
     }
 }
 
+/// Steps in their order, those of a set where its last one was; `home` has the set of each, `make` what comes of a set.
+pub(super) fn gathered(steps: Vec<Step>, home: &[usize], make: &dyn Fn(usize, Vec<Step>) -> Vec<Step>) -> Vec<Step> {
+    let last: BTreeMap<usize, usize> = home.iter().enumerate().map(|(i, set)| (*set, i)).collect();
+    let mut waiting: BTreeMap<usize, Vec<Step>> = BTreeMap::new();
+    let mut out = vec![];
+    for (i, step) in steps.into_iter().enumerate() {
+        let set = home[i];
+        waiting.entry(set).or_default().push(step);
+        if last[&set] == i {
+            out.extend(make(set, waiting.remove(&set).expect("entered")));
+        }
+    }
+    out
+}
+
 /// Nodes that targets make.
 fn made_by(targets: &[Target]) -> impl Iterator<Item = usize> {
     targets.iter().flat_map(|target| match target {

@@ -1,9 +1,9 @@
 //! Products side by side: results whose right operands are the same fragments in global memory are made together, so that a state
 //! is read once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::order::{Needs, Step};
+use super::order::{Needs, Step, gathered};
 use super::{Group, State, Target};
 use crate::emit::cuda::place::{Elem, Order};
 use crate::emit::graph::{Kind, Pos, Ref};
@@ -108,18 +108,7 @@ impl State<'_, '_> {
                 home = joined;
             }
         }
-        let mut out: Vec<Step> = vec![];
-        let last: BTreeMap<usize, usize> = (0..steps.len()).map(|i| (home[i], i)).collect();
-        let mut waiting: BTreeMap<usize, Vec<Step>> = BTreeMap::new();
-        for (i, step) in steps.into_iter().enumerate() {
-            let set = waiting.entry(home[i]).or_default();
-            set.push(step);
-            if last[&home[i]] == i {
-                let set = waiting.remove(&home[i]).expect("entered");
-                out.extend(if set.len() == 1 { set.into_iter().next() } else { Some(Step::side(set)) });
-            }
-        }
-        out
+        gathered(steps, &home, &|_, own| if own.len() == 1 { own } else { vec![Step::side(own)] })
     }
 
     /// The text of results side by side.
