@@ -66,16 +66,14 @@ fn nvrtc_accepts_the_kernels() {
             let kernels = source.text(kind, key, shared_of(target)).expect("legal");
             jobs.extend(kernels.kernels.into_iter().map(|kernel| (*name, kernel, target)));
         };
-        // finish beside the sequential kernel, as for calls of few heads; the models' variants have it after that too
+        // finish beside the sequential kernel, as for calls of few heads; that of three variants spills, as it does in wide blocks anyway
         let beside = Choices { beside: 4, ..Choices::default() };
         let beside = Key { choices: beside, ..key(&recurrence, 128, Elem::Bf16, false) };
         let spills = matches!(*name, "delta_net" | "delta_product2" | "value_decay");
         for kind in KINDS {
-            let models = matches!(*name, "rdn" | "rla" | "gated_delta_net" | "kda");
             if kind == Kind::Backward && !spills {
                 add(kind, &beside, "sm_90a");
-            }
-            if kind != Kind::Backward || models || spills {
+            } else {
                 let slot = rla_codegen::pipeline::cuda::slot(kind);
                 let choices = Choices { chunk: source.chunk(slot, Elem::Bf16), ..Choices::default() };
                 add(kind, &Key { choices, ..key(&recurrence, 128, Elem::Bf16, false) }, "sm_90a");
@@ -102,6 +100,9 @@ fn nvrtc_accepts_the_kernels() {
             jobs.extend(kernels.kernels.into_iter().map(|kernel| (name, kernel, "sm_90a")));
         }
     }
+    // passes share prepare where nothing else differs
+    let mut seen = std::collections::BTreeSet::new();
+    jobs.retain(|(_, kernel, target)| seen.insert((kernel.source.clone(), *target)));
     let next = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
