@@ -66,14 +66,14 @@ impl Tunings {
         };
         for (table, row) in self.rows.iter().filter(fits) {
             // the text that was measured: q, k, v and the like in one type, a value head a key head
-            let usual = Key { choices: row.choices, ..Key::usual(source.recurrence(), &key.sizes, key.output) };
-            match source.predict(slot, &usual, device.shared) {
+            let measured = Key { choices: row.choices, ..Key::usual(source.recurrence(), &key.sizes, key.output) };
+            match source.predict(slot, &measured, device.shared) {
                 Ok((text, _)) if text == row.measured.text => {
                     // a search at one shape that kept the width of such calls says nothing about others
                     let [batch, _, _, value_heads] = row.timed;
-                    let usual = usual(device, source, &key.sizes, key.output, batch * value_heads);
+                    let calls = usual(device, source, &key.sizes, key.output, batch * value_heads);
                     let kept = |of: fn(&Choices) -> usize| {
-                        if of(&row.choices) == of(&usual) { of(&key.choices) } else { of(&row.choices) }
+                        if of(&row.choices) == of(&calls) { of(&key.choices) } else { of(&row.choices) }
                     };
                     let (groups, beside) = (kept(|c| c.groups), kept(|c| c.beside));
                     return (Choices { groups, beside, ..row.choices }, format!("by {table}, {}", row.name()));
