@@ -175,6 +175,8 @@ impl Source {
         if asked <= 1 || asked * key.choices.chunk > MOST_TOKENS {
             return 1;
         }
+        // forward and backward find the same: types of gradients, which forward may not know, take no memory of a block
+        let key = &Key { input_grads: key.inputs.clone(), grouped: false, ..key.clone() };
         let place = (key.clone(), shared);
         let spans = || self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(span) = spans().get(&place) {
