@@ -353,20 +353,22 @@ fn predictions_have_the_measured_order() {
         ("29", include_str!("../rla-runtime/benches/records/tuning_cuda_h200_2026-11-29.csv")),
         ("30", include_str!("../rla-runtime/benches/records/tuning_cuda_h200_2026-11-30.csv")),
     ];
-    let mut measured: BTreeMap<(&str, &str, &str), Vec<(f64, String)>> = BTreeMap::new();
+    // by day, variant and pass: milliseconds and choices
+    type Rows = Vec<(f64, String)>;
+    let mut measured: BTreeMap<[&str; 3], Rows> = BTreeMap::new();
     for (day, record) in records {
         for line in record.lines().filter(|line| !line.starts_with('#')).skip(1) {
             let fields: Vec<&str> = line.split(',').collect();
             // training has had more parameters since the first
             if let (Ok(ms), true) = (fields[4].parse(), day == "30" || fields[1] == "forward") {
-                let rows = measured.entry((day, fields[0], fields[1])).or_default();
+                let rows = measured.entry([day, fields[0], fields[1]]).or_default();
                 rows.push((ms, fields[2].trim_matches('"').to_string()));
             }
         }
     }
     let load = Load { sequences: 16, channels: 128, multiprocessors: 132 };
     let mut compared = 0;
-    for ((day, variant, pass), mut rows) in measured {
+    for ([day, variant, pass], mut rows) in measured {
         let recurrence = Arc::new(built_in(variant));
         let source = Source::new(&recurrence).unwrap_or_else(|o| panic!("{variant}: {}", o.reason));
         let slot = Slot::named(pass).expect("a pass");
