@@ -60,8 +60,8 @@ pub struct Config {
 pub enum Grid {
     /// Chunks times value heads.
     Chunks,
-    /// Spans, so many chunks each, times value heads.
-    Spans(usize),
+    /// Spans times value heads.
+    Spans,
     /// Sequences times value heads times this many slices.
     Sequences(usize),
 }

@@ -113,10 +113,6 @@ impl Source {
         self.programs.backward.results.iter().any(|(r, _)| *r == role)
     }
 
-    fn find_of_tokens(&self) -> Vec<bool> {
-        of_tokens(&self.programs.forward_save, &self.programs.backward)
-    }
-
     /// Counts that the argument block depends on.
     pub fn counts(&self) -> Counts {
         let r = &self.recurrence;
@@ -194,6 +190,7 @@ impl Source {
         let mut products = values.filter(|(d, _)| d.carries_values()).map(|(_, e)| *e);
         let product = products.next().unwrap_or(Elem::F32);
         let product = if products.any(|e| e != product) { Elem::F32 } else { product };
+        let beside = kind == Pass::Backward && key.choices.beside > 0;
         let config = Config {
             sizes: Sizes { sides: key.sizes.clone(), chunk: if kind == Pass::Decode { 1 } else { key.choices.chunk } },
             product,
@@ -201,17 +198,16 @@ impl Source {
             output: key.output,
             input_grads: self.written_grads(key),
             per_key_head: self.recurrence.inputs.iter().map(|i| i.per_key_head()).collect(),
-            warps: match key.choices.beside {
-                0 => key.choices.groups,
-                _ if kind != Pass::Backward => key.choices.groups,
-                groups => groups,
-            },
-            beside: kind == Pass::Backward && key.choices.beside > 0,
+            warps: if beside { key.choices.beside } else { key.choices.groups },
+            beside,
             shared,
             decode: key.choices.tile(),
             span,
             of_tokens: match kind {
-                Pass::Backward if span > 1 => self.of_tokens.get_or_init(|| self.find_of_tokens()).clone(),
+                Pass::Backward if span > 1 => {
+                    let Programs { forward_save, backward, .. } = &self.programs;
+                    self.of_tokens.get_or_init(|| of_tokens(forward_save, backward)).clone()
+                }
                 _ => vec![],
             },
         };

@@ -68,6 +68,11 @@ impl Device {
         found.clone().map_err(|reason| Error::unsupported("backend cuda", reason))
     }
 
+    /// Whether a kernel may start before the one before it has ended (programmatic dependent launch).
+    pub fn overlaps(&self) -> bool {
+        self.capability.0 >= 9
+    }
+
     fn open() -> Result<Device> {
         if !driver_is_there() {
             return Err(Error::unsupported("CUDA", "no NVIDIA driver (libcuda) on this machine"));

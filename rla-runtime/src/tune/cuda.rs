@@ -81,8 +81,7 @@ pub type Written = std::result::Result<(String, Cost), String>;
 
 /// What a card works on in a call.
 pub fn load(source: &Source, problem: &Problem, multiprocessors: usize) -> Load {
-    let sequences = problem.sequence_count() * problem.value_heads;
-    Load { sequences, channels: source.channels(&problem.sizes), multiprocessors }
+    tunings::load(source, &problem.sizes, problem.sequence_count() * problem.value_heads, multiprocessors)
 }
 
 /// Candidates of a slot for sizes and a type by predicted cost, at the end those that cannot be written.
@@ -121,18 +120,10 @@ impl Card for Gpu<'_> {
     }
 
     fn start(&self) -> Choices {
-        let (problem, source) = (&self.task.problem, &self.source);
-        match (self.task.slot, host::elem(self.task.dtype)) {
-            (Slot::Decode, _) | (_, Err(_)) => Choices::default(),
-            (_, Ok(elem)) => {
-                let sequences = load(source, problem, self.device.multiprocessors).sequences;
-                // what a call of this shape has
-                let usual = tunings::usual(self.device, source, &problem.sizes, elem, sequences);
-                // forward has no finish beside it
-                let beside = if self.task.slot == Slot::Training { usual.beside } else { 0 };
-                Choices { chunk: source.chunk(self.task.slot, elem), beside, ..usual }
-            }
-        }
+        let Ok(elem) = host::elem(self.task.dtype) else { return Choices::default() };
+        // what a call of this shape has
+        let load = load(&self.source, &self.task.problem, self.device.multiprocessors);
+        tunings::usual_of(&self.source, self.task.slot, &load, self.device.overlaps(), elem)
     }
 
     fn operation(&self, choices: Choices) -> Result<Operation> {

@@ -113,7 +113,7 @@ pub fn emit(
         let source = super::render_with(KERNEL, &text, &[("base", BASE), ("decode", DECODE)])?;
         kernels.push(Kernel { name, source, grid: Grid::Sequences(slices), threads, shared: 0, stage, overlaps: true });
     }
-    Ok(Some(Kernels { kernels, ..Kernels::default() }))
+    Ok(Some(Kernels { kernels, span: 1, ..Kernels::default() }))
 }
 
 /// The pieces of the kernel's text.

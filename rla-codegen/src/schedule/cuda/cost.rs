@@ -13,6 +13,8 @@ pub struct Cost {
     pub waits: f64,
     /// Of it, that of backward's beside which finish runs.
     pub beside: f64,
+    /// Bytes of finish's whose time that hides.
+    pub hidden: f64,
 }
 
 /// What a pass's kernels do.
@@ -59,7 +61,7 @@ impl Cost {
         let tokens = if work.short { TOKENS_A_SHORT_WAIT } else { TOKENS_A_WAIT };
         let waits = (1.0 / chunk + chunk / tokens) * (1.0 + A_GROUP * further);
         let bytes = work.records as f64 / chunk;
-        Cost { flops: work.flops, bytes, waits, beside: if beside { waits } else { 0.0 } }
+        Cost { flops: work.flops, bytes, waits, beside: if beside { waits } else { 0.0 }, hidden: 0.0 }
     }
 
     /// On a card with that load: its sequences wait side by side, blocks that it does not hold at once one after the other. Finish,
@@ -72,12 +74,12 @@ impl Cost {
         let waits = (self.waits - self.beside) * turns(choices.groups) + beside;
         let free = 1.0 - (blocks(choices.beside) as f64 / card as f64).min(1.0);
         let hidden = HIDDEN * (free * beside * BYTES_A_WAIT).min(self.bytes);
-        Cost { waits, beside, bytes: self.bytes - hidden, ..self }
+        Cost { waits, beside, hidden, ..self }
     }
 
     /// All together, in bytes.
     pub fn total(&self) -> f64 {
-        self.flops / FLOPS_A_BYTE + self.bytes + self.waits * BYTES_A_WAIT
+        self.flops / FLOPS_A_BYTE + self.bytes - self.hidden + self.waits * BYTES_A_WAIT
     }
 }
 
@@ -89,6 +91,7 @@ impl std::ops::Add for Cost {
             bytes: self.bytes + other.bytes,
             waits: self.waits + other.waits,
             beside: self.beside + other.beside,
+            hidden: self.hidden + other.hidden,
         }
     }
 }

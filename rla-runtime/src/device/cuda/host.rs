@@ -276,12 +276,13 @@ impl Engine {
     /// What a call of these sizes and types is compiled for; choices come with the pass, which has these where no table says.
     pub(crate) fn key_of(&self, problem: &Problem, inputs: Vec<Elem>, output: Elem, input_grads: Vec<Elem>) -> Key {
         let sequences = problem.sequence_count() * problem.value_heads;
+        let load = tunings::load(&self.source, &problem.sizes, sequences, self.device.multiprocessors);
         Key {
             sizes: problem.sizes.clone(),
             input_grads,
             inputs,
             output,
-            choices: tunings::usual(&self.device, &self.source, &problem.sizes, output, sequences),
+            choices: tunings::usual(&load, self.device.overlaps(), output),
             grouped: problem.group() > 1,
         }
     }

@@ -462,10 +462,10 @@ impl Pass {
         for kernel in &self.kernels[which] {
             let blocks = match kernel.grid {
                 Grid::Chunks => self.chunks(q) * call.heads,
-                Grid::Spans(_) => self.spans(q) * call.heads,
+                Grid::Spans => self.spans(q) * call.heads,
                 Grid::Sequences(slices) => q.count * call.heads * slices,
             };
-            let overlap = kernel.overlaps && self.device.capability.0 >= 9;
+            let overlap = kernel.overlaps && self.device.overlaps();
             // SAFETY: the caller of `launch` vouches for the addresses; the argument block has the layout that the kernel
             // declares.
             unsafe {

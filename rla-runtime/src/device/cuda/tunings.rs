@@ -4,7 +4,7 @@ use super::kernels::{Elem, Key, Source};
 use crate::error::Result;
 use crate::kernel::dispatch;
 use rla_build::table::{DEVICE_VARIABLE, Entry, Tables, cuda::Row};
-use rla_codegen::schedule::cuda::{Choices, Slot, beside_for, groups_for};
+use rla_codegen::schedule::cuda::{Choices, Load, Slot, beside_for, groups_for};
 use rla_dsl::recurrence::Recurrence;
 
 /// Rows of this card and this variant; a table's name beside each.
@@ -22,20 +22,33 @@ pub fn dtype(elem: Elem) -> &'static str {
     }
 }
 
-/// What a call's passes have where no table says, for so many sequences times value heads.
-pub fn usual(device: &Device, source: &Source, sizes: &[usize], elem: Elem, sequences: usize) -> Choices {
-    let (channels, multiprocessors) = (source.channels(sizes), device.multiprocessors);
-    let usual = match elem {
-        // wide blocks of f32 do not fit into shared memory with what is copied ahead
-        Elem::F32 => Choices::default(),
-        _ => Choices {
-            groups: groups_for(sequences, channels, multiprocessors),
-            beside: beside_for(sequences, channels, multiprocessors),
-            ..Choices::default()
-        },
-    };
-    // older cards start a kernel when the one before has ended
-    Choices { beside: if device.capability.0 >= 9 { usual.beside } else { 0 }, ..usual }
+/// What a call of so many sequences times value heads asks of a card.
+pub fn load(source: &Source, sizes: &[usize], sequences: usize, multiprocessors: usize) -> Load {
+    Load { sequences, channels: source.channels(sizes), multiprocessors }
+}
+
+/// What the passes of calls of a load have where no table says; `overlaps`: whether the card starts a kernel before another has ended.
+pub fn usual(load: &Load, overlaps: bool, elem: Elem) -> Choices {
+    let Load { sequences, channels, multiprocessors } = *load;
+    // wide blocks of f32 do not fit into shared memory with what is copied ahead
+    if elem == Elem::F32 {
+        return Choices::default();
+    }
+    Choices {
+        groups: groups_for(sequences, channels, multiprocessors),
+        beside: if overlaps { beside_for(sequences, channels, multiprocessors) } else { 0 },
+        ..Choices::default()
+    }
+}
+
+/// The same of one slot: forward has no finish, and decode none of these parameters.
+pub fn usual_of(source: &Source, slot: Slot, load: &Load, overlaps: bool, elem: Elem) -> Choices {
+    let usual = Choices { chunk: source.chunk(slot, elem), ..usual(load, overlaps, elem) };
+    match slot {
+        Slot::Training => usual,
+        Slot::Forward => Choices { beside: 0, ..usual },
+        Slot::Decode => Choices::default(),
+    }
 }
 
 impl Tunings {
@@ -57,8 +70,8 @@ impl Tunings {
         forward.map(|(_, row)| row.choices.chunk).max().unwrap_or(1)
     }
 
-    /// The choices of a slot for sizes and types, and where they come from: a row's, which depend on nothing else, or the class's and the key's. A row
-    /// applies only where the compiler writes the very text that was checked then; where it does not, a line says so.
+    /// The choices of a slot for sizes and types, and where they come from: a row's, which depend on nothing else, or the class's and the
+    /// key's. A row applies only where the compiler writes the very text that was checked then; where it does not, a line says so.
     pub fn choices(&self, device: &Device, source: &Source, slot: Slot, key: &Key) -> (Choices, String) {
         let dtype = dtype(key.output);
         let fits = |row: &&(String, Row)| {
@@ -71,7 +84,8 @@ impl Tunings {
                 Ok((text, _)) if text == row.measured.text => {
                     // a search at one shape that kept the width of such calls says nothing about others
                     let [batch, _, _, value_heads] = row.timed;
-                    let calls = usual(device, source, &key.sizes, key.output, batch * value_heads);
+                    let load = load(source, &key.sizes, batch * value_heads, device.multiprocessors);
+                    let calls = usual(&load, device.overlaps(), key.output);
                     let kept = |of: fn(&Choices) -> usize| {
                         if of(&row.choices) == of(&calls) { of(&key.choices) } else { of(&row.choices) }
                     };

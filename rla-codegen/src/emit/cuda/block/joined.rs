@@ -81,7 +81,7 @@ impl State<'_, '_> {
         format!("if (r < {rows} && c < {cols}) {}", sink.statement)
     }
 
-    /// Whether a sweep waits for so much from device memory that two rows at a time pay, and makes so little that registers suffice.
+    /// Whether a sweep waits for so much from device memory that several rows at a time pay, and makes so little that registers suffice.
     fn reads_records(&self, targets: &[Target]) -> bool {
         let (mut reads, mut leaves) = (BTreeSet::new(), BTreeSet::new());
         for target in targets {

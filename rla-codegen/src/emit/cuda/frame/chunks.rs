@@ -96,7 +96,6 @@ impl Frame<'_> {
             out.line("if (!ch.valid) return;");
         }
         self.finish_block(written, given, "number", &mut out);
-
         // small blocks, so that one waits while others work; large ones have a multiprocessor to themselves
         // eight blocks leave a thread 64 registers: enough for what holds no state
         let (threads, blocks) = match written.shared {

@@ -302,6 +302,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_scheduler_has_as_many_warps() {
+        for workers in 1..=12 {
+            for overlapped in [false, true] {
+                let crew = Crew::of(workers, overlapped);
+                assert_eq!((workers + crew.warps()) % 4, 0, "{workers} workers");
+                assert!(crew.copiers > 0 && crew.tellers == usize::from(overlapped));
+            }
+        }
+    }
+
+    #[test]
     fn two_parts_of_an_item_are_two_warps() {
         let rows = |channels: usize, bytes: usize| Item {
             names: vec![],

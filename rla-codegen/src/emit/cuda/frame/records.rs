@@ -13,10 +13,12 @@ use crate::tile::{Axis, Leaf, MapFn, Role, Shape};
 impl Handed {
     /// A value and where it lies, behind the pointers to what a chunk and what a span hands on.
     pub(super) fn item(&self, key: usize, [chunk, span]: [&'static str; 2]) -> Option<(&Place, Address)> {
-        let of = |record: &'_ Record, base| record.item(key).map(|(_, _, offset)| Address { base, offset: *offset });
-        let address = of(&self.chunk, chunk).or_else(|| of(&self.span, span))?;
-        let (_, place, _) = self.chunk.item(key).or_else(|| self.span.item(key))?;
-        Some((place, address))
+        let (base, found) = match self.chunk.item(key) {
+            Some(found) => (chunk, found),
+            None => (span, self.span.item(key)?),
+        };
+        let (_, place, offset) = found;
+        Some((place, Address { base, offset: *offset }))
     }
 }
 

@@ -98,9 +98,14 @@ impl Frame<'_> {
             }
         }
         let written = block.write();
-        let of_work = |n: &str| written.body.iter().any(|line| line.contains(&format!("{{{n}}}")));
-        if written.scratch > 0 || pieces.iter().any(|n| of_work(n)) {
-            return Err(Error::Schedule(format!("a span of {span} chunks does not fit into shared memory")));
+        let refused = |what: String| Err(Error::Schedule(format!("a span of {span} chunks: {what}")));
+        if written.scratch > 0 {
+            return refused("a block does not fit into shared memory".into());
+        }
+        // an operand's text has the pointer alone
+        let whole = |name: &&String| written.body.iter().any(|line| line.contains(&format!("{{{name}}}")));
+        if let Some(name) = pieces.iter().find(whole) {
+            return refused(format!("{name} is an operand as it lies, in pieces"));
         }
         let mut out = Text::default();
         self.place_of_block(&mut out);
@@ -117,7 +122,7 @@ impl Frame<'_> {
             out.line(format!("char* const {name} = {base} + first * {};", bytes.chunk));
             out.line(format!("char* const {name}_span = {base} + chunks * {} + number * {};", bytes.chunk, bytes.span));
         }
-        self.chunk_kernel("finish", Grid::Spans(span), chunk * span, &written, given, out)
+        self.chunk_kernel("finish", Grid::Spans, chunk * span, &written, given, out)
     }
 
     /// Where a sequence's spans are, for a kernel that goes through its chunks.

@@ -4,9 +4,9 @@ use crate::output::{self, Failure};
 use rla_build::table::Table;
 use rla_build::tune::search::Outcome;
 use rla_codegen::pipeline::cuda::Key;
-use rla_codegen::schedule::cuda::{Choices, PREDICATES, Slot, parameters, text};
+use rla_codegen::schedule::cuda::{PREDICATES, Slot, parameters, text};
 use rla_dsl::Recurrence;
-use rla_runtime::device::cuda::{Device, host, kernels};
+use rla_runtime::device::cuda::{Device, host, kernels, tunings};
 use rla_runtime::kernel::dispatch;
 use rla_runtime::tune::cuda::{self, Record, Task};
 use rla_runtime::{DType, Error, Problem};
@@ -159,8 +159,8 @@ fn list(
             output::line(&format!("{name}: {count} candidates; per token and value head, predicted:"))?;
             output::line("     cost      flop    record bytes")?;
         }
+        let usual = tunings::usual_of(&source, *slot, &load, true, key.output);
         for (choices, written) in ordered {
-            let usual = Choices { chunk: source.chunk(*slot, key.output), ..Choices::default() };
             let mark = if choices == usual { "  (the default)" } else { "" };
             let described = text(&choices, *slot);
             match (written, arguments.json) {
