@@ -4,4 +4,5 @@ pub mod cpu;
 pub mod cuda;
 pub(crate) mod graph;
 pub(crate) mod step;
+pub(crate) mod system;
 pub(crate) mod text;

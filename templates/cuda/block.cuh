@@ -9,15 +9,22 @@ __device__ __forceinline__ void handed_on(const int* progress, int slices, int c
     }
   __syncthreads();
 }
-// A pointer to what another kernel writes: nothing is read through it before this.
-__device__ __forceinline__ char* from_now(char* p) {
-  asm volatile("" : "+l"(p)::"memory");
-  return p;
+// A number that addresses what another kernel writes: nothing is read with it before this.
+__device__ __forceinline__ i64 from_now(i64 number) {
+  asm volatile("" : "+l"(number)::"memory");
+  return number;
 }
 // Waits until the kernel before has ended.
 __device__ __forceinline__ void wait_for_end() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// The kernel behind this one may start on what room is left, once all blocks of this one have.
+__device__ __forceinline__ void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+  __threadfence();
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 
@@ -463,6 +470,17 @@ template <int BYTES> __device__ __forceinline__ void copy_block(void* to, const 
   for (int i = threadIdx.x * 16; i < BYTES; i += THREADS * 16) copy16((char*)to + i, (const char*)from + i);
 }
 
+// BYTES as they are, from shared to global memory, by the warp of that `turn`.
+template <int BYTES> __device__ __forceinline__ void store_block(int turn, void* to, const void* from) {
+  constexpr int pieces = BYTES / 16;
+  if ((int)threadIdx.x / 32 != turn % (THREADS / 32)) return;
+#pragma unroll
+  for (int first = 0; first < pieces; first += 32) {
+    const int i = first + threadIdx.x % 32;
+    if (pieces % 32 == 0 || i < pieces) ((uint4*)to)[i] = ((const uint4*)from)[i];
+  }
+}
+
 // Rows of 16-bit elements of the caller as they are: ROWS x COLS, of them `size` columns there; rows beyond the last repeat
 // it, or are zero.
 template <class T, int ROWS, int COLS, int LD>
@@ -628,20 +646,35 @@ template <int T, int N, class F, class Store> __device__ __forceinline__ void to
   }
 }
 
-// E[t,s]: the product of a_j over s < j < t, strictly lower; one running product a column.
+// E[t,s]: the product of a_j over s < j < t, strictly lower; a thread has some rows of a column, of which the first is a product by
+// itself. The first warp is the one of that `turn`.
 template <int T, class F, class Store> __device__ __forceinline__ void segments(int turn, F a, Store store) {
-  for (int s = (threadIdx.x + THREADS - 32 * turn % THREADS) % THREADS; s < T; s += THREADS) {
-    constexpr int S = T % 8 == 0 ? 8 : 1;
+  constexpr int parts = T % 32 == 0 && THREADS >= 4 * T ? 4 : T % 32 == 0 && THREADS >= 2 * T ? 2 : 1, rows = T / parts;
+  constexpr int S = rows % 8 == 0 ? 8 : 1;
+  const int thread = (threadIdx.x + THREADS - 32 * turn % THREADS) % THREADS;
+  for (int i = thread; i < T * parts; i += THREADS) {
+    const int s = i % T, first = i / T * rows;
     float e = 1.f;
 #pragma unroll 1
-    for (int i = 0; i < T; i += S) {
+    for (int j = 0; j < first; j += S) {
       float y[S];
 #pragma unroll
-      for (int k = 0; k < S; k++) y[k] = a(i + k);
+      for (int k = 0; k < S; k++) y[k] = j + k > s ? a(j + k) : 1.f;
+#pragma unroll
+      for (int k = 1; k < S; k *= 2)
+#pragma unroll
+        for (int m = 0; m < S; m += 2 * k) y[m] *= y[m + k];
+      e *= y[0];
+    }
+#pragma unroll 1
+    for (int t = first; t < first + rows; t += S) {
+      float y[S];
+#pragma unroll
+      for (int k = 0; k < S; k++) y[k] = a(t + k);
 #pragma unroll
       for (int k = 0; k < S; k++) {
-        store(i + k, s, i + k > s ? e : 0.f);
-        if (i + k > s) e *= y[k];
+        store(t + k, s, t + k > s ? e : 0.f);
+        if (t + k > s) e *= y[k];
       }
     }
   }
@@ -779,6 +812,52 @@ template <int T, int LD, int LT, class P, int COUNT, int TURN, class Of> __devic
     }
 #pragma unroll
     for (int i = 0; i < T; i++) to[i * LT + lane] = narrow<P>(i < lane ? 0.f : x[i]);
+  };
+  constexpr int warps = THREADS / 32, before = (warps - TURN % warps) % warps;
+#pragma unroll 1
+  for (int i = before ? (threadIdx.x / 32 + before) % warps : threadIdx.x / 32; i < COUNT; i += warps)
+    if (lane < T) of(i, solve);
+}
+
+// The place of a result that is not wanted.
+struct Unwanted {};
+template <class P, class To> __device__ __forceinline__ void put_at(To to, int i, float x) {
+  if constexpr (!same<To, Unwanted>::value) to[i] = narrow<P>(x);
+}
+
+// Of X = (I - L D)^-1 L, L strictly lower of up to 32 tokens and D the diagonal of numbers d, times `sign`: X, I + X D and I + D X, as
+// far as they are wanted. Rows of LD (the results' LT) elements. A lane substitutes for a column, a warp for one of COUNT systems, which
+// `of` names; the first warp is the one of that TURN.
+template <int T, int LD, int LT, class P, int COUNT, int TURN, class Of> __device__ __forceinline__ void systems(Of of) {
+  static_assert(T <= 32);
+  const int lane = threadIdx.x & 31;
+  const auto solve = [&](const float* lower, const float* d, float sign, auto plain, auto columns, auto rows) {
+    const float own = sign * d[lane];
+    float z[T];
+    // some rows are stored at once: a store between reads would hold these up
+    constexpr int together = 4;
+#pragma unroll
+    for (int first = 0; first < T; first += together) {
+      float x[together];
+#pragma unroll
+      for (int i = first; i < first + together; i++) {
+        // the row before comes last: all else can be added up while it is made
+        float sum[4] = {lower[i * LD + lane]};
+#pragma unroll
+        for (int k = 0; k < i - 1; k++) sum[k & 3] += z[k] * pick(Width<4>(), lower + i * LD + (k & ~3), k & 3);
+        float y = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        if (i > 0) y += z[i - 1] * lower[i * LD + i - 1];
+        z[i] = sign * pick(Width<4>(), d + (i & ~3), i & 3) * y;
+        x[i - first] = y;
+      }
+#pragma unroll
+      for (int i = first; i < first + together; i++) {
+        const float one = i == lane ? 1.f : 0.f;
+        put_at<P>(plain, i * LT + lane, x[i - first]);
+        put_at<P>(columns, i * LT + lane, one + x[i - first] * own);
+        put_at<P>(rows, i * LT + lane, one + z[i]);
+      }
+    }
   };
   constexpr int warps = THREADS / 32, before = (warps - TURN % warps) % warps;
 #pragma unroll 1

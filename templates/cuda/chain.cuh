@@ -370,13 +370,6 @@ template <int EVERY> __device__ __forceinline__ void tell_progress(int* progress
     else __nanosleep(300);
   }
 }
-// The kernel behind this one may start on what room is left, once all blocks of this one have.
-__device__ __forceinline__ void let_next_start() {
-#if __CUDA_ARCH__ >= 900
-  __threadfence();
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
 
 // A number per token, from a vector in shared memory, for element e of column tile n.
 __device__ __forceinline__ float per_token(const float* v, int n, int e) {

@@ -20,10 +20,10 @@ mod stage;
 use tera::{Context, Delimiters, Tera};
 
 use super::graph::Graph;
-use crate::tile::{Axis, Program};
+use crate::tile::{Axis, Program, Value};
 
 pub use super::cpu::{Error, Interface, Pass};
-pub use place::{Elem, Sizes};
+pub use place::{Elem, Place, Sizes};
 
 /// What kernels are written for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +53,19 @@ pub struct Config {
     /// For every value of the backward program, whether its rows are the same however a sequence is divided into chunks; may be
     /// empty where a span is one chunk.
     pub of_tokens: Vec<bool>,
+    /// What forward keeps of backward's prepare, which then is not launched (see [`prepared`]); empty where it keeps none.
+    pub prepared: Vec<Prepared>,
+}
+
+/// A value that backward's kernels find in a record, and that comes from inputs alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Prepared {
+    /// The value of the backward program.
+    pub value: Value,
+    /// Where it lies; its pointer has no name yet.
+    pub place: Place,
+    /// Its first byte in the record.
+    pub offset: usize,
 }
 
 /// How many blocks a kernel is launched with.
@@ -192,6 +205,22 @@ pub fn emit(
         graph.substitute();
     }
     frame::Frame::new(pass, program, &graph, interface, config, counts, symbol).write()
+}
+
+/// What backward's prepare writes, where all of it comes from inputs alone and nothing else of backward is made there: forward may
+/// keep it.
+pub fn prepared(
+    backward: &Program,
+    interface: &Interface,
+    config: &Config,
+    counts: Counts,
+    symbol: &str,
+) -> Option<Vec<Prepared>> {
+    let mut graph = Graph::new(backward);
+    if config.sizes.chunk <= SUBSTITUTED {
+        graph.substitute();
+    }
+    frame::Frame::new(Pass::Backward, backward, &graph, interface, config, counts, symbol).prepared()
 }
 
 /// The pieces of a kernel's text.

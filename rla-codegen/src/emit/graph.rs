@@ -85,6 +85,20 @@ pub enum Kind {
     Inverse(Ref),
     /// `(I - a)^-1 b`; b is the identity where there is none (see [`Graph::substitute`]).
     Substitute { a: Ref, b: Option<Ref> },
+    /// What one substitution gives for a strictly lower matrix L of tokens by tokens, and numbers d a token, the diagonal of D: of
+    /// `X = (I - L D)^-1 L` (`minus`: with -D for D) that which `take` says.
+    System { lower: Ref, scale: Ref, minus: bool, take: Take },
+}
+
+/// What is taken of a [`Kind::System`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Take {
+    /// `X`.
+    Plain,
+    /// `I + X D = (I - L D)^-1`.
+    Columns,
+    /// `I + D X = (I - D L)^-1`.
+    Rows,
 }
 
 /// An operation with its shape and the statement it comes from.
@@ -126,6 +140,7 @@ impl Kind {
             | Kind::Inverse(x) => vec![*x],
             Kind::Product(a, b) => vec![*a, *b],
             Kind::Substitute { a, b } => [*a].into_iter().chain(*b).collect(),
+            Kind::System { lower, scale, .. } => vec![*lower, *scale],
             Kind::DecayDot { p, w, a } => vec![*p, *w, *a],
             Kind::DecayApply { m, w, a, .. } => vec![*m, *w, *a],
             Kind::DecayRect { m, p, w, a } => vec![*m, *p, *w, *a],
@@ -245,32 +260,6 @@ impl Graph {
         Graph { nodes, results, given: self.given }
     }
 
-    /// Makes substitutions of inverses, and of what they multiply from the left among token-by-token matrices: one is as long as the
-    /// other, and all are under way together. Not where an inverse waits for another: there products are shorter.
-    pub fn substitute(&mut self) {
-        let square = Shape::new(Axis::Token, Axis::Token);
-        let mut behind = vec![false; self.nodes.len()];
-        for (n, node) in self.nodes.iter().enumerate() {
-            let inverse = matches!(node.kind, Kind::Inverse(_));
-            let waits = node.shape == square && node.kind.operands().iter().any(|r| behind[r.node]);
-            if inverse && waits {
-                return;
-            }
-            behind[n] = inverse || waits;
-        }
-        for n in 0..self.nodes.len() {
-            let kind = match &self.nodes[n].kind {
-                Kind::Inverse(a) => Kind::Substitute { a: *a, b: None },
-                Kind::Product(x, y) if !x.flip && !y.flip && !behind[y.node] && self.shape(*y) == square => {
-                    let Kind::Substitute { a, b: None } = self.nodes[x.node].kind else { continue };
-                    Kind::Substitute { a, b: Some(*y) }
-                }
-                _ => continue,
-            };
-            self.nodes[n].kind = kind;
-        }
-    }
-
     /// How often each node is used, results included.
     pub fn uses(&self) -> Vec<usize> {
         let mut uses = vec![0; self.nodes.len()];
@@ -306,6 +295,7 @@ impl Kind {
             | Kind::Inverse(x) => at(x),
             Kind::Product(a, b) => [a, b].into_iter().for_each(at),
             Kind::Substitute { a, b } => [a].into_iter().chain(b).for_each(at),
+            Kind::System { lower, scale, .. } => [lower, scale].into_iter().for_each(at),
             Kind::DecayDot { p, w, a } => [p, w, a].into_iter().for_each(at),
             Kind::DecayApply { m, w, a, .. } => [m, w, a].into_iter().for_each(at),
             Kind::DecayRect { m, p, w, a } => [m, p, w, a].into_iter().for_each(at),

@@ -11,8 +11,9 @@ use crate::emit::cuda::{self, Config, Counts, Elem, Error, HandedBytes, Interfac
 use crate::explain::cost::executed;
 use crate::kernel::{Form, fingerprint, symbol};
 use crate::pass::division::of_tokens;
+use crate::pass::keep::keep;
 use crate::schedule::cuda::{Choices, Cost, Slot, Work};
-use crate::tile::{Axis, Op, Program, Role};
+use crate::tile::{Axis, Op, Program, Role, Value};
 
 /// The programs of a recurrence, ready to be written for sizes and types.
 pub struct Source {
@@ -191,7 +192,7 @@ impl Source {
         let product = products.next().unwrap_or(Elem::F32);
         let product = if products.any(|e| e != product) { Elem::F32 } else { product };
         let beside = kind == Pass::Backward && key.choices.beside > 0;
-        let config = Config {
+        let mut config = Config {
             sizes: Sizes { sides: key.sizes.clone(), chunk: if kind == Pass::Decode { 1 } else { key.choices.chunk } },
             product,
             inputs: key.inputs.clone(),
@@ -210,8 +211,22 @@ impl Source {
                 }
                 _ => vec![],
             },
+            prepared: vec![],
         };
-        cuda::emit(kind, program, &self.interface, &config, self.counts(), &self.symbol)
+        let emit = |program: &Program, config: &Config| {
+            cuda::emit(kind, program, &self.interface, config, self.counts(), &self.symbol)
+        };
+        // a span is for callers short of memory
+        if slot(kind) == Slot::Training && span == 1 {
+            let Programs { forward_save, backward, .. } = &self.programs;
+            let prepared = cuda::prepared(backward, &self.interface, &config, self.counts(), &self.symbol);
+            config.prepared = prepared.unwrap_or_default();
+            if kind == Pass::ForwardSave && !config.prepared.is_empty() {
+                let values: Vec<Value> = config.prepared.iter().map(|p| p.value).collect();
+                return emit(&keep(forward_save, backward, &values), &config);
+            }
+        }
+        emit(program, &config)
     }
 }
 

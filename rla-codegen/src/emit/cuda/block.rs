@@ -69,6 +69,8 @@ pub struct Block<'a> {
     pub records: BTreeSet<usize>,
     /// Values wanted at places outside.
     pub wanted: BTreeMap<usize, Place>,
+    /// Values wanted outside that are made element by element of rows: they go there whole, from shared memory.
+    pub stores: BTreeMap<usize, Place>,
     /// Results written elementwise.
     pub sinks: Vec<Sink>,
     /// Inputs that lie in the caller's memory in the type of products: where to copy their rows from.
@@ -87,6 +89,8 @@ pub struct Written {
     pub body: Vec<String>,
     /// Bytes of shared memory.
     pub shared: usize,
+    /// Whether it substitutes into shared memory, which takes registers.
+    pub substitutes: bool,
     /// Bytes of global scratch for a block.
     pub scratch: usize,
     /// Leaves that are read from the caller's memory.
@@ -116,6 +120,8 @@ enum Target {
     Decays(Vec<usize>),
     /// Work on the same elements.
     Joined(Vec<Target>),
+    /// A value to its place outside.
+    Store(usize),
 }
 
 struct State<'a, 'b> {
@@ -160,6 +166,7 @@ impl<'a> Block<'a> {
     fn needed(&self) -> BTreeSet<usize> {
         let mut needed = BTreeSet::new();
         let mut todo: Vec<usize> = self.wanted.keys().copied().collect();
+        todo.extend(self.stores.keys());
         todo.extend(self.sinks.iter().map(|s| s.value.node));
         while let Some(node) = todo.pop() {
             if !needed.insert(node) || self.given.contains_key(&node) {
@@ -208,6 +215,12 @@ impl<'a> Block<'a> {
                 last: false,
             });
         }
+        let needed = self.needed();
+        let made = || needed.iter().filter(|n| !self.given.contains_key(n)).map(|n| &self.graph.nodes[*n].kind);
+        let scale = |n: usize| made().any(|kind| matches!(kind, Kind::System { scale, .. } if scale.node == n));
+        let substituted = |n: &usize| matches!(self.graph.nodes[*n].kind, Kind::Substitute { .. } | Kind::System { .. });
+        let apart = |n: &usize, place: &mut Place| substituted(n) && place.elem != Elem::F32 || scale(*n);
+        self.stores = self.wanted.extract_if(.., apart).collect();
         self.steps()
     }
 
@@ -289,6 +302,8 @@ impl<'a> Block<'a> {
             };
             if let Some(place) = self.wanted.get(&n) {
                 places.insert(n, place.clone());
+            } else if let Some(place) = self.stores.get(&n) {
+                places.insert(n, Place { name: format!("v{n}"), ..place.clone() });
             } else if stored {
                 let part = matches!(kind, Kind::Part(..) | Kind::Inverse(_));
                 let direct = self.direct.contains_key(&n);

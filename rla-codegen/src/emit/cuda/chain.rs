@@ -199,7 +199,7 @@ struct Node<'a> {
 /// Whether a token-by-token matrix is a product with an inverse, or one itself.
 fn solves(graph: &Graph, node: usize) -> bool {
     match &graph.nodes[node].kind {
-        Kind::Inverse(_) | Kind::Substitute { .. } => true,
+        Kind::Inverse(_) | Kind::Substitute { .. } | Kind::System { .. } => true,
         Kind::Product(a, b) => solves(graph, a.node) || solves(graph, b.node),
         Kind::Map(MapFn::Mul | MapFn::Add | MapFn::Sub | MapFn::Neg, args) => {
             args.iter().any(|a| graph.is_matrix(a.node) && solves(graph, a.node))
@@ -223,7 +223,7 @@ fn sums_tokens(graph: &Graph, node: usize) -> bool {
 fn lower(graph: &Graph, node: usize) -> bool {
     let all = |r: &Ref| !r.flip && lower(graph, r.node);
     match &graph.nodes[node].kind {
-        Kind::Inverse(_) => true,
+        Kind::Inverse(_) | Kind::System { .. } => true,
         Kind::Substitute { b, .. } => b.as_ref().is_none_or(all),
         Kind::Product(a, b) => graph.nodes[node].shape == Shape::new(Axis::Token, Axis::Token) && all(a) && all(b),
         Kind::Map(MapFn::Mul, args) => args.iter().any(all),

@@ -5,9 +5,12 @@ mod chain;
 mod chunks;
 mod copiers;
 mod overlap;
+mod prepared;
 mod records;
 mod span;
 mod walk;
+
+use std::cell::Cell;
 
 use super::block::{Written, is_decay};
 use super::place::{Record, Sizes};
@@ -30,8 +33,8 @@ struct Launch {
     blocks: usize,
     /// Blocks of a cluster.
     cluster: usize,
-    /// See [`Kernel::overlaps`].
-    overlaps: bool,
+    /// Whether it waits itself for what it reads of the kernel before it.
+    beside: bool,
     /// Warps that only say how far a chain's block is.
     tellers: usize,
 }
@@ -55,6 +58,10 @@ pub struct Frame<'a> {
     passed: Handed,
     /// From forward to backward: states at the chunk's start by their leaf (or its place, where it is not read), values.
     kept: Handed,
+    /// Whether a kernel of the pass has been written.
+    follows: Cell<bool>,
+    /// Where backward's record starts in what forward kept, if it did.
+    prepared_at: Option<usize>,
 }
 
 /// What is handed on from a chunk, and what from a span, where that is more chunks than one.
@@ -65,7 +72,7 @@ struct Handed {
 }
 
 /// Where a value lies in what is handed on: from the pointer of this name, so many bytes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Address {
     base: &'static str,
     offset: usize,
@@ -110,6 +117,8 @@ impl<'a> Frame<'a> {
             record,
             passed,
             kept,
+            follows: Cell::new(false),
+            prepared_at: None,
         }
     }
 
@@ -121,6 +130,17 @@ impl<'a> Frame<'a> {
         self.pass == Pass::Backward
     }
 
+    /// Whether another kernel of the pass comes behind one.
+    fn is_followed(&self, stage: &str, index: usize) -> bool {
+        match stage {
+            "prepare" => true,
+            "chain" | "walk" if self.pass != Pass::Decode => {
+                index + 1 < self.stages.groups.len() || !self.finish_roots().is_empty()
+            }
+            _ => false,
+        }
+    }
+
     /// Writes all kernels.
     pub fn write(mut self) -> Result<Kernels, Error> {
         self.lay_out_kept();
@@ -129,12 +149,14 @@ impl<'a> Frame<'a> {
             return Ok(Kernels { scratch: kernel.1, kernels: vec![kernel.0], span: 1, ..Kernels::default() });
         }
         self.lay_out_records();
+        self.check_prepared()?;
         self.check_span()?;
         let mut kernels = vec![];
         let mut scratch = 0;
         if let Some((kernel, bytes)) = self.prepare()? {
             kernels.push(kernel);
             scratch = scratch.max(bytes);
+            self.follows.set(true);
         }
         for g in 0..self.stages.groups.len() {
             let group = &self.stages.groups[g];
@@ -149,6 +171,7 @@ impl<'a> Frame<'a> {
             }
             kernels.push(kernel);
             scratch = scratch.max(bytes);
+            self.follows.set(true);
         }
         if let Some((kernel, bytes)) = self.finish()? {
             kernels.push(kernel);
@@ -156,7 +179,7 @@ impl<'a> Frame<'a> {
         }
         Ok(Kernels {
             kernels,
-            record: self.record.stride(),
+            record: if self.backward() && self.prepared_at.is_some() { 0 } else { self.record.stride() },
             passed: self.passed.bytes(),
             kept: self.kept.bytes(),
             span: self.config.span,
@@ -181,7 +204,16 @@ impl<'a> Frame<'a> {
             Pass::Backward => "backward",
             Pass::Decode => "decode",
         };
-        let body: Vec<String> = body.finish().lines().map(str::to_string).collect();
+        let follows = self.follows.get();
+        let mut body: Vec<String> = body.finish().lines().map(str::to_string).collect();
+        // it starts when all blocks of the kernel before it have, and waits for their end
+        let alone = stage == "chain" && self.is_overlapped(index);
+        if self.is_followed(stage, index) && !alone {
+            body.insert(0, "let_next_start();".into());
+        }
+        if follows && !launch.beside {
+            body.insert(0, "wait_for_end();".into());
+        }
         let name =
             format!("{}_{pass}_{stage}{}", self.symbol, if index > 0 { index.to_string() } else { String::new() });
         let text = KernelText {
@@ -212,7 +244,7 @@ impl<'a> Frame<'a> {
                 threads: launch.threads,
                 shared: written.shared,
                 stage,
-                overlaps: launch.overlaps,
+                overlaps: follows,
             },
             written.scratch.next_multiple_of(128),
         ))

@@ -56,7 +56,7 @@ impl Sizes {
 }
 
 /// How the elements of a matrix lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
     /// Row by row.
     Rows,
@@ -72,7 +72,7 @@ pub enum Order {
 }
 
 /// Memory of one value: `name` points to it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The pointer's name.
     pub name: String,

@@ -108,7 +108,7 @@ impl State<'_, '_> {
         graph.nodes.iter().enumerate().any(|(n, user)| {
             user.kind.operands().iter().any(|r| r.node == node)
                 && match user.kind {
-                    Kind::Inverse(_) | Kind::Substitute { .. } => true,
+                    Kind::Inverse(_) | Kind::Substitute { .. } | Kind::System { .. } => true,
                     Kind::Product(..) => self.block.exact(n),
                     Kind::Map(..) | Kind::Lower(_) => self.builds_system(n),
                     _ => false,

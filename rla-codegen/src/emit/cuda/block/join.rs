@@ -22,6 +22,9 @@ const RECTANGLES: usize = 4;
 /// Matrices that a sweep may read to take eight elements of each at once.
 const WIDE_READS: usize = 4;
 
+/// Numbers of tokens.
+const OF_TOKENS: Shape = Shape { rows: Axis::Token, cols: Axis::One };
+
 /// What a step does element by element.
 struct Space {
     /// The elements.
@@ -49,6 +52,10 @@ impl State<'_, '_> {
                         self.positions(*x, false, false, &mut near, &mut far);
                         (graph.shape(*x), false, 0, vec![*n])
                     }
+                    // what is made of inputs alone waits for them once
+                    Kind::Map(..) | Kind::Leaf(_) if graph.nodes[*n].shape == OF_TOKENS && self.is_light(*n) => {
+                        (OF_TOKENS, false, 0, vec![])
+                    }
                     _ if !graph.is_matrix(*n) || block.direct.contains_key(n) => return None,
                     Kind::Product(..) | Kind::Map(..) | Kind::Lower(_) | Kind::Leaf(_) => {
                         self.positions(root, false, true, &mut near, &mut far);
@@ -73,7 +80,7 @@ impl State<'_, '_> {
                 }
                 (graph.nodes[results[0]].shape, true, results.len(), results)
             }
-            Target::Copy(_) | Target::Decays(_) | Target::Joined(_) => return None,
+            Target::Copy(_) | Target::Decays(_) | Target::Joined(_) | Target::Store(_) => return None,
         };
         near.retain(|n| !far.contains(n));
         Some(Space { shape, tile, held, makes, near })
@@ -193,7 +200,7 @@ impl State<'_, '_> {
             Target::Sink(s) => self.sink_groups.contains_key(s),
             Target::Side(_) => true,
             Target::Joined(targets) => targets.iter().any(|t| self.is_tile(t)),
-            Target::Copy(_) | Target::Decays(_) => false,
+            Target::Copy(_) | Target::Decays(_) | Target::Store(_) => false,
         }
     }
 
@@ -253,7 +260,7 @@ impl State<'_, '_> {
                 graph.nodes[*result].shape
             }
             Target::Joined(targets) => self.shape_of(&targets[0]),
-            Target::Copy(_) | Target::Decays(_) => unreachable!("these are not joined"),
+            Target::Copy(_) | Target::Decays(_) | Target::Store(_) => unreachable!("these are not joined"),
         }
     }
 

@@ -22,7 +22,9 @@ impl State<'_, '_> {
                 Target::Node(n) => self.comment(*n, out),
                 Target::Side(nodes) => nodes.iter().for_each(|n| self.comment(*n, out)),
                 Target::Sink(s) => out.line(format!("// {}", self.block.sinks[*s].comment)),
-                Target::Copy(_) | Target::Decays(_) | Target::Joined(_) => unreachable!("these are not joined"),
+                Target::Copy(_) | Target::Decays(_) | Target::Joined(_) | Target::Store(_) => {
+                    unreachable!("these are not joined")
+                }
             }
         }
         if targets.iter().any(|t| self.is_tile(t)) {
@@ -102,7 +104,11 @@ impl State<'_, '_> {
                 out.line(&self.block.sinks[*s].setup);
             }
         }
-        out.line(format!("constexpr int N = sweep_width<{rows}, {cols}>({});", self.sweep_width(targets)));
+        let width = match cols {
+            1 => "1".to_string(),
+            _ => format!("sweep_width<{rows}, {cols}>({})", self.sweep_width(targets)),
+        };
+        out.line(format!("constexpr int N = {width};"));
         let count = sums.len();
         let ahead = self.reads_records(targets);
         self.ahead.set(ahead);
@@ -121,7 +127,9 @@ impl State<'_, '_> {
         out.line("#pragma unroll");
         out.line("for (int n = 0; n < N; n++) {");
         for target in targets {
+            self.through.set(cols == 1);
             let value = self.value_of(target);
+            self.through.set(false);
             match self.is_row_sum(target) {
                 Some(n) => {
                     let at = sums.iter().position(|s| *s == n).expect("collected");
@@ -252,7 +260,9 @@ impl State<'_, '_> {
                     out.line(format!("put_tile<H, W>(m, n, o{s}, [&](int r, int c, auto y) {{ {store} }});"));
                     out.line("}");
                 }
-                Target::Copy(_) | Target::Decays(_) | Target::Joined(_) => unreachable!("these are not joined"),
+                Target::Copy(_) | Target::Decays(_) | Target::Joined(_) | Target::Store(_) => {
+                    unreachable!("these are not joined")
+                }
             }
         }
         row_sums(&mut sums, out);

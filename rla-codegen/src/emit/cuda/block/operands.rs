@@ -95,7 +95,8 @@ impl State<'_, '_> {
 
     /// Whether a value's image is copied from it.
     fn is_apart(&self, node: usize) -> bool {
-        let whole = matches!(self.block.graph.nodes[node].kind, Kind::Inverse(_) | Kind::Substitute { .. });
+        let kind = &self.block.graph.nodes[node].kind;
+        let whole = matches!(kind, Kind::Inverse(_) | Kind::Substitute { .. } | Kind::System { .. });
         self.block.given.contains_key(&node) || whole
     }
 

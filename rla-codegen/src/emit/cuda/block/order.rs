@@ -7,9 +7,13 @@ use super::{IMAGE, State, Target, Written};
 use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::graph::{Kind, Ref};
 use crate::emit::text::Text;
+use crate::tile::Axis;
 
 /// Shared memory of a block that leaves room for so many on a multiprocessor; the frame takes its threads from it.
 const CLASSES: [usize; 3] = [27 * 1024, 56 * 1024, 112 * 1024];
+
+/// The first of them for a block that substitutes: its registers allow six.
+const SUBSTITUTING: usize = 37 * 1024;
 /// How many results are made side by side: accumulators that a warp holds at once.
 const SIDE: usize = 4;
 /// How many steps work may be ahead of the first that is not done.
@@ -130,12 +134,6 @@ impl Needs {
     }
 }
 
-/// Steps with their phases, in the order of those.
-fn in_phases(steps: &[Step], phases: &[usize]) -> Vec<(usize, Step)> {
-    let mut out: Vec<(usize, Step)> = phases.iter().copied().zip(steps.iter().cloned()).collect();
-    out.sort_by_key(|(phase, _)| *phase);
-    out
-}
 
 /// An arrangement that fits.
 struct Way {
@@ -189,6 +187,11 @@ impl State<'_, '_> {
             writes.extend(self.lay_out_work(n));
             steps.push(Step { target: Target::Node(n), reads, writes });
         }
+        for n in block.stores.keys() {
+            let after = steps.iter().position(|x| x.writes.contains(n)).expect("it is made");
+            let step = Step { target: Target::Store(*n), reads: BTreeSet::from([*n]), writes: vec![] };
+            steps.insert(after + 1, step);
+        }
         let mut last = vec![];
         for (s, sink) in block.sinks.iter().enumerate() {
             let mut reads = BTreeSet::new();
@@ -235,7 +238,7 @@ impl State<'_, '_> {
             let plain = match &step.target {
                 Target::Node(n) => !matches!(self.graph().nodes[*n].kind, Kind::Solve { .. } | Kind::Sum(..)),
                 Target::Side(_) | Target::Decays(_) | Target::Joined(_) => true,
-                Target::Copy(_) | Target::Sink(_) => false,
+                Target::Copy(_) | Target::Sink(_) | Target::Store(_) => false,
             };
             let idle = |w: &usize| {
                 plain
@@ -259,8 +262,23 @@ impl State<'_, '_> {
         match target {
             Target::Node(n) => self.block.direct.contains_key(n),
             Target::Copy(id) => *id < IMAGE,
-            Target::Sink(_) | Target::Side(_) | Target::Decays(_) | Target::Joined(_) => false,
+            Target::Sink(_) | Target::Side(_) | Target::Decays(_) | Target::Joined(_) | Target::Store(_) => false,
         }
+    }
+
+    /// Steps with their phases, in the order of those. What a few threads make of numbers that they wait for comes when all copies are under
+    /// way; substitutions come last, beside one another.
+    fn in_phases(&self, steps: &[Step], phases: &[usize]) -> Vec<(usize, Step)> {
+        let mut out: Vec<(usize, Step)> = phases.iter().copied().zip(steps.iter().cloned()).collect();
+        out.sort_by_key(|(phase, step)| {
+            let rank = match &step.target {
+                Target::Node(n) if self.is_substituted(*n) => 2,
+                Target::Joined(targets) if self.shape_of(&targets[0]).cols == Axis::One => 1,
+                _ => 0,
+            };
+            (*phase, rank)
+        });
+        out
     }
 
     /// The steps in phases within the least shared memory that does not make them many more.
@@ -268,7 +286,8 @@ impl State<'_, '_> {
         loop {
             let mut leaves = BTreeSet::new();
             let mut ways: Vec<Way> = vec![];
-            let limits: Vec<usize> = CLASSES.into_iter().chain([self.block.budget]).collect();
+            let first = if self.block.stores.is_empty() { CLASSES[0] } else { SUBSTITUTING };
+            let limits: Vec<usize> = [first].into_iter().chain(CLASSES[1..].iter().copied()).chain([self.block.budget]).collect();
             // what is laid out does not pack as closely as it is counted; and where room is scarce, depth before breadth
             let tries = [(100, WINDOW), (90, WINDOW), (100, WINDOW / 3), (85, WINDOW / 3), (100, 3), (70, 3)];
             // steps that are joined need their memory together; where there is no room for that they are not
@@ -286,7 +305,7 @@ impl State<'_, '_> {
                     for (part, window) in tries {
                         let phases = counted.phases(room * part / 100, window);
                         if let Some(memory) = counted.fit(&phases, room) {
-                            ways.push(Way { limit: index, phases: in_phases(&steps, &phases), memory, join });
+                            ways.push(Way { limit: index, phases: self.in_phases(&steps, &phases), memory, join });
                             break;
                         }
                     }
@@ -316,7 +335,7 @@ impl State<'_, '_> {
             // what does not fit is rather not copied at all
             match memory.scratch_places.keys().copied().find(|id| self.is_copy(*id)) {
                 Some(id) => self.drop_copy(id),
-                None => return (in_phases(&steps, &phases), memory, leaves),
+                None => return (self.in_phases(&steps, &phases), memory, leaves),
             }
         }
     }
@@ -398,7 +417,8 @@ impl State<'_, '_> {
             }
         }
         let body = body.finish().lines().map(str::to_string).collect();
-        Written { pointers, body, shared: memory.shared + block.reserved, scratch: memory.scratch, leaves }
+        let (shared, substitutes) = (memory.shared + block.reserved, !block.stores.is_empty());
+        Written { pointers, body, shared, substitutes, scratch: memory.scratch, leaves }
     }
 
     /// Nothing is read before it is written: a kernel that did would compute with whatever lay there.

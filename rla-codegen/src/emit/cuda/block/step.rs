@@ -82,7 +82,15 @@ impl State<'_, '_> {
         let (rows, cols) = (sizes.padded(shape.rows), sizes.padded(shape.cols));
         let turn = if rows * cols <= 2048 { 4 * self.next_turn() } else { 0 };
         out.line(format!("tiles<{rows}, {cols}>({turn}, [&](auto& acc, int m, int n) {{"));
+        // blocks of zeros cost no products
+        let lower = self.graph().triangle(root) == Some(true);
+        if lower {
+            out.line("if (m + 16 > n) {");
+        }
         self.products(group, "acc", false, out);
+        if lower {
+            out.line("}");
+        }
         out.line(format!(
             "}}, [&](auto width, int r, int c, int n, float acc) {{ return {value}; }}, [&](int r, int c, auto y) {{"
         ));
@@ -132,6 +140,10 @@ impl State<'_, '_> {
             }
             Target::Node(n) => self.node(*n, out),
             Target::Copy(n) => self.copy(*n, out),
+            Target::Store(n) => {
+                let (to, from) = (&self.block.stores[n], &self.places[n]);
+                out.line(format!("store_block<{}>({}, {}, {});", to.bytes, self.next_turn(), to.name, from.name));
+            }
             Target::Side(nodes) => self.side(nodes, out),
             Target::Decays(nodes) => self.decays(nodes, out),
             Target::Joined(targets) => self.joined(targets, out),
@@ -334,7 +346,7 @@ impl State<'_, '_> {
                 out.line("}");
                 out.line("});");
             }
-            Kind::Substitute { .. } => unreachable!("written with those beside it"),
+            Kind::Substitute { .. } | Kind::System { .. } => unreachable!("written with those beside it"),
             Kind::Part(..) => unreachable!("written with its system"),
         }
     }

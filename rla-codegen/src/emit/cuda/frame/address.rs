@@ -58,8 +58,8 @@ impl Frame<'_> {
         out
     }
 
-    /// Functions that read the caller's memory.
-    pub(super) fn readers(&self, leaves: &BTreeSet<usize>, out: &mut Text) {
+    /// Functions that read the caller's memory; `late`: a block's first threads read numbers of tokens, once.
+    pub(super) fn readers(&self, leaves: &BTreeSet<usize>, late: bool, out: &mut Text) {
         for n in leaves {
             let Kind::Leaf(leaf) = &self.graph.nodes[*n].kind else { continue };
             if let Leaf::Const(i) = leaf {
@@ -69,10 +69,13 @@ impl Frame<'_> {
             let (view, head, elem) = (self.view_of(leaf), self.head_of(leaf), self.elem_of(leaf).c());
             let per_token = self.graph.nodes[*n].shape.rows == Axis::Token;
             if per_token {
-                out.line(format!(
-                    "const {elem}* const {name}{i}_rows = rows_of<const {elem}>({view}, ch.batch, ch.first, {head});"
-                ));
-                let value = format!("widen({name}{i}_rows[ch.token(t) * {view}.s1 + n])");
+                let mut rows = format!("rows_of<const {elem}>({view}, ch.batch, ch.first, {head})");
+                // else the address of numbers is worked out by the few threads that read them
+                if !late || self.graph.is_matrix(*n) {
+                    out.line(format!("const {elem}* const {name}{i}_rows = {rows};"));
+                    rows = format!("{name}{i}_rows");
+                }
+                let value = format!("widen({rows}[ch.token(t) * {view}.s1 + n])");
                 let value = match leaf {
                     Leaf::OutputGrad(_) => format!("{view}.ptr && t < ch.valid ? {value} : 0.f"),
                     _ => value,
@@ -87,26 +90,26 @@ impl Frame<'_> {
 
     /// Records between kernels: name and bytes of a chunk and value head.
     pub(super) fn records(&self) -> [(&'static str, usize); 3] {
-        [("record", self.record.stride()), ("passed", self.passed.chunk.stride()), ("kept", self.kept.chunk.stride())]
+        let record = if self.backward() && self.prepared_at.is_some() { self.kept.chunk.stride() } else { self.record.stride() };
+        [("record", record), ("passed", self.passed.chunk.stride()), ("kept", self.kept.chunk.stride())]
     }
 
-    /// Where a buffer of records starts. In finish, rows that the sequential kernel may still write are read from now on only: such reads
-    /// may go before what they do not depend on. States are read in order anyway.
-    pub(super) fn base(&self, name: &str, finish: bool) -> String {
-        let carried = |n: &usize| self.stages.leaves.values().any(|l| l == n);
-        let rows = self.passed.chunk.items.iter().any(|(n, ..)| !carried(n));
-        match finish && name == "passed" && rows && self.slices.is_some() {
-            true => format!("(char*)__builtin_assume_aligned(from_now(x.{name}), 128)"),
-            false => format!("(char*)__builtin_assume_aligned(x.{name}, 128)"),
-        }
+    /// Where a buffer of records starts.
+    pub(super) fn base(&self, name: &str) -> String {
+        format!("(char*)__builtin_assume_aligned({}, 128)", self.origin(name))
     }
 
-    pub(super) fn bases(&self, slot: &str, finish: bool, out: &mut Text) {
-        out.line(format!("const i64 number = {slot} * x.heads + head;"));
+    /// A number that addresses records, of a kernel that starts when the one before it may still run, and reads some `early`: such reads
+    /// may go before all that they do not depend on.
+    pub(super) fn now(&self, number: &str, early: bool) -> String {
+        if early && self.follows.get() { format!("from_now({number})") } else { number.into() }
+    }
+
+    pub(super) fn bases(&self, slot: &str, early: bool, out: &mut Text) {
+        out.line(format!("const i64 number = {};", self.now(&format!("{slot} * x.heads + head"), early)));
         for (name, bytes) in self.records() {
             if bytes > 0 {
-                let base = self.base(name, finish);
-                out.line(format!("char* const {name} = {base} + number * {bytes};"));
+                out.line(format!("char* const {name} = {} + number * {bytes};", self.base(name)));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::view_kind;
 use super::copiers::{BARRIERS, Crew, Fetch, Item, cluster};
-use super::{Frame, Launch};
+use super::{Address, Frame, Launch};
 use crate::emit::cuda::block::Written;
 use crate::emit::cuda::chain::roles::{Plan, Role, What};
 use crate::emit::cuda::chain::{Chain, Writer, room_of};
@@ -27,6 +27,9 @@ const MOST_THREADS: usize = 384;
 /// Shared memory that copies more than two steps ahead may fill where a block makes all of them alone: the first-level cache keeps
 /// some room. Copies for two blocks have a longer way.
 const AHEAD_SHARED: usize = 160 * 1024;
+
+/// Bytes between two vectors that are rather fetched with them.
+const BETWEEN: usize = 256;
 
 /// Where an item lies.
 pub(super) struct Ring {
@@ -59,6 +62,26 @@ fn threads(groups: usize, layout: &Layout, overlapped: bool) -> usize {
 fn mentions(text: &str, name: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.match_indices(name).any(|(at, _)| !text[..at].ends_with(word) && !text[at + name.len()..].starts_with(word))
+}
+
+/// Vectors in as few pieces as can be, since each piece takes long to start: those that lie near one another, with what is between.
+fn together(mut vectors: Vec<(Address, Place)>) -> Vec<Item> {
+    vectors.sort_by_key(|(address, _)| (address.base, address.offset));
+    let mut items: Vec<Item> = vec![];
+    for (address, place) in vectors {
+        let bytes = place.bytes.next_multiple_of(16);
+        if let Some(Item { names, bytes: all, fetch: Fetch::Piece(start) }) = items.last_mut()
+            && start.base == address.base
+            && address.offset - start.offset <= *all + BETWEEN
+        {
+            let at = address.offset - start.offset;
+            names.push((place.name, place.elem, at));
+            *all = at + bytes;
+            continue;
+        }
+        items.push(Item { names: vec![(place.name, place.elem, 0)], bytes, fetch: Fetch::Piece(address) });
+    }
+    items
 }
 
 impl Frame<'_> {
@@ -102,7 +125,8 @@ impl Frame<'_> {
         let (workers, threads) = (groups * layout.roles.len(), threads(groups, &layout, overlapped));
         let shared = layout.staged + groups * layout.exchange_bytes + BARRIERS;
         let out = self.chain_text(g, &layout, &items, groups, slices);
-        let written = Written { pointers: vec![], body: vec![], shared, scratch: 0, leaves: BTreeSet::new() };
+        let leaves = BTreeSet::new();
+        let written = Written { pointers: vec![], body: vec![], shared, substitutes: false, scratch: 0, leaves };
         let (grid, cluster) = (Grid::Sequences(slices), cluster(&Crew::of(workers, overlapped), slices));
         let launch = Launch {
             grid,
@@ -110,7 +134,7 @@ impl Frame<'_> {
             threads,
             blocks: 1,
             cluster,
-            overlaps: false,
+            beside: false,
             tellers: usize::from(overlapped),
         };
         Ok(self.kernel("chain", g, launch, &written, out, true)?.0)
@@ -185,38 +209,25 @@ impl Frame<'_> {
         let real = sizes.real(free);
         let (mut places, mut slabs): (BTreeMap<usize, Place>, BTreeMap<usize, Place>) = Default::default();
         let mut items = vec![];
-        // vectors lie together at the record's start
-        let mut vectors: Option<(usize, Item)> = None;
+        let mut vectors = vec![];
         for n in self.fetched(chain) {
-            let (_, place, offset) = self.record.item(n).expect("laid out");
-            places.insert(n, place.clone());
-            let bytes = place.bytes.next_multiple_of(16);
-            if self.graph.is_matrix(n) {
-                items.push(Item {
-                    names: vec![(place.name.clone(), place.elem, 0)],
-                    bytes,
-                    fetch: Fetch::Piece(*offset),
-                });
-                continue;
-            }
-            match &mut vectors {
-                Some((end, item)) if *end == *offset => {
-                    item.names.push((place.name.clone(), place.elem, item.bytes));
-                    item.bytes += bytes;
-                    *end += bytes;
-                    let start = *end - item.bytes;
-                    item.fetch = Fetch::Piece(start);
-                }
+            let (place, address) = match self.prepared_home(n, self.fetched_elem(chain, n)) {
+                Some(home) if self.record.item(n).is_none() => home,
                 _ => {
-                    let full = vectors.take();
-                    items.extend(full.map(|(_, item)| item));
-                    let item =
-                        Item { names: vec![(place.name.clone(), place.elem, 0)], bytes, fetch: Fetch::Piece(*offset) };
-                    vectors = Some((offset + bytes, item));
+                    let (_, place, offset) = self.record.item(n).expect("laid out");
+                    (place.clone(), Address { base: "record", offset: *offset })
                 }
+            };
+            if self.graph.is_matrix(n) {
+                let bytes = place.bytes.next_multiple_of(16);
+                let names = vec![(place.name.clone(), place.elem, 0)];
+                items.push(Item { names, bytes, fetch: Fetch::Piece(address) });
+            } else {
+                vectors.push((address, place.clone()));
             }
+            places.insert(n, place);
         }
-        items.extend(vectors.map(|(_, item)| item));
+        items.extend(together(vectors));
         for n in chain.images.iter().filter(|n| self.is_own_image(**n)) {
             let place = self.placed(*n, self.config.product);
             let Kind::Leaf(leaf) = &self.graph.nodes[*n].kind else { unreachable!("it is an input") };
@@ -362,7 +373,7 @@ impl Frame<'_> {
         let consts = (0..self.graph.nodes.len())
             .filter(|n| matches!(self.graph.nodes[*n].kind, Kind::Leaf(Leaf::Const(_))))
             .collect();
-        self.readers(&consts, &mut out);
+        self.readers(&consts, false, &mut out);
         out.line("const i64 tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);");
         out.line("const int chunks = (tokens + CHUNK - 1) / CHUNK;");
         out.line("const i64 first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);");

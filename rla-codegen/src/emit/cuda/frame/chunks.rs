@@ -12,16 +12,34 @@ use crate::tile::{Axis, Role};
 
 impl Frame<'_> {
     pub(super) fn prepare(&self) -> Result<Option<(Kernel, usize)>, Error> {
+        if self.backward() && self.prepared_at.is_some() {
+            return Ok(None);
+        }
         let mut block = self.block(0);
         let mut given = Text::default();
-        for (n, place, offset) in &self.record.items {
+        let mut want = |n: usize, place: &Place, address: String| {
             let name = format!("w{n}");
-            given.line(format!("{0}* const {name} = ({0}*)(record + {offset});", place.elem.c()));
-            block.wanted.insert(*n, Place { name, ..place.clone() });
+            given.line(format!("{0}* const {name} = ({0}*)({address});", place.elem.c()));
+            block.wanted.insert(n, Place { name, ..place.clone() });
+        };
+        for (n, place, offset) in &self.record.items {
+            want(*n, place, format!("record + {offset}"));
+        }
+        let mut kept = BTreeSet::new();
+        for (k, r) in self.prepared_results() {
+            let elem = self.kept_place(usize::MAX - k, String::new()).expect("laid out").0.elem;
+            if self.record.item(r.node).is_none()
+                && let Some((place, address)) = self.prepared_home(r.node, elem)
+            {
+                want(r.node, &place, address.to_string());
+                kept.insert(k);
+            }
         }
         for (role, r) in &self.graph.results {
+            let there = matches!(role, Role::Saved(k) if kept.contains(k));
             if !self.stages.depends[r.node]
                 && !self.backward()
+                && !there
                 && let Some(sink) = self.result_sink(*role, *r)
             {
                 block.sinks.push(sink);
@@ -58,7 +76,8 @@ impl Frame<'_> {
         if name == "finish" {
             self.place_of_block(&mut out);
             self.wait_for_progress(&mut out);
-            self.bases("slot", true, &mut out);
+            let early = written.body.iter().any(|line| line.contains("pick<true>("));
+            self.bases("slot", early, &mut out);
         } else {
             self.place_of_chunk(&mut out);
             self.bases("slot", false, &mut out);
@@ -95,30 +114,31 @@ impl Frame<'_> {
         } else {
             out.line("if (!ch.valid) return;");
         }
-        self.finish_block(written, given, "number", &mut out);
+        self.finish_block(written, given, name == "prepare", &mut out);
         // small blocks, so that one waits while others work; large ones have a multiprocessor to themselves
-        // eight blocks leave a thread 64 registers: enough for what holds no state
+        // eight blocks leave a thread 64 registers: enough for what holds no state; what substitutes needs more
         let (threads, blocks) = match written.shared {
+            0..=37888 if chunk <= 32 && written.substitutes => (128, 6),
             0..=27648 if chunk <= 32 && name == "prepare" => (128, 8),
             0..=36864 if chunk <= 32 => (128, 5),
             0..=57344 if chunk <= 32 => (128, 4),
             0..=114688 => (256, 2),
             _ => (512, 1),
         };
-        let overlaps = name == "finish" && self.slices.is_some();
-        let launch = Launch { grid, chunk, threads, blocks, cluster: 1, overlaps, tellers: 0 };
+        let beside = name == "finish" && self.slices.is_some();
+        let launch = Launch { grid, chunk, threads, blocks, cluster: 1, beside, tellers: 0 };
         self.kernel(name, 0, launch, written, out, false)
     }
 
-    pub(super) fn finish_block(&self, written: &Written, given: Text, number: &str, out: &mut Text) {
+    pub(super) fn finish_block(&self, written: &Written, given: Text, late: bool, out: &mut Text) {
         if written.scratch > 0 {
             out.line(format!(
-                "char* const scratch = x.scratch + {number} * {};",
+                "char* const scratch = x.scratch + number * {};",
                 written.scratch.next_multiple_of(128)
             ));
         }
         out.lines(given.finish().lines());
-        self.readers(&written.leaves, out);
+        self.readers(&written.leaves, late, out);
         out.lines(&written.pointers);
         out.lines(&written.body);
     }
@@ -132,6 +152,7 @@ impl Frame<'_> {
             given: BTreeMap::new(),
             records: BTreeSet::new(),
             wanted: BTreeMap::new(),
+            stores: BTreeMap::new(),
             sinks: vec![],
             direct: self.direct(),
             budget: self.config.shared,

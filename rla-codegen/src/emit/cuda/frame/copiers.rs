@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Frame;
+use super::{Address, Frame};
 use super::chain::Layout;
 use crate::emit::cuda::place::Elem;
 use crate::emit::text::Text;
@@ -68,8 +68,8 @@ pub(super) struct Item {
 
 /// How an item is fetched.
 pub(super) enum Fetch {
-    /// In one piece, from this byte of prepare's record on.
-    Piece(usize),
+    /// In one piece: from the pointer of this name, so many bytes.
+    Piece(Address),
     /// Rows of the caller: element type in shared memory and the caller's, channels, elements from row to row, and the arguments
     /// that say which; whether the blocks of a cluster read the same.
     Rows { to: Elem, from: Elem, channels: usize, ld: usize, arguments: String, shared: bool },
@@ -210,13 +210,14 @@ impl Frame<'_> {
         for start in &starts {
             for (name, stride) in self.records() {
                 let reads = |s: &&&Share| match &items[s.item].fetch {
-                    Fetch::Piece(_) => name == "record",
+                    Fetch::Piece(address) => address.base == name,
                     Fetch::Part { base, .. } => *base == name,
                     Fetch::Rows { .. } => false,
                 };
                 if shares.iter().filter(|s| ring(s).first == *start).any(|s| reads(&s)) {
                     out.line(format!(
-                        "const char* {name}{start} = (char*)__builtin_assume_aligned(x.{name}, 128) + (ch.slot * x.heads + head) * {stride};"
+                        "const char* {name}{start} = (char*)__builtin_assume_aligned({}, 128) + (ch.slot * x.heads + head) * {stride};",
+                        self.origin(name)
                     ));
                     let sign = if self.backward() { "-" } else { "" };
                     out.line(format!("const i64 {name}{start}_step = {sign}x.heads * {stride};"));
@@ -265,10 +266,10 @@ impl Frame<'_> {
                 let to = format!("shared + {}{place}", ring.offset);
                 places.insert(ring.places);
                 match &item.fetch {
-                    Fetch::Piece(offset) => {
-                        bases.insert("record");
+                    Fetch::Piece(Address { base, offset }) => {
+                        bases.insert(base);
                         out.line(format!(
-                            "fetch<{}, CLUSTER>(crew, {to}, record{start} + {offset}, {});",
+                            "fetch<{}, CLUSTER>(crew, {to}, {base}{start} + {offset}, {});",
                             item.bytes, share.item
                         ));
                     }

@@ -7,7 +7,7 @@ use crate::emit::cuda::Pass;
 use crate::emit::cuda::chain::Chain;
 use crate::emit::cuda::place::{Elem, Order, Place, Record};
 use crate::emit::cuda::stage::{Carry, Group};
-use crate::emit::graph::{Kind, Ref};
+use crate::emit::graph::{Kind, Ref, Take};
 use crate::tile::{Axis, Leaf, MapFn, Role, Shape};
 
 impl Handed {
@@ -52,10 +52,11 @@ impl Frame<'_> {
             let states = if self.config.span > 1 { &mut kept.span } else { &mut kept.chunk };
             states.add(i, place(Shape::new(state.free, state.contracted), self.config.product, true));
         }
-        for (k, shape) in self.program.saved.iter().enumerate() {
+        for (k, shape) in self.program.saved.iter().enumerate().filter(|(k, _)| !self.is_prepared(*k)) {
             kept.chunk.add(usize::MAX - k, place(*shape, Elem::F32, false));
         }
         self.kept = kept;
+        self.lay_out_prepared();
     }
 
     pub(super) fn kept_place(&self, key: usize, name: String) -> Option<(Place, Address)> {
@@ -218,9 +219,9 @@ impl Frame<'_> {
         for group in &self.stages.groups {
             let Carry::Chain(chain) = &group.carry else { continue };
             for n in self.fetched(chain) {
-                if record.item(n).is_none() {
-                    let exact = !self.graph.is_matrix(n) || chain.squares.contains(&n);
-                    record.add(n, self.placed(n, if exact { Elem::F32 } else { self.config.product }));
+                let elem = self.fetched_elem(chain, n);
+                if record.item(n).is_none() && self.prepared_home(n, elem).is_none() {
+                    record.add(n, self.placed(n, elem));
                 }
             }
         }
@@ -239,7 +240,10 @@ impl Frame<'_> {
             let result = self.graph.results.iter().any(|(_, r)| r.node == n);
             let in_chain =
                 self.stages.groups.iter().any(|g| matches!(&g.carry, Carry::Chain(c) if c.given.contains(&n)));
-            let inverse = matches!(self.graph.nodes[n].kind, Kind::Substitute { b: None, .. });
+            let inverse = matches!(
+                self.graph.nodes[n].kind,
+                Kind::Substitute { b: None, .. } | Kind::System { take: Take::Columns | Take::Rows, .. }
+            );
             let mut users = users.peekable();
             !inverse && !result && !in_chain && users.peek().is_some() && users.all(plain)
         };
@@ -272,6 +276,12 @@ impl Frame<'_> {
         let vectors = chain.vectors.iter().copied();
         let images = chain.images.iter().copied().filter(|n| !self.is_own_image(*n));
         vectors.chain(images).chain(chain.squares.iter().copied()).collect()
+    }
+
+    /// The type in which a chain fetches a value of prepare.
+    pub(super) fn fetched_elem(&self, chain: &Chain, node: usize) -> Elem {
+        let exact = !self.graph.is_matrix(node) || chain.squares.contains(&node);
+        if exact { Elem::F32 } else { self.config.product }
     }
 
     /// A right operand that is an input as it is, in the type of products: copies do not convert.

@@ -51,6 +51,7 @@ impl Frame<'_> {
                 Kind::Solve { .. }
                     | Kind::Inverse(_)
                     | Kind::Substitute { .. }
+                    | Kind::System { .. }
                     | Kind::DecayDot { .. }
                     | Kind::DecayApply { .. }
                     | Kind::DecayRect { .. }
@@ -111,14 +112,15 @@ impl Frame<'_> {
         self.place_of_block(&mut out);
         self.wait_for_progress(&mut out);
         out.line(format!("constexpr int SPAN = {span};  // chunks that this block takes"));
-        out.line("const i64 number = slot * x.heads + head;");
+        out.line(format!("const i64 number = {};", self.now("slot * x.heads + head", true)));
         out.line("// the first of them, and rows of those that are there");
         out.line("const i64 index = slot - x.sequences.slot(sequence, CHUNK);");
-        out.line("const i64 first = (x.sequences.slot(sequence, CHUNK / SPAN) + index * SPAN) * x.heads + head;");
+        let first = self.now("(x.sequences.slot(sequence, CHUNK / SPAN) + index * SPAN) * x.heads + head", true);
+        out.line(format!("const i64 first = {first};"));
         out.line("const int there = (ch.valid + CHUNK / SPAN - 1) / (CHUNK / SPAN) * (CHUNK / SPAN);");
         out.line("const i64 chunks = x.sequences.slot(x.sequences.count, CHUNK / SPAN) * x.heads;");
         for (name, bytes) in [("passed", passed), ("kept", kept)] {
-            let base = self.base(name, true);
+            let base = self.base(name);
             out.line(format!("char* const {name} = {base} + first * {};", bytes.chunk));
             out.line(format!("char* const {name}_span = {base} + chunks * {} + number * {};", bytes.chunk, bytes.span));
         }
@@ -148,7 +150,7 @@ impl Frame<'_> {
         for (name, handed) in [("passed", &self.passed), ("kept", &self.kept)] {
             let bytes = handed.bytes();
             if bytes.span > 0 {
-                let base = format!("(char*)__builtin_assume_aligned(x.{name}, 128)");
+                let base = self.base(name);
                 let start = format!("{base} + all_chunks * {} + span * {}", bytes.chunk, bytes.span);
                 out.line(format!("char* const {name}_span = {start};"));
             }

@@ -141,7 +141,7 @@ impl Frame<'_> {
             out.line(format!("char* const scratch = x.scratch + (i64)blockIdx.x * {total} + {state_scratch};"));
         }
         out.lines(given.finish().lines());
-        self.readers(&written.leaves, &mut out);
+        self.readers(&written.leaves, false, &mut out);
         out.lines(&written.pointers);
         out.lines(&written.body);
         out.line("__syncthreads();");
@@ -162,7 +162,7 @@ impl Frame<'_> {
             threads: BLOCK_THREADS,
             blocks: 1,
             cluster: 1,
-            overlaps: false,
+            beside: false,
             tellers: 0,
         };
         self.kernel(stage, g, launch, &written, out, false)
