@@ -69,8 +69,10 @@ pub struct Block<'a> {
     pub records: BTreeSet<usize>,
     /// Values wanted at places outside.
     pub wanted: BTreeMap<usize, Place>,
-    /// Values wanted outside that are made element by element of rows: they go there whole, from shared memory.
-    pub stores: BTreeMap<usize, Place>,
+    /// Numbers wanted at a second place.
+    pub also: BTreeMap<usize, Place>,
+    /// Values that go to their places outside whole, from shared memory: those that are made row by row.
+    pub stores: BTreeMap<usize, Vec<Place>>,
     /// Results written elementwise.
     pub sinks: Vec<Sink>,
     /// Inputs that lie in the caller's memory in the type of products: where to copy their rows from.
@@ -219,8 +221,15 @@ impl<'a> Block<'a> {
         let made = || needed.iter().filter(|n| !self.given.contains_key(n)).map(|n| &self.graph.nodes[*n].kind);
         let scale = |n: usize| made().any(|kind| matches!(kind, Kind::System { scale, .. } if scale.node == n));
         let substituted = |n: &usize| matches!(self.graph.nodes[*n].kind, Kind::Substitute { .. } | Kind::System { .. });
-        let apart = |n: &usize, place: &mut Place| substituted(n) && place.elem != Elem::F32 || scale(*n);
-        self.stores = self.wanted.extract_if(.., apart).collect();
+        // sums, and what a substitution reads, go to a second place from shared memory too
+        let summed = |n: &usize| matches!(self.graph.nodes[*n].kind, Kind::Sum(..) | Kind::RectSum(_));
+        let apart = |n: &usize, place: &mut Place| {
+            substituted(n) && place.elem != Elem::F32 || scale(*n) || summed(n) && self.also.contains_key(n)
+        };
+        let apart: BTreeMap<usize, Place> = self.wanted.extract_if(.., apart).collect();
+        for (n, place) in apart {
+            self.stores.insert(n, [place].into_iter().chain(self.also.remove(&n)).collect());
+        }
         self.steps()
     }
 
@@ -302,8 +311,8 @@ impl<'a> Block<'a> {
             };
             if let Some(place) = self.wanted.get(&n) {
                 places.insert(n, place.clone());
-            } else if let Some(place) = self.stores.get(&n) {
-                places.insert(n, Place { name: format!("v{n}"), ..place.clone() });
+            } else if let Some(stores) = self.stores.get(&n) {
+                places.insert(n, Place { name: format!("v{n}"), ..stores[0].clone() });
             } else if stored {
                 let part = matches!(kind, Kind::Part(..) | Kind::Inverse(_));
                 let direct = self.direct.contains_key(&n);

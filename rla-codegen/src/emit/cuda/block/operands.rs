@@ -110,6 +110,8 @@ impl State<'_, '_> {
             }
         };
         let own = (!self.unstored.contains(&node)).then_some(node);
-        own.into_iter().chain(self.own_image(node)).map(put).collect::<Vec<_>>().join(" ")
+        let second = self.block.also.get(&node);
+        let second = second.map(|place| format!("put(&{}, {y});", place.element(self.block.graph, node, row, col)));
+        own.into_iter().chain(self.own_image(node)).map(put).chain(second).collect::<Vec<_>>().join(" ")
     }
 }

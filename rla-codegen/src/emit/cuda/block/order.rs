@@ -286,7 +286,7 @@ impl State<'_, '_> {
         loop {
             let mut leaves = BTreeSet::new();
             let mut ways: Vec<Way> = vec![];
-            let first = if self.block.stores.is_empty() { CLASSES[0] } else { SUBSTITUTING };
+            let first = if self.substitutes_here() { SUBSTITUTING } else { CLASSES[0] };
             let limits: Vec<usize> = [first].into_iter().chain(CLASSES[1..].iter().copied()).chain([self.block.budget]).collect();
             // what is laid out does not pack as closely as it is counted; and where room is scarce, depth before breadth
             let tries = [(100, WINDOW), (90, WINDOW), (100, WINDOW / 3), (85, WINDOW / 3), (100, 3), (70, 3)];
@@ -417,7 +417,7 @@ impl State<'_, '_> {
             }
         }
         let body = body.finish().lines().map(str::to_string).collect();
-        let (shared, substitutes) = (memory.shared + block.reserved, !block.stores.is_empty());
+        let (shared, substitutes) = (memory.shared + block.reserved, self.substitutes_here());
         Written { pointers, body, shared, substitutes, scratch: memory.scratch, leaves }
     }
 

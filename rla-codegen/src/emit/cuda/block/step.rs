@@ -141,8 +141,10 @@ impl State<'_, '_> {
             Target::Node(n) => self.node(*n, out),
             Target::Copy(n) => self.copy(*n, out),
             Target::Store(n) => {
-                let (to, from) = (&self.block.stores[n], &self.places[n]);
-                out.line(format!("store_block<{}>({}, {}, {});", to.bytes, self.next_turn(), to.name, from.name));
+                let from = &self.places[n].name;
+                for to in &self.block.stores[n] {
+                    out.line(format!("store_block<{}>({}, {}, {from});", to.bytes, self.next_turn(), to.name));
+                }
             }
             Target::Side(nodes) => self.side(nodes, out),
             Target::Decays(nodes) => self.decays(nodes, out),

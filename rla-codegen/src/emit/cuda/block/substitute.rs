@@ -37,6 +37,11 @@ impl State<'_, '_> {
         Some((system, self.places[&from.node].ld, to.ld, to.elem))
     }
 
+    /// Whether the block substitutes into shared memory.
+    pub(super) fn substitutes_here(&self) -> bool {
+        self.block.stores.keys().any(|n| self.is_substituted(*n))
+    }
+
     /// Whether a value is made by a substitution.
     pub(super) fn is_substituted(&self, node: usize) -> bool {
         matches!(self.graph().nodes[node].kind, Kind::Substitute { .. } | Kind::System { .. })

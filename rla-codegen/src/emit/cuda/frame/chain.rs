@@ -43,6 +43,8 @@ pub(super) struct Ring {
 pub(super) struct Layout {
     pub roles: Vec<Role>,
     bodies: Vec<String>,
+    /// What is fetched.
+    pub items: Vec<Item>,
     pub rings: Vec<Option<Ring>>,
     /// Offset, bytes and places of what a role leaves, for one group of channels.
     exchange: BTreeMap<What, (usize, usize, usize)>,
@@ -84,6 +86,26 @@ fn together(mut vectors: Vec<(Address, Place)>) -> Vec<Item> {
     items
 }
 
+/// Matrices that lie one behind the other, and that the same roles read, in one piece.
+fn in_few_pieces(items: &[Item], lags: &dyn Fn(&Item) -> Option<(usize, usize)>) -> Vec<Item> {
+    let mut out: Vec<Item> = vec![];
+    for item in items {
+        if let (Fetch::Piece(own), Some(before)) = (&item.fetch, out.last_mut())
+            && let Fetch::Piece(start) = before.fetch
+            && (start.base, start.offset + before.bytes) == (own.base, own.offset)
+            && lags(before).is_some()
+            && lags(before) == lags(item)
+        {
+            let at = before.bytes;
+            before.names.extend(item.names.iter().map(|(name, elem, offset)| (name.clone(), *elem, at + offset)));
+            before.bytes += item.bytes;
+            continue;
+        }
+        out.push(item.clone());
+    }
+    out
+}
+
 impl Frame<'_> {
     pub(super) fn chain(&self, g: usize, group: &Group, chain: &Chain) -> Result<Kernel, Error> {
         let sizes = self.sizes();
@@ -113,18 +135,18 @@ impl Frame<'_> {
                 handed: BTreeSet::new(),
             };
             let layout = self.best_layout(&mut writer, &items, keeps, groups, channels / 16 / groups, overlapped);
-            (groups, items, layout)
+            (groups, layout)
         });
         // narrower where roles would have to be joined; what is kept, and gradients, take registers: there also where warps are many
-        let fits = |(groups, _, layout): &(usize, Vec<Item>, Layout)| {
+        let fits = |(groups, layout): &(usize, Layout)| {
             let few = self.pass == Pass::Forward || threads(*groups, layout, overlapped) <= MOST_THREADS;
             *groups == 1 || layout.roles.len() == divided && few
         };
-        let (groups, items, layout) = ways.find(fits).expect("one group is taken in any case");
+        let (groups, layout) = ways.find(fits).expect("one group is taken in any case");
         let slices = channels / 16 / groups;
         let (workers, threads) = (groups * layout.roles.len(), threads(groups, &layout, overlapped));
         let shared = layout.staged + groups * layout.exchange_bytes + BARRIERS;
-        let out = self.chain_text(g, &layout, &items, groups, slices);
+        let out = self.chain_text(g, &layout, groups, slices);
         let leaves = BTreeSet::new();
         let written = Written { pointers: vec![], body: vec![], shared, substitutes: false, scratch: 0, leaves };
         let (grid, cluster) = (Grid::Sequences(slices), cluster(&Crew::of(workers, overlapped), slices));
@@ -317,16 +339,20 @@ impl Frame<'_> {
         writer.handed = handed.keys().copied().collect();
         writer.roomy = 32 * (groups * roles.len() + Crew::of(groups * roles.len(), overlapped).warps()) <= ROOMY;
         let bodies: Vec<String> = roles.iter().map(|role| writer.write(role)).collect();
+        let lags = |item: &Item| {
+            let readers = roles.iter().zip(&bodies);
+            let lags: Vec<usize> = readers
+                .filter(|(_, body)| item.names.iter().any(|(name, ..)| mentions(body, name)))
+                .map(|(role, _)| role.lag)
+                .collect();
+            Some((*lags.iter().min()?, *lags.iter().max()?))
+        };
+        let items = in_few_pieces(items, &lags);
         let mut staged = 0;
         let rings = items
             .iter()
             .map(|item| {
-                let readers = roles.iter().zip(&bodies);
-                let lags: Vec<usize> = readers
-                    .filter(|(_, body)| item.names.iter().any(|(name, ..)| mentions(body, name)))
-                    .map(|(role, _)| role.lag)
-                    .collect();
-                let (first, last) = (*lags.iter().min()?, *lags.iter().max()?);
+                let (first, last) = lags(item)?;
                 let places = ahead + last - first + 1;
                 let ring = Ring { offset: staged, places, first };
                 staged += places * item.bytes.next_multiple_of(128);
@@ -352,10 +378,10 @@ impl Frame<'_> {
                 exchange_bytes += bytes;
             }
         }
-        Layout { roles, bodies, rings, exchange, exchange_bytes, staged, ahead }
+        Layout { roles, bodies, items, rings, exchange, exchange_bytes, staged, ahead }
     }
 
-    fn chain_text(&self, g: usize, layout: &Layout, items: &[Item], groups: usize, slices: usize) -> Text {
+    fn chain_text(&self, g: usize, layout: &Layout, groups: usize, slices: usize) -> Text {
         let mut out = Text::default();
         let overlapped = self.is_overlapped(g);
         let lag = layout.roles.iter().map(|r| r.lag).max().unwrap_or(0);
@@ -387,7 +413,7 @@ impl Frame<'_> {
             "return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};",
         );
         out.line("};");
-        self.copiers(layout, items, groups, slices, overlapped, &mut out);
+        self.copiers(layout, groups, slices, overlapped, &mut out);
         if layout.exchange_bytes > 0 {
             out.line(format!(
                 "char* const exchange = shared + {} + warp % GROUPS * {};",
@@ -396,7 +422,7 @@ impl Frame<'_> {
         }
         for (r, role) in layout.roles.iter().enumerate() {
             out.line(format!("if (role == {r}) {{"));
-            self.role(role, &layout.bodies[r], layout, items, &mut out);
+            self.role(role, &layout.bodies[r], layout, &mut out);
             out.line("}");
         }
         self.end_progress(g, &mut out);
@@ -404,7 +430,7 @@ impl Frame<'_> {
         out
     }
 
-    fn role(&self, role: &Role, body: &str, layout: &Layout, items: &[Item], out: &mut Text) {
+    fn role(&self, role: &Role, body: &str, layout: &Layout, out: &mut Text) {
         let sizes = self.sizes();
         let (from, to) = self.state_fields();
         for state in &role.states {
@@ -420,7 +446,7 @@ impl Frame<'_> {
             out.line("});");
         }
         // counters rather than remainders, and pointers that move: what comes before a chunk's first load is short
-        let rings = items.iter().zip(&layout.rings).filter_map(|(item, ring)| {
+        let rings = layout.items.iter().zip(&layout.rings).filter_map(|(item, ring)| {
             let read = item.names.iter().any(|(name, ..)| mentions(body, name));
             ring.as_ref().filter(|_| read).map(|ring| ring.places)
         });
@@ -451,7 +477,7 @@ impl Frame<'_> {
         }
         out.line("const Chunk ch = chunk_at(i);");
         self.bases("ch.slot", false, out);
-        for (item, ring) in items.iter().zip(&layout.rings) {
+        for (item, ring) in layout.items.iter().zip(&layout.rings) {
             let Some(ring) = ring else { continue };
             let bytes = item.bytes.next_multiple_of(128);
             for (name, elem, offset) in item.names.iter().filter(|(name, ..)| mentions(body, name)) {

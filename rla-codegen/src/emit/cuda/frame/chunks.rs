@@ -25,15 +25,21 @@ impl Frame<'_> {
         for (n, place, offset) in &self.record.items {
             want(*n, place, format!("record + {offset}"));
         }
-        let mut kept = BTreeSet::new();
+        let (mut kept, mut also) = (BTreeSet::new(), vec![]);
         for (k, r) in self.prepared_results() {
-            let elem = self.kept_place(usize::MAX - k, String::new()).expect("laid out").0.elem;
-            if self.record.item(r.node).is_none()
-                && let Some((place, address)) = self.prepared_home(r.node, elem)
-            {
+            let (place, address) = self.kept_place(usize::MAX - k, format!("k{}", r.node)).expect("laid out");
+            if self.prepared_home(r.node, place.elem).is_some() && self.record.item(r.node).is_none() {
                 want(r.node, &place, address.to_string());
-                kept.insert(k);
+            } else if !self.graph.is_matrix(r.node) {
+                also.push((r.node, place, address));
+            } else {
+                continue;
             }
+            kept.insert(k);
+        }
+        for (n, place, address) in also {
+            given.line(format!("{0}* const {1} = ({0}*)({address});", place.elem.c(), place.name));
+            block.also.insert(n, place);
         }
         for (role, r) in &self.graph.results {
             let there = matches!(role, Role::Saved(k) if kept.contains(k));
@@ -152,6 +158,7 @@ impl Frame<'_> {
             given: BTreeMap::new(),
             records: BTreeSet::new(),
             wanted: BTreeMap::new(),
+            also: BTreeMap::new(),
             stores: BTreeMap::new(),
             sinks: vec![],
             direct: self.direct(),

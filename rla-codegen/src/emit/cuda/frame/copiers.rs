@@ -59,6 +59,7 @@ pub(super) fn cluster(crew: &Crew, slices: usize) -> usize {
 }
 
 /// Something that is fetched for every chunk.
+#[derive(Clone)]
 pub(super) struct Item {
     /// The pointers into it: name, element type, byte offset.
     pub names: Vec<(String, Elem, usize)>,
@@ -67,6 +68,7 @@ pub(super) struct Item {
 }
 
 /// How an item is fetched.
+#[derive(Clone)]
 pub(super) enum Fetch {
     /// In one piece: from the pointer of this name, so many bytes.
     Piece(Address),
@@ -141,13 +143,12 @@ impl Frame<'_> {
     pub(super) fn copiers(
         &self,
         layout: &Layout,
-        items: &[Item],
         groups: usize,
         slices: usize,
         overlapped: bool,
         out: &mut Text,
     ) {
-        let workers = groups * layout.roles.len();
+        let (workers, items) = (groups * layout.roles.len(), &layout.items);
         let crew = Crew::of(workers, overlapped);
         let count = crew.copiers;
         let barriers = layout.staged + groups * layout.exchange_bytes;

@@ -71,10 +71,10 @@ impl<'a> Frame<'a> {
         })
     }
 
-    /// Where forward's prepare puts a value that its chain and backward's read, rather than into its own record.
+    /// Where forward's prepare puts a matrix that its chain and backward's read, rather than into its own record; numbers lie in both, so
+    /// that a chain fetches all of its own at once.
     pub(super) fn prepared_home(&self, node: usize, elem: Elem) -> Option<(Place, Address)> {
-        // a vector is the same numbers either way
-        let plain = |r: Ref| r.node == node && (!r.flip || !self.graph.is_matrix(node));
+        let plain = |r: Ref| r.node == node && !r.flip && self.graph.is_matrix(node);
         let (k, _) = self.prepared_results().find(|(_, r)| plain(*r))?;
         let (place, address) = self.kept_place(usize::MAX - k, format!("v{node}"))?;
         (place == Place { name: place.name.clone(), ..self.placed(node, elem) }).then_some((place, address))
