@@ -1,5 +1,5 @@
 // forward, prepare; 128 threads, 27264 bytes of shared memory
-extern "C" __global__ void __launch_bounds__(128, 8) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_prepare(const __grid_constant__ Args x) {
+extern "C" __global__ void __launch_bounds__(128, 6) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_prepare(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   const int head = blockIdx.x % (u32)x.heads;
   const i64 slot = blockIdx.x / (u32)x.heads;
@@ -8,6 +8,7 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_db0f4a7fe25c0a6125a02
   const i64 number = slot * x.heads + head;
   char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
   if (!ch.valid) return;
+  let_next_start();
   float* const w7 = (float*)(record + 0);
   float* const w13 = (float*)(record + 128);
   float* const w18 = (float*)(record + 256);
@@ -26,105 +27,131 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_db0f4a7fe25c0a6125a02
   bf16* const w44 = (bf16*)(record + 8992);
   bf16* const w55 = (bf16*)(record + 11552);
   bf16* const w61 = (bf16*)(record + 14112);
-  const float* const in3_rows = rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head);
-  auto in3 = [&](int t, int n) { return widen(in3_rows[ch.token(t) * x.inputs[3].s1 + n]); };
-  const float* const in4_rows = rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head);
-  auto in4 = [&](int t, int n) { return widen(in4_rows[ch.token(t) * x.inputs[4].s1 + n]); };
-  const float* const in5_rows = rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head);
-  auto in5 = [&](int t, int n) { return widen(in5_rows[ch.token(t) * x.inputs[5].s1 + n]); };
+  auto in3 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[3].s1 + n]); };
+  auto in4 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[4].s1 + n]); };
+  auto in5 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[5].s1 + n]); };
   const float const0 = (float)x.constants[0];
   bf16* const v4 = (bf16*)(shared + 0);
   float* const v10 = (float*)(shared + 8704);
   float* const v11 = (float*)(shared + 18048);
-  float* const v12 = (float*)(shared + 9344);
+  float* const v12 = (float*)(shared + 22656);
   float* const v16 = (float*)(shared + 8832);
-  float* const v19 = (float*)(shared + 8960);
-  float* const v20 = (float*)(shared + 0);
+  float* const v18 = (float*)(shared + 8960);
+  bf16* const v21 = (bf16*)(shared + 0);
+  bf16* const v23 = (bf16*)(shared + 2560);
   float* const v38 = (float*)(shared + 9088);
-  float* const v40 = (float*)(shared + 9216);
-  float* const v41 = (float*)(shared + 13952);
+  float* const v39 = (float*)(shared + 9216);
+  bf16* const v42 = (bf16*)(shared + 5120);
+  bf16* const v44 = (bf16*)(shared + 9344);
   bf16* const v49 = (bf16*)(shared + 9344);
-  float* const v50 = (float*)(shared + 22656);
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   copy_rows<bf16, 32, 128, 136>(v4, x.inputs[1], ch, ch.key_head, 128, false);
   copies_end();
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(0, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0)); }, [&](int r, int c, auto y) { put(&w7[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(1, [&](auto width, int r, int c, int n) { return f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0))); }, [&](int r, int c, auto y) { put(&v10[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(2, [&](auto width, int r, int c, int n) { return f_exp(in3(r, 0)); }, [&](int r, int c, auto y) { put(&v16[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(3, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * f_exp(in3(r, 0)))); }, [&](int r, int c, auto y) { put(&w18[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(4, [&](auto width, int r, int c, int n) { return (-f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * f_exp(in3(r, 0))))); }, [&](int r, int c, auto y) { put(&v19[r], y); });
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(5, [&](auto width, int r, int c, int n) { return in5(r, 0); }, [&](int r, int c, auto y) { put(&w29[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<1, 1>(6, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&w32[0], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(7, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in5(r, 0)); }, [&](int r, int c, auto y) { put(&w34[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(8, [&](auto width, int r, int c, int n) { return (in5(r, 0) * f_exp(in3(r, 0))); }, [&](int r, int c, auto y) { put(&v38[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(9, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), (in5(r, 0) * f_exp(in3(r, 0)))); }, [&](int r, int c, auto y) { put(&w39[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(10, [&](auto width, int r, int c, int n) { return (-f_keep((r < ch.valid ? 1.f : 0.f), (in5(r, 0) * f_exp(in3(r, 0))))); }, [&](int r, int c, auto y) { put(&v40[r], y); });
+  fill<1, 1>(0, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&w32[0], y); });
   // output o = a * S[t-1] * q + gamma * R[t] * q
   copy_rows<bf16, 32, 128, 136>(v49, x.inputs[0], ch, ch.key_head, 128, false);
   copies_end();
-  copies_wait<0>();
-  __syncthreads();
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  segments<32>(11, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  scan<32, 1, true, false>(12, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w13[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  tiles<32, 32>(52, [&](auto& acc, int m, int n) {
-          mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v49}, Mat<bf16, 136, true, true>{v4}, m, n);
-  }, [&](auto width, int r, int c, int n, float acc) { return acc; }, [&](int r, int c, auto y) {
-          put(&v50[(r) * 36 + (c)], y);
-  });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v49[(i) * 136 + (c)], n)); }, [&](int i, float x) { w65[i] = x; });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  totals<32, 1>(14, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w70[0], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  scan<32, 1, true, true>(15, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w72[r], y); });
-  __syncthreads();
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  tiles<32, 32>(64, [&](auto& acc, int m, int n) {
-          mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
-  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v11[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
-          put(&v12[(r) * 36 + (c)], y);
-  });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(17, [&](auto width, int r, int c, int n) { return (v16[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w53[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return (v16[r] * (pick(width, &v50[(r) * 36 + (c)], n) * pick(width, &v11[(r) * 36 + (c)], n))); }, [&](int r, int c, auto y) { put(&w55[(r) * 40 + (c)], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(18, [&](auto width, int r, int c, int n) { return (v38[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w59[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return (v38[r] * (pick(width, &v50[(r) * 36 + (c)], n) * pick(width, &v11[(r) * 36 + (c)], n))); }, [&](int r, int c, auto y) { put(&w61[(r) * 40 + (c)], y); });
-  __syncthreads();
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return (v19[c + n] * pick(width, &v12[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) { put(&v20[(r) * 36 + (c)], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return (v40[c + n] * pick(width, &v12[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) { put(&v41[(r) * 36 + (c)], y); });
-  __syncthreads();
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  substitute<32, 36, 40, bf16, 4, 0>([&](int i, auto solve) {
-          solve(i == 0 ? v20 : i == 1 ? v20 : i == 2 ? v41 : v41, i == 0 ? nullptr : i == 1 ? v12 : i == 2 ? nullptr : v12, i == 0 ? w21 : i == 1 ? w23 : i == 2 ? w42 : w44);
-  });
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  {
+          constexpr int N = 1;
+          sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
+                  const Width<N> width;
+                  Some<N> e7, e10, e16, e18, e29, e34, e38, e39;
+                  #pragma unroll
+                  for (int n = 0; n < N; n++) {
+                          e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
+                          e10.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
+                          e16.x[n] = f_exp(in3(r, 0));
+                          e18.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * e16.x[n]));
+                          e29.x[n] = in5(r, 0);
+                          e34.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e29.x[n]);
+                          e38.x[n] = (e29.x[n] * e16.x[n]);
+                          e39.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e38.x[n]);
+                      }
+                      put(&w7[r], e7);
+                      put(&v10[r], e10);
+                      put(&v16[r], e16);
+                      put(&v18[r], e18);
+                      put(&w29[r], e29);
+                      put(&w34[r], e34);
+                      put(&v38[r], e38);
+                      put(&v39[r], e39);
+                  }, [&](int r, const auto& sum) {
+                      });
+              }
+              copies_wait<0>();
+              __syncthreads();
+              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+              segments<32>(1, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
+              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+              scan<32, 1, true, false>(2, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w13[r], y); });
+              store_block<128>(3, w18, v18);
+              store_block<128>(4, w39, v39);
+              // output o = a * S[t-1] * q + gamma * R[t] * q
+              sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v49[(i) * 136 + (c)], n)); }, [&](int i, float x) { w65[i] = x; });
+              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+              totals<32, 1>(5, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w70[0], y); });
+              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+              scan<32, 1, true, true>(6, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w72[r], y); });
+              __syncthreads();
+              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+              tiles<32, 32>(28, [&](auto& acc, int m, int n) {
+                      if (m + 16 > n) {
+                              mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+                          }
+                  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v11[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
+                          put(&v12[(r) * 36 + (c)], y);
+                  });
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  fill<32, 1>(8, [&](auto width, int r, int c, int n) { return (v16[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w53[r], y); });
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  fill<32, 1>(9, [&](auto width, int r, int c, int n) { return (v38[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w59[r], y); });
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  {
+                          each_tile<32, 32, 1, 2>(40, [&](int m, int n) {
+                                  constexpr int H = 1, W = 2;
+                                  float a50_[H * W][4] = {};
+                                  if (m + 16 * H > n) {
+                                          mac<bf16, 128, false>(a50_, Mat<bf16, 136, false, true>{v49}, Mat<bf16, 136, true, true>{v4}, m, n);
+                                      }
+                                      float a55_[H * W][4] = {};
+                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a55_[w][e]; a55_[w][e] = (v16[r] * (a50_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
+                                      float a61_[H * W][4] = {};
+                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a61_[w][e]; a61_[w][e] = (v38[r] * (a50_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
+                                      put_tile<H, W>(m, n, a55_, [&](int r, int c, auto y) { put(&w55[(r) * 40 + (c)], y); });
+                                      put_tile<H, W>(m, n, a61_, [&](int r, int c, auto y) { put(&w61[(r) * 40 + (c)], y); });
+                                  });
+                          }
+                          __syncthreads();
+                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+                          systems<32, 36, 2, 11>([&](int i, auto solve) {
+                                  solve(v12, i == 0 ? v18 : v39, -1.f, i == 0 ? To<bf16, 40>{v23} : To<bf16, 40>{v44}, i == 0 ? To<bf16, 40>{v21} : To<bf16, 40>{v42}, Unwanted());
+                          });
+                          __syncthreads();
+                          store_block<2560>(13, w23, v23);
+                          store_block<2560>(14, w21, v21);
+                          store_block<2560>(15, w44, v44);
+                          store_block<2560>(16, w42, v42);
 }
 
-// forward, chain; 256 threads, 155136 bytes of shared memory
+// forward, chain; 256 threads, 150144 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_chain(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
-  constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 2;
+  wait_for_end();
+  constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 1;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
   const i64 sequence = blockIdx.x / SLICES / x.heads;
@@ -141,7 +168,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
-  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 155008);
+  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 150016);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
@@ -149,75 +176,53 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       if (member == 0) {
           const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 16768;
           const i64 record0_step = x.heads * 16768;
-          int place3_0 = 0;
-          int place5_0 = 0;
-          const char* record1 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 16768;
-          const i64 record1_step = x.heads * 16768;
-          int place3_1 = 0;
-          const char* record2 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 16768;
-          const i64 record2_step = x.heads * 16768;
-          int place3_2 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 155008, chunks + LAG, [&](Crew& crew, int step) {
+          int place4_0 = 0;
+          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 150016, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 0 + place3_0 * 2560, record0 + 1312, 0);
-                  fetch<2560, CLUSTER>(crew, shared + 7680 + place3_0 * 2560, record0 + 3872, 1);
-                  fetch<1312, CLUSTER>(crew, shared + 46080 + place5_0 * 1408, record0 + 0, 6);
+                  fetch<16672, CLUSTER>(crew, shared + 0 + place4_0 * 16768, record0 + 0, 0);
                   record0 += record0_step;
-                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
-                  place5_0 = place5_0 == 4 ? 0 : place5_0 + 1;
-              }
-              if (const int i = step - 1; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 15360 + place3_1 * 2560, record1 + 6432, 2);
-                  fetch<2560, CLUSTER>(crew, shared + 23040 + place3_1 * 2560, record1 + 8992, 3);
-                  record1 += record1_step;
-                  place3_1 = place3_1 == 2 ? 0 : place3_1 + 1;
-              }
-              if (const int i = step - 2; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 30720 + place3_2 * 2560, record2 + 11552, 4);
-                  fetch<2560, CLUSTER>(crew, shared + 38400 + place3_2 * 2560, record2 + 14112, 5);
-                  record2 += record2_step;
-                  place3_2 = place3_2 == 2 ? 0 : place3_2 + 1;
+                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
               }
           });
       }
       if (member == 1) {
-          int place4_0 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows7(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 155008, chunks + LAG, [&](Crew& crew, int step) {
+          int place3_0 = 0;
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 150016, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
-                  rows7.fetch(crew, (bf16*)(shared + 53120 + place4_0 * 8704), valid);
-                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
+                  rows1.fetch(crew, (bf16*)(shared + 67072 + place3_0 * 8704), valid);
+                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
               }
           });
       }
       if (member == 2 || member == 3) {
           const int part = member == 3;
-          int place3_2 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows8(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 155008, chunks + LAG, [&](Crew& crew, int step) {
+          int place2_2 = 0;
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 150016, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 2; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
-                  rows8.fetch(crew, (bf16*)(shared + 87936 + place3_2 * 8704), valid);
-                  place3_2 = place3_2 == 2 ? 0 : place3_2 + 1;
+                  rows2.fetch(crew, (bf16*)(shared + 93184 + place2_2 * 8704), valid);
+                  place2_2 = place2_2 == 1 ? 0 : place2_2 + 1;
               }
           });
       }
       if (member == 4) {
-          int place4_0 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows7(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
-          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows9(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 155008, chunks + LAG, [&](Crew& crew, int step) {
+          int place3_0 = 0;
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
+          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows3(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 150016, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
-                  rows7.fetch(crew, (bf16*)(shared + 53120 + place4_0 * 8704), valid);
-                  rows9.fetch(crew, (bf16*)(shared + 114048 + place4_0 * 1536), valid);
-                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
+                  rows1.fetch(crew, (bf16*)(shared + 67072 + place3_0 * 8704), valid);
+                  rows3.fetch(crew, (bf16*)(shared + 110592 + place3_0 * 1536), valid);
+                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
               }
           });
       }
   }
-  char* const exchange = shared + 120192 + warp % GROUPS * 34816;
+  char* const exchange = shared + 115200 + warp % GROUPS * 34816;
   if (role == 0) {
       // carries S
       Tile<16> state0;
@@ -227,7 +232,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       int place2 = 0;
       int place3 = 0;
       int place4 = 0;
-      int place5 = 0;
       for (int step = 0; step < chunks + LAG; step++) {
           meet();
           const int i = step - 0;
@@ -235,15 +239,15 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
           char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
-          const bf16* const v21 = (const bf16*)(shared + 0 + place3 * 2560);
-          const bf16* const v23 = (const bf16*)(shared + 7680 + place3 * 2560);
-          const float* const v7 = (const float*)(shared + 46080 + place5 * 1408);
-          const float* const v13 = (const float*)(shared + 46208 + place5 * 1408);
-          const float* const v18 = (const float*)(shared + 46336 + place5 * 1408);
-          const float* const v70 = (const float*)(shared + 47248 + place5 * 1408);
-          const float* const v72 = (const float*)(shared + 47264 + place5 * 1408);
-          const bf16* const v4 = (const bf16*)(shared + 53120 + place4 * 8704);
-          const bf16* const slab6 = (const bf16*)(shared + 114048 + place4 * 1536);
+          const float* const v7 = (const float*)(shared + 0 + place4 * 16768);
+          const float* const v13 = (const float*)(shared + 128 + place4 * 16768);
+          const float* const v18 = (const float*)(shared + 256 + place4 * 16768);
+          const float* const v70 = (const float*)(shared + 1168 + place4 * 16768);
+          const float* const v72 = (const float*)(shared + 1184 + place4 * 16768);
+          const bf16* const v21 = (const bf16*)(shared + 1312 + place4 * 16768);
+          const bf16* const v23 = (const bf16*)(shared + 3872 + place4 * 16768);
+          const bf16* const v4 = (const bf16*)(shared + 67072 + place3 * 8704);
+          const bf16* const slab6 = (const bf16*)(shared + 110592 + place3 * 1536);
           char* const from0 = exchange + 0 + place3 * 4096;
           char* const at25 = exchange + 20480 + place2 * 2048;
           char* const at27 = exchange + 24576 + place3 * 2048;
@@ -280,7 +284,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
           place4 = place4 == 3 ? 0 : place4 + 1;
-          place5 = place5 == 4 ? 0 : place5 + 1;
       }
       if (x.states_out[0].ptr) every(state0, [&](float& y, int, int, int r, int c) {
           if (channel + r < 128 && c < 128) rows_of<float>(x.states_out[0], sequence, head, 0)[(i64)(channel + r) * x.states_out[0].s2 + (i64)(c) * x.states_out[0].s3] = y;
@@ -295,7 +298,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       int place2 = 0;
       int place3 = 0;
       int place4 = 0;
-      int place5 = 0;
       for (int step = 0; step < chunks + LAG; step++) {
           meet();
           const int i = step - 1;
@@ -303,16 +305,16 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
           char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
-          const bf16* const v42 = (const bf16*)(shared + 15360 + place3 * 2560);
-          const bf16* const v44 = (const bf16*)(shared + 23040 + place3 * 2560);
-          const float* const v13 = (const float*)(shared + 46208 + place5 * 1408);
-          const float* const v32 = (const float*)(shared + 46592 + place5 * 1408);
-          const float* const v34 = (const float*)(shared + 46608 + place5 * 1408);
-          const float* const v39 = (const float*)(shared + 46736 + place5 * 1408);
-          const float* const v70 = (const float*)(shared + 47248 + place5 * 1408);
-          const float* const v72 = (const float*)(shared + 47264 + place5 * 1408);
-          const bf16* const v4 = (const bf16*)(shared + 53120 + place4 * 8704);
-          const bf16* const slab6 = (const bf16*)(shared + 114048 + place4 * 1536);
+          const float* const v13 = (const float*)(shared + 128 + place4 * 16768);
+          const float* const v32 = (const float*)(shared + 512 + place4 * 16768);
+          const float* const v34 = (const float*)(shared + 528 + place4 * 16768);
+          const float* const v39 = (const float*)(shared + 656 + place4 * 16768);
+          const float* const v70 = (const float*)(shared + 1168 + place4 * 16768);
+          const float* const v72 = (const float*)(shared + 1184 + place4 * 16768);
+          const bf16* const v42 = (const bf16*)(shared + 6432 + place4 * 16768);
+          const bf16* const v44 = (const bf16*)(shared + 8992 + place4 * 16768);
+          const bf16* const v4 = (const bf16*)(shared + 67072 + place3 * 8704);
+          const bf16* const slab6 = (const bf16*)(shared + 110592 + place3 * 1536);
           char* const from1 = exchange + 12288 + place2 * 4096;
           char* const at25 = exchange + 20480 + place2 * 2048;
           char* const at48 = exchange + 30720 + place2 * 2048;
@@ -350,7 +352,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
           place4 = place4 == 3 ? 0 : place4 + 1;
-          place5 = place5 == 4 ? 0 : place5 + 1;
       }
       if (x.states_out[1].ptr) every(state1, [&](float& y, int, int, int r, int c) {
           if (channel + r < 128 && c < 128) rows_of<float>(x.states_out[1], sequence, head, 0)[(i64)(channel + r) * x.states_out[1].s2 + (i64)(c) * x.states_out[1].s3] = y;
@@ -359,7 +360,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
   if (role == 2) {
       int place2 = 0;
       int place3 = 0;
-      int place5 = 0;
+      int place4 = 0;
       const i64 out0_step = x.outputs[0].s1;
       bf16* out0 = rows_of<bf16>(x.outputs[0], batch, start, head);
       for (int step = 0; step < chunks + LAG; step++) {
@@ -369,13 +370,13 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
           char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
-          const bf16* const v55 = (const bf16*)(shared + 30720 + place3 * 2560);
-          const bf16* const v61 = (const bf16*)(shared + 38400 + place3 * 2560);
-          const float* const v29 = (const float*)(shared + 46464 + place5 * 1408);
-          const float* const v53 = (const float*)(shared + 46864 + place5 * 1408);
-          const float* const v59 = (const float*)(shared + 46992 + place5 * 1408);
-          const float* const v65 = (const float*)(shared + 47120 + place5 * 1408);
-          const bf16* const v49 = (const bf16*)(shared + 87936 + place3 * 8704);
+          const float* const v29 = (const float*)(shared + 384 + place4 * 16768);
+          const float* const v53 = (const float*)(shared + 784 + place4 * 16768);
+          const float* const v59 = (const float*)(shared + 912 + place4 * 16768);
+          const float* const v65 = (const float*)(shared + 1040 + place4 * 16768);
+          const bf16* const v55 = (const bf16*)(shared + 11552 + place4 * 16768);
+          const bf16* const v61 = (const bf16*)(shared + 14112 + place4 * 16768);
+          const bf16* const v49 = (const bf16*)(shared + 93184 + place2 * 8704);
           char* const from0 = exchange + 0 + place3 * 4096;
           char* const from1 = exchange + 12288 + place2 * 4096;
           char* const at27 = exchange + 24576 + place3 * 2048;
@@ -401,24 +402,25 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           write_rows<bf16>(t69, out0 + channel, out0_step, ch.valid, 16);
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
-          place5 = place5 == 4 ? 0 : place5 + 1;
+          place4 = place4 == 3 ? 0 : place4 + 1;
           out0 += CHUNK * out0_step;
       }
   }
   if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way
 }
 
-// forward_save, prepare; 128 threads, 27264 bytes of shared memory
-extern "C" __global__ void __launch_bounds__(128, 8) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_save_prepare(const __grid_constant__ Args x) {
+// forward_save, prepare; 128 threads, 27392 bytes of shared memory
+extern "C" __global__ void __launch_bounds__(128, 6) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_save_prepare(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   const int head = blockIdx.x % (u32)x.heads;
   const i64 slot = blockIdx.x / (u32)x.heads;
   i64 sequence;
   const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
   const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 99328;
+  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
   if (!ch.valid) return;
+  let_next_start();
   float* const w7 = (float*)(record + 0);
   float* const w13 = (float*)(record + 128);
   float* const w18 = (float*)(record + 256);
@@ -432,110 +434,160 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_db0f4a7fe25c0a6125a02
   float* const w70 = (float*)(record + 1168);
   float* const w72 = (float*)(record + 1184);
   bf16* const w21 = (bf16*)(record + 1312);
-  bf16* const w23 = (bf16*)(record + 3872);
-  bf16* const w42 = (bf16*)(record + 6432);
-  bf16* const w44 = (bf16*)(record + 8992);
-  bf16* const w55 = (bf16*)(record + 11552);
-  bf16* const w61 = (bf16*)(record + 14112);
-  const float* const in3_rows = rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head);
-  auto in3 = [&](int t, int n) { return widen(in3_rows[ch.token(t) * x.inputs[3].s1 + n]); };
-  const float* const in4_rows = rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head);
-  auto in4 = [&](int t, int n) { return widen(in4_rows[ch.token(t) * x.inputs[4].s1 + n]); };
-  const float* const in5_rows = rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head);
-  auto in5 = [&](int t, int n) { return widen(in5_rows[ch.token(t) * x.inputs[5].s1 + n]); };
+  bf16* const w42 = (bf16*)(record + 3872);
+  bf16* const w44 = (bf16*)(record + 6432);
+  bf16* const w55 = (bf16*)(kept + 100512);
+  bf16* const w61 = (bf16*)(kept + 103072);
+  bf16* const w82 = (bf16*)(kept + 105632);
+  bf16* const w85 = (bf16*)(kept + 108192);
+  bf16* const w23 = (bf16*)(kept + 110752);
+  float* const k13 = (float*)(kept + 99328);
+  float* const k18 = (float*)(kept + 99456);
+  float* const k29 = (float*)(kept + 99584);
+  float* const k32 = (float*)(kept + 99712);
+  float* const k34 = (float*)(kept + 99728);
+  float* const k39 = (float*)(kept + 99856);
+  float* const k65 = (float*)(kept + 99984);
+  float* const k70 = (float*)(kept + 100112);
+  float* const k72 = (float*)(kept + 100128);
+  float* const k59 = (float*)(kept + 100256);
+  float* const k53 = (float*)(kept + 100384);
+  auto in3 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[3].s1 + n]); };
+  auto in4 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[4].s1 + n]); };
+  auto in5 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[5].s1 + n]); };
   const float const0 = (float)x.constants[0];
   bf16* const v4 = (bf16*)(shared + 0);
   float* const v10 = (float*)(shared + 8704);
   float* const v11 = (float*)(shared + 18048);
-  float* const v12 = (float*)(shared + 9344);
+  float* const v12 = (float*)(shared + 22784);
   float* const v16 = (float*)(shared + 8832);
-  float* const v19 = (float*)(shared + 8960);
-  float* const v20 = (float*)(shared + 0);
+  float* const v18 = (float*)(shared + 8960);
+  bf16* const v21 = (bf16*)(shared + 0);
+  bf16* const v23 = (bf16*)(shared + 2560);
   float* const v38 = (float*)(shared + 9088);
-  float* const v40 = (float*)(shared + 9216);
-  float* const v41 = (float*)(shared + 13952);
+  float* const v39 = (float*)(shared + 9216);
+  bf16* const v42 = (bf16*)(shared + 5120);
+  bf16* const v44 = (bf16*)(shared + 9344);
   bf16* const v49 = (bf16*)(shared + 9344);
-  float* const v50 = (float*)(shared + 22656);
+  float* const v65 = (float*)(shared + 22656);
+  bf16* const v82 = (bf16*)(shared + 11904);
+  bf16* const v85 = (bf16*)(shared + 14464);
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   copy_rows<bf16, 32, 128, 136>(v4, x.inputs[1], ch, ch.key_head, 128, false);
   copies_end();
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(0, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0)); }, [&](int r, int c, auto y) { put(&w7[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(1, [&](auto width, int r, int c, int n) { return f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0))); }, [&](int r, int c, auto y) { put(&v10[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(2, [&](auto width, int r, int c, int n) { return f_exp(in3(r, 0)); }, [&](int r, int c, auto y) { put(&v16[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(3, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * f_exp(in3(r, 0)))); }, [&](int r, int c, auto y) { put(&w18[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(4, [&](auto width, int r, int c, int n) { return (-f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * f_exp(in3(r, 0))))); }, [&](int r, int c, auto y) { put(&v19[r], y); });
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(5, [&](auto width, int r, int c, int n) { return in5(r, 0); }, [&](int r, int c, auto y) { put(&w29[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<1, 1>(6, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&w32[0], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(7, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in5(r, 0)); }, [&](int r, int c, auto y) { put(&w34[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(8, [&](auto width, int r, int c, int n) { return (in5(r, 0) * f_exp(in3(r, 0))); }, [&](int r, int c, auto y) { put(&v38[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(9, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), (in5(r, 0) * f_exp(in3(r, 0)))); }, [&](int r, int c, auto y) { put(&w39[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(10, [&](auto width, int r, int c, int n) { return (-f_keep((r < ch.valid ? 1.f : 0.f), (in5(r, 0) * f_exp(in3(r, 0))))); }, [&](int r, int c, auto y) { put(&v40[r], y); });
+  fill<1, 1>(0, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&w32[0], y); put(&k32[0], y); });
   // output o = a * S[t-1] * q + gamma * R[t] * q
   copy_rows<bf16, 32, 128, 136>(v49, x.inputs[0], ch, ch.key_head, 128, false);
   copies_end();
-  copies_wait<0>();
-  __syncthreads();
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  segments<32>(11, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  scan<32, 1, true, false>(12, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w13[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  tiles<32, 32>(52, [&](auto& acc, int m, int n) {
-          mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v49}, Mat<bf16, 136, true, true>{v4}, m, n);
-  }, [&](auto width, int r, int c, int n, float acc) { return acc; }, [&](int r, int c, auto y) {
-          put(&v50[(r) * 36 + (c)], y);
-  });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v49[(i) * 136 + (c)], n)); }, [&](int i, float x) { w65[i] = x; });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  totals<32, 1>(14, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w70[0], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  scan<32, 1, true, true>(15, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w72[r], y); });
-  __syncthreads();
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  tiles<32, 32>(64, [&](auto& acc, int m, int n) {
-          mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
-  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v11[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
-          put(&v12[(r) * 36 + (c)], y);
-  });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(17, [&](auto width, int r, int c, int n) { return (v16[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w53[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return (v16[r] * (pick(width, &v50[(r) * 36 + (c)], n) * pick(width, &v11[(r) * 36 + (c)], n))); }, [&](int r, int c, auto y) { put(&w55[(r) * 40 + (c)], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(18, [&](auto width, int r, int c, int n) { return (v38[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w59[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return (v38[r] * (pick(width, &v50[(r) * 36 + (c)], n) * pick(width, &v11[(r) * 36 + (c)], n))); }, [&](int r, int c, auto y) { put(&w61[(r) * 40 + (c)], y); });
-  __syncthreads();
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return (v19[c + n] * pick(width, &v12[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) { put(&v20[(r) * 36 + (c)], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return (v40[c + n] * pick(width, &v12[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) { put(&v41[(r) * 36 + (c)], y); });
-  __syncthreads();
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  substitute<32, 36, 40, bf16, 4, 0>([&](int i, auto solve) {
-          solve(i == 0 ? v20 : i == 1 ? v20 : i == 2 ? v41 : v41, i == 0 ? nullptr : i == 1 ? v12 : i == 2 ? nullptr : v12, i == 0 ? w21 : i == 1 ? w23 : i == 2 ? w42 : w44);
-  });
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  {
+          constexpr int N = 1;
+          sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
+                  const Width<N> width;
+                  Some<N> e7, e10, e16, e18, e29, e34, e38, e39;
+                  #pragma unroll
+                  for (int n = 0; n < N; n++) {
+                          e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
+                          e10.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
+                          e16.x[n] = f_exp(in3(r, 0));
+                          e18.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * e16.x[n]));
+                          e29.x[n] = in5(r, 0);
+                          e34.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e29.x[n]);
+                          e38.x[n] = (e29.x[n] * e16.x[n]);
+                          e39.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e38.x[n]);
+                      }
+                      put(&w7[r], e7);
+                      put(&v10[r], e10);
+                      put(&v16[r], e16);
+                      put(&v18[r], e18);
+                      put(&w29[r], e29); put(&k29[r], e29);
+                      put(&w34[r], e34); put(&k34[r], e34);
+                      put(&v38[r], e38);
+                      put(&v39[r], e39);
+                  }, [&](int r, const auto& sum) {
+                      });
+              }
+              copies_wait<0>();
+              __syncthreads();
+              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+              segments<32>(1, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
+              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+              scan<32, 1, true, false>(2, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w13[r], y); put(&k13[r], y); });
+              store_block<128>(3, w18, v18);
+              store_block<128>(4, k18, v18);
+              store_block<128>(5, w39, v39);
+              store_block<128>(6, k39, v39);
+              // output o = a * S[t-1] * q + gamma * R[t] * q
+              sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v49[(i) * 136 + (c)], n)); }, [&](int i, float x) { v65[i] = x; });
+              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+              totals<32, 1>(7, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w70[0], y); put(&k70[0], y); });
+              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+              scan<32, 1, true, true>(8, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w72[r], y); put(&k72[r], y); });
+              __syncthreads();
+              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+              tiles<32, 32>(36, [&](auto& acc, int m, int n) {
+                      if (m + 16 > n) {
+                              mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+                          }
+                  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v11[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
+                          put(&v12[(r) * 36 + (c)], y);
+                  });
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  fill<32, 1>(10, [&](auto width, int r, int c, int n) { return (v16[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w53[r], y); put(&k53[r], y); });
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  fill<32, 1>(11, [&](auto width, int r, int c, int n) { return (v38[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w59[r], y); put(&k59[r], y); });
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  {
+                          each_tile<32, 32, 1, 2>(48, [&](int m, int n) {
+                                  constexpr int H = 1, W = 2;
+                                  float a50_[H * W][4] = {};
+                                  if (m + 16 * H > n) {
+                                          mac<bf16, 128, false>(a50_, Mat<bf16, 136, false, true>{v49}, Mat<bf16, 136, true, true>{v4}, m, n);
+                                      }
+                                      float a55_[H * W][4] = {};
+                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a55_[w][e]; a55_[w][e] = (v16[r] * (a50_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
+                                      float a61_[H * W][4] = {};
+                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a61_[w][e]; a61_[w][e] = (v38[r] * (a50_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
+                                      put_tile<H, W>(m, n, a55_, [&](int r, int c, auto y) { put(&w55[(r) * 40 + (c)], y); });
+                                      put_tile<H, W>(m, n, a61_, [&](int r, int c, auto y) { put(&w61[(r) * 40 + (c)], y); });
+                                  });
+                          }
+                          store_block<128>(13, w65, v65);
+                          store_block<128>(14, k65, v65);
+                          __syncthreads();
+                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+                          systems<32, 36, 2, 15>([&](int i, auto solve) {
+                                  solve(v12, i == 0 ? v18 : v39, -1.f, i == 0 ? To<bf16, 40>{v23} : To<bf16, 40>{v44}, i == 0 ? To<bf16, 40>{v21} : To<bf16, 40>{v42}, i == 0 ? To<bf16, 40>{v85} : To<bf16, 40>{v82});
+                          });
+                          __syncthreads();
+                          store_block<2560>(17, w85, v85);
+                          store_block<2560>(18, w23, v23);
+                          store_block<2560>(19, w21, v21);
+                          store_block<2560>(20, w82, v82);
+                          store_block<2560>(21, w44, v44);
+                          store_block<2560>(22, w42, v42);
 }
 
-// forward_save, chain; 256 threads, 155136 bytes of shared memory
+// forward_save, chain; 256 threads, 134784 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_save_chain(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
-  constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 2;
+  wait_for_end();
+  constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 1;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
   const i64 sequence = blockIdx.x / SLICES / x.heads;
@@ -552,83 +604,75 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
-  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 155008);
+  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 134656);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
       const Chunk ch = chunk_at(0);
       if (member == 0) {
-          const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 16768;
-          const i64 record0_step = x.heads * 16768;
-          int place3_0 = 0;
-          int place5_0 = 0;
-          const char* record1 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 16768;
-          const i64 record1_step = x.heads * 16768;
-          int place3_1 = 0;
-          const char* record2 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 16768;
-          const i64 record2_step = x.heads * 16768;
-          int place3_2 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 155008, chunks + LAG, [&](Crew& crew, int step) {
+          const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 9088;
+          const i64 record0_step = x.heads * 9088;
+          const char* kept0 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 113408;
+          const i64 kept0_step = x.heads * 113408;
+          int place2_0 = 0;
+          int place4_0 = 0;
+          const char* kept2 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 113408;
+          const i64 kept2_step = x.heads * 113408;
+          int place2_2 = 0;
+          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 134656, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 0 + place3_0 * 2560, record0 + 1312, 0);
-                  fetch<2560, CLUSTER>(crew, shared + 7680 + place3_0 * 2560, record0 + 3872, 1);
-                  fetch<1312, CLUSTER>(crew, shared + 46080 + place5_0 * 1408, record0 + 0, 6);
+                  fetch<2560, CLUSTER>(crew, shared + 10240 + place2_0 * 2560, kept0 + 110752, 1);
+                  fetch<8992, CLUSTER>(crew, shared + 15360 + place4_0 * 9088, record0 + 0, 2);
+                  kept0 += kept0_step;
                   record0 += record0_step;
-                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
-                  place5_0 = place5_0 == 4 ? 0 : place5_0 + 1;
-              }
-              if (const int i = step - 1; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 15360 + place3_1 * 2560, record1 + 6432, 2);
-                  fetch<2560, CLUSTER>(crew, shared + 23040 + place3_1 * 2560, record1 + 8992, 3);
-                  record1 += record1_step;
-                  place3_1 = place3_1 == 2 ? 0 : place3_1 + 1;
+                  place2_0 = place2_0 == 1 ? 0 : place2_0 + 1;
+                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
               }
               if (const int i = step - 2; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 30720 + place3_2 * 2560, record2 + 11552, 4);
-                  fetch<2560, CLUSTER>(crew, shared + 38400 + place3_2 * 2560, record2 + 14112, 5);
-                  record2 += record2_step;
-                  place3_2 = place3_2 == 2 ? 0 : place3_2 + 1;
+                  fetch<5120, CLUSTER>(crew, shared + 0 + place2_2 * 5120, kept2 + 100512, 0);
+                  kept2 += kept2_step;
+                  place2_2 = place2_2 == 1 ? 0 : place2_2 + 1;
               }
           });
       }
       if (member == 1) {
-          int place4_0 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows7(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 155008, chunks + LAG, [&](Crew& crew, int step) {
+          int place3_0 = 0;
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows3(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 134656, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
-                  rows7.fetch(crew, (bf16*)(shared + 53120 + place4_0 * 8704), valid);
-                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
+                  rows3.fetch(crew, (bf16*)(shared + 51712 + place3_0 * 8704), valid);
+                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
               }
           });
       }
       if (member == 2 || member == 3) {
           const int part = member == 3;
-          int place3_2 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows8(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 155008, chunks + LAG, [&](Crew& crew, int step) {
+          int place2_2 = 0;
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows4(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 134656, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 2; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
-                  rows8.fetch(crew, (bf16*)(shared + 87936 + place3_2 * 8704), valid);
-                  place3_2 = place3_2 == 2 ? 0 : place3_2 + 1;
+                  rows4.fetch(crew, (bf16*)(shared + 77824 + place2_2 * 8704), valid);
+                  place2_2 = place2_2 == 1 ? 0 : place2_2 + 1;
               }
           });
       }
       if (member == 4) {
-          int place4_0 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows7(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
-          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows9(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 155008, chunks + LAG, [&](Crew& crew, int step) {
+          int place3_0 = 0;
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows3(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
+          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows5(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 134656, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
-                  rows7.fetch(crew, (bf16*)(shared + 53120 + place4_0 * 8704), valid);
-                  rows9.fetch(crew, (bf16*)(shared + 114048 + place4_0 * 1536), valid);
-                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
+                  rows3.fetch(crew, (bf16*)(shared + 51712 + place3_0 * 8704), valid);
+                  rows5.fetch(crew, (bf16*)(shared + 95232 + place3_0 * 1536), valid);
+                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
               }
           });
       }
   }
-  char* const exchange = shared + 120192 + warp % GROUPS * 34816;
+  char* const exchange = shared + 99840 + warp % GROUPS * 34816;
   if (role == 0) {
       // carries S
       Tile<16> state0;
@@ -638,24 +682,23 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       int place2 = 0;
       int place3 = 0;
       int place4 = 0;
-      int place5 = 0;
       for (int step = 0; step < chunks + LAG; step++) {
           meet();
           const int i = step - 0;
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 99328;
-          const bf16* const v21 = (const bf16*)(shared + 0 + place3 * 2560);
-          const bf16* const v23 = (const bf16*)(shared + 7680 + place3 * 2560);
-          const float* const v7 = (const float*)(shared + 46080 + place5 * 1408);
-          const float* const v13 = (const float*)(shared + 46208 + place5 * 1408);
-          const float* const v18 = (const float*)(shared + 46336 + place5 * 1408);
-          const float* const v70 = (const float*)(shared + 47248 + place5 * 1408);
-          const float* const v72 = (const float*)(shared + 47264 + place5 * 1408);
-          const bf16* const v4 = (const bf16*)(shared + 53120 + place4 * 8704);
-          const bf16* const slab6 = (const bf16*)(shared + 114048 + place4 * 1536);
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
+          const bf16* const v23 = (const bf16*)(shared + 10240 + place2 * 2560);
+          const float* const v7 = (const float*)(shared + 15360 + place4 * 9088);
+          const float* const v13 = (const float*)(shared + 15488 + place4 * 9088);
+          const float* const v18 = (const float*)(shared + 15616 + place4 * 9088);
+          const float* const v70 = (const float*)(shared + 16528 + place4 * 9088);
+          const float* const v72 = (const float*)(shared + 16544 + place4 * 9088);
+          const bf16* const v21 = (const bf16*)(shared + 16672 + place4 * 9088);
+          const bf16* const v4 = (const bf16*)(shared + 51712 + place3 * 8704);
+          const bf16* const slab6 = (const bf16*)(shared + 95232 + place3 * 1536);
           char* const from0 = exchange + 0 + place3 * 4096;
           char* const at25 = exchange + 20480 + place2 * 2048;
           char* const at27 = exchange + 24576 + place3 * 2048;
@@ -694,7 +737,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
           place4 = place4 == 3 ? 0 : place4 + 1;
-          place5 = place5 == 4 ? 0 : place5 + 1;
       }
       if (x.states_out[0].ptr) every(state0, [&](float& y, int, int, int r, int c) {
           if (channel + r < 128 && c < 128) rows_of<float>(x.states_out[0], sequence, head, 0)[(i64)(channel + r) * x.states_out[0].s2 + (i64)(c) * x.states_out[0].s3] = y;
@@ -709,25 +751,24 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       int place2 = 0;
       int place3 = 0;
       int place4 = 0;
-      int place5 = 0;
       for (int step = 0; step < chunks + LAG; step++) {
           meet();
           const int i = step - 1;
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 99328;
-          const bf16* const v42 = (const bf16*)(shared + 15360 + place3 * 2560);
-          const bf16* const v44 = (const bf16*)(shared + 23040 + place3 * 2560);
-          const float* const v13 = (const float*)(shared + 46208 + place5 * 1408);
-          const float* const v32 = (const float*)(shared + 46592 + place5 * 1408);
-          const float* const v34 = (const float*)(shared + 46608 + place5 * 1408);
-          const float* const v39 = (const float*)(shared + 46736 + place5 * 1408);
-          const float* const v70 = (const float*)(shared + 47248 + place5 * 1408);
-          const float* const v72 = (const float*)(shared + 47264 + place5 * 1408);
-          const bf16* const v4 = (const bf16*)(shared + 53120 + place4 * 8704);
-          const bf16* const slab6 = (const bf16*)(shared + 114048 + place4 * 1536);
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
+          const float* const v13 = (const float*)(shared + 15488 + place4 * 9088);
+          const float* const v32 = (const float*)(shared + 15872 + place4 * 9088);
+          const float* const v34 = (const float*)(shared + 15888 + place4 * 9088);
+          const float* const v39 = (const float*)(shared + 16016 + place4 * 9088);
+          const float* const v70 = (const float*)(shared + 16528 + place4 * 9088);
+          const float* const v72 = (const float*)(shared + 16544 + place4 * 9088);
+          const bf16* const v42 = (const bf16*)(shared + 19232 + place4 * 9088);
+          const bf16* const v44 = (const bf16*)(shared + 21792 + place4 * 9088);
+          const bf16* const v4 = (const bf16*)(shared + 51712 + place3 * 8704);
+          const bf16* const slab6 = (const bf16*)(shared + 95232 + place3 * 1536);
           char* const from1 = exchange + 12288 + place2 * 4096;
           char* const at25 = exchange + 20480 + place2 * 2048;
           char* const at48 = exchange + 30720 + place2 * 2048;
@@ -767,7 +808,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
           place4 = place4 == 3 ? 0 : place4 + 1;
-          place5 = place5 == 4 ? 0 : place5 + 1;
       }
       if (x.states_out[1].ptr) every(state1, [&](float& y, int, int, int r, int c) {
           if (channel + r < 128 && c < 128) rows_of<float>(x.states_out[1], sequence, head, 0)[(i64)(channel + r) * x.states_out[1].s2 + (i64)(c) * x.states_out[1].s3] = y;
@@ -776,7 +816,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
   if (role == 2) {
       int place2 = 0;
       int place3 = 0;
-      int place5 = 0;
+      int place4 = 0;
       const i64 out0_step = x.outputs[0].s1;
       bf16* out0 = rows_of<bf16>(x.outputs[0], batch, start, head);
       for (int step = 0; step < chunks + LAG; step++) {
@@ -785,15 +825,15 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 99328;
-          const bf16* const v55 = (const bf16*)(shared + 30720 + place3 * 2560);
-          const bf16* const v61 = (const bf16*)(shared + 38400 + place3 * 2560);
-          const float* const v29 = (const float*)(shared + 46464 + place5 * 1408);
-          const float* const v53 = (const float*)(shared + 46864 + place5 * 1408);
-          const float* const v59 = (const float*)(shared + 46992 + place5 * 1408);
-          const float* const v65 = (const float*)(shared + 47120 + place5 * 1408);
-          const bf16* const v49 = (const bf16*)(shared + 87936 + place3 * 8704);
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
+          const bf16* const v55 = (const bf16*)(shared + 0 + place2 * 5120);
+          const bf16* const v61 = (const bf16*)(shared + 2560 + place2 * 5120);
+          const float* const v29 = (const float*)(shared + 15744 + place4 * 9088);
+          const float* const v53 = (const float*)(shared + 16144 + place4 * 9088);
+          const float* const v59 = (const float*)(shared + 16272 + place4 * 9088);
+          const float* const v65 = (const float*)(shared + 16400 + place4 * 9088);
+          const bf16* const v49 = (const bf16*)(shared + 77824 + place2 * 8704);
           char* const from0 = exchange + 0 + place3 * 4096;
           char* const from1 = exchange + 12288 + place2 * 4096;
           char* const at27 = exchange + 24576 + place3 * 2048;
@@ -821,165 +861,18 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           write_rows<bf16>(t69, out0 + channel, out0_step, ch.valid, 16);
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
-          place5 = place5 == 4 ? 0 : place5 + 1;
+          place4 = place4 == 3 ? 0 : place4 + 1;
           out0 += CHUNK * out0_step;
       }
   }
   if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way
 }
 
-// backward, prepare; 128 threads, 27520 bytes of shared memory
-extern "C" __global__ void __launch_bounds__(128, 8) rla_c_db0f4a7fe25c0a6125a02633a7674d92_backward_prepare(const __grid_constant__ Args x) {
-  extern __shared__ __align__(128) char shared[];
-  const int head = blockIdx.x % (u32)x.heads;
-  const i64 slot = blockIdx.x / (u32)x.heads;
-  i64 sequence;
-  const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
-  const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 14080;
-  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 99328;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 99328;
-  if (!ch.valid) return;
-  float* const w13 = (float*)(record + 0);
-  float* const w16 = (float*)(record + 128);
-  float* const w21 = (float*)(record + 256);
-  float* const w24 = (float*)(record + 384);
-  float* const w26 = (float*)(record + 400);
-  float* const w29 = (float*)(record + 528);
-  float* const w40 = (float*)(record + 656);
-  float* const w42 = (float*)(record + 784);
-  float* const w43 = (float*)(record + 800);
-  float* const w92 = (float*)(record + 928);
-  float* const w109 = (float*)(record + 1056);
-  bf16* const w37 = (bf16*)(record + 1184);
-  bf16* const w38 = (bf16*)(record + 3744);
-  bf16* const w130 = (bf16*)(record + 6304);
-  bf16* const w158 = (bf16*)(record + 8864);
-  bf16* const w160 = (bf16*)(record + 11424);
-  bf16* const v0 = (bf16*)(kept + 0);
-  float* const v17 = (float*)(kept + 65536);
-  bf16* const v20 = (bf16*)(kept + 32768);
-  float* const v30 = (float*)(kept + 82432);
-  const float* const in3_rows = rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head);
-  auto in3 = [&](int t, int n) { return widen(in3_rows[ch.token(t) * x.inputs[3].s1 + n]); };
-  const float* const in4_rows = rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head);
-  auto in4 = [&](int t, int n) { return widen(in4_rows[ch.token(t) * x.inputs[4].s1 + n]); };
-  const float* const in5_rows = rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head);
-  auto in5 = [&](int t, int n) { return widen(in5_rows[ch.token(t) * x.inputs[5].s1 + n]); };
-  const float const0 = (float)x.constants[0];
-  bf16* const v4 = (bf16*)(shared + 0);
-  float* const v10 = (float*)(shared + 8704);
-  float* const v11 = (float*)(shared + 9088);
-  float* const v12 = (float*)(shared + 13696);
-  float* const v14 = (float*)(shared + 8832);
-  float* const v28 = (float*)(shared + 8960);
-  bf16* const v33 = (bf16*)(shared + 13696);
-  float* const v129 = (float*)(shared + 18304);
-  float* const v157 = (float*)(shared + 22912);
-  float* const v158 = (float*)(shared + 0);
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  copy_rows<bf16, 32, 128, 136>(v4, x.inputs[1], ch, ch.key_head, 128, false);
-  copies_end();
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(0, [&](auto width, int r, int c, int n) { return f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0))); }, [&](int r, int c, auto y) { put(&v10[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(1, [&](auto width, int r, int c, int n) { return f_exp(in3(r, 0)); }, [&](int r, int c, auto y) { put(&v14[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(2, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * f_exp(in3(r, 0)))); }, [&](int r, int c, auto y) { put(&w16[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(3, [&](auto width, int r, int c, int n) { return in5(r, 0); }, [&](int r, int c, auto y) { put(&w21[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<1, 1>(4, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&w24[0], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(5, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in5(r, 0)); }, [&](int r, int c, auto y) { put(&w26[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(6, [&](auto width, int r, int c, int n) { return (in5(r, 0) * f_exp(in3(r, 0))); }, [&](int r, int c, auto y) { put(&v28[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(7, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), (in5(r, 0) * f_exp(in3(r, 0)))); }, [&](int r, int c, auto y) { put(&w29[r], y); });
-  __syncthreads();
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  segments<32>(8, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  scan<32, 1, true, false>(9, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w13[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  totals<32, 1>(10, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w42[0], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  scan<32, 1, true, true>(11, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w43[r], y); });
-  __syncthreads();
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  copy_rows<bf16, 32, 128, 136>(v33, x.inputs[0], ch, ch.key_head, 128, false);
-  copies_end();
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(12, [&](auto width, int r, int c, int n) { return (v28[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w92[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(13, [&](auto width, int r, int c, int n) { return (v14[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w109[r], y); });
-  copies_wait<0>();
-  __syncthreads();
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  {
-          each_tile<32, 32, 1, 2>(56, [&](int m, int n) {
-                  constexpr int H = 1, W = 2;
-                  float a35_[H * W][4] = {};
-                  if (m + 16 * H > n) {
-                          mac<bf16, 128, false>(a35_, Mat<bf16, 136, false, true>{v33}, Mat<bf16, 136, true, true>{v4}, m, n);
-                      }
-                      float a37_[H * W][4] = {};
-                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a37_[w][e]; a37_[w][e] = (v14[r] * (a35_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
-                      float a38_[H * W][4] = {};
-                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a38_[w][e]; a38_[w][e] = (v28[r] * (a35_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
-                      put_tile<H, W>(m, n, a37_, [&](int r, int c, auto y) { put(&w37[(r) * 40 + (c)], y); });
-                      put_tile<H, W>(m, n, a38_, [&](int r, int c, auto y) { put(&w38[(r) * 40 + (c)], y); });
-                  });
-          }
-          // output o = a * S[t-1] * q + gamma * R[t] * q
-          sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v33[(i) * 136 + (c)], n)); }, [&](int i, float x) { w40[i] = x; });
-          __syncthreads();
-          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-          {
-                  each_tile<32, 32, 1, 2>(60, [&](int m, int n) {
-                          constexpr int H = 1, W = 2;
-                          float a12_[H * W][4] = {};
-                          if (m + 16 * H > n) {
-                                  mac<bf16, 128, false>(a12_, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
-                              }
-                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a12_[w][e]; a12_[w][e] = ((acc) * pick(width, &v11[(r) * 36 + (c)], n)); });
-                              float a129_[H * W][4] = {};
-                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a129_[w][e]; a129_[w][e] = (-(w29[r] * a12_[w][e])); });
-                              float a157_[H * W][4] = {};
-                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a157_[w][e]; a157_[w][e] = (-(w16[r] * a12_[w][e])); });
-                              put_tile<H, W>(m, n, a12_, [&](int r, int c, auto y) { put(&v12[(r) * 36 + (c)], y); });
-                              put_tile<H, W>(m, n, a129_, [&](int r, int c, auto y) { put(&v129[(r) * 36 + (c)], y); });
-                              put_tile<H, W>(m, n, a157_, [&](int r, int c, auto y) { put(&v157[(r) * 36 + (c)], y); });
-                          });
-                  }
-                  __syncthreads();
-                  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-                  substitute<32, 36, 40, bf16, 1, 0>([&](int i, auto solve) {
-                          solve(v129, nullptr, w130);
-                  });
-                  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                  substitute<32, 36, 36, float, 1, 1>([&](int i, auto solve) {
-                          solve(v157, nullptr, v158);
-                  });
-                  __syncthreads();
-                  // rounded, for the kernels that follow
-                  fill<32, 32>(0, [&](auto width, int r, int c, int n) { return pick(width, &v158[(r) * 36 + (c)], n); }, [&](int r, int c, auto y) { put(&w158[(r) * 40 + (c)], y); });
-                  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                  tiles<32, 32>(64, [&](auto& acc, int m, int n) {
-                          mac<float, 32, false>(acc, Mat<float, 36, false, true>{v12}, Mat<float, 36, false, true>{v158}, m, n);
-                  }, [&](auto width, int r, int c, int n, float acc) { return acc; }, [&](int r, int c, auto y) {
-                          put(&w160[(r) * 40 + (c)], y);
-                  });
-}
-
-// backward, chain; 256 threads, 156288 bytes of shared memory
+// backward, chain; 256 threads, 131968 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7fe25c0a6125a02633a7674d92_backward_chain(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
-  constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 2;
+  let_next_start();
+  constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 1;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
   const i64 sequence = blockIdx.x / SLICES / x.heads;
@@ -996,100 +889,86 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
-  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 156160);
+  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 131840);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
       const Chunk ch = chunk_at(0);
       if (member == 0) {
-          const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 14080;
-          const i64 record0_step = -x.heads * 14080;
+          const char* record0 = (char*)__builtin_assume_aligned((x.kept + 99328), 128) + (ch.slot * x.heads + head) * 113408;
+          const i64 record0_step = -x.heads * 113408;
           int place3_0 = 0;
-          int place4_0 = 0;
-          const char* record1 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 14080;
-          const i64 record1_step = -x.heads * 14080;
-          int place3_1 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 156160, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 131840, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 7680 + place3_0 * 2560, record0 + 3744, 1);
-                  fetch<2560, CLUSTER>(crew, shared + 15360 + place3_0 * 2560, record0 + 6304, 2);
-                  fetch<1184, CLUSTER>(crew, shared + 38400 + place4_0 * 1280, record0 + 0, 5);
+                  fetch<13984, CLUSTER>(crew, shared + 0 + place3_0 * 14080, record0 + 0, 0);
                   record0 += record0_step;
                   place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
-                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
-              }
-              if (const int i = step - 1; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 0 + place3_1 * 2560, record1 + 1184, 0);
-                  fetch<2560, CLUSTER>(crew, shared + 23040 + place3_1 * 2560, record1 + 8864, 3);
-                  fetch<2560, CLUSTER>(crew, shared + 30720 + place3_1 * 2560, record1 + 11424, 4);
-                  record1 += record1_step;
-                  place3_1 = place3_1 == 2 ? 0 : place3_1 + 1;
               }
           });
       }
       if (member == 1) {
-          int place4_0 = 0;
-          int place3_1 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows6(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 1);
-          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows8(x.inputs[2], ch, ch.head, column, 128, false, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 156160, chunks + LAG, [&](Crew& crew, int step) {
+          int place3_0 = 0;
+          int place2_1 = 0;
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 1);
+          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows3(x.inputs[2], ch, ch.head, column, 128, false, true, 0);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131840, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows6.fetch(crew, (bf16*)(shared + 43520 + place4_0 * 8704), valid);
-                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
+                  rows1.fetch(crew, (bf16*)(shared + 42240 + place3_0 * 8704), valid);
+                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
               }
               if (const int i = step - 1; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows8.fetch(crew, (bf16*)(shared + 113152 + place3_1 * 1536), valid);
-                  place3_1 = place3_1 == 2 ? 0 : place3_1 + 1;
+                  rows3.fetch(crew, (bf16*)(shared + 94464 + place2_1 * 1536), valid);
+                  place2_1 = place2_1 == 1 ? 0 : place2_1 + 1;
               }
           });
       }
       if (member == 2) {
-          int place4_0 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows7(x.inputs[0], ch, ch.key_head, 0, 128, false, true, 0);
-          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows9(x.output_grads[0], ch, ch.head, column, 128, true, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 156160, chunks + LAG, [&](Crew& crew, int step) {
+          int place3_0 = 0;
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, true, 0);
+          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows4(x.output_grads[0], ch, ch.head, column, 128, true, true, 0);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131840, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows7.fetch(crew, (bf16*)(shared + 78336 + place4_0 * 8704), valid);
-                  rows9.fetch(crew, (bf16*)(shared + 117760 + place4_0 * 1536), valid);
-                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
+                  rows2.fetch(crew, (bf16*)(shared + 68352 + place3_0 * 8704), valid);
+                  rows4.fetch(crew, (bf16*)(shared + 97536 + place3_0 * 1536), valid);
+                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
               }
           });
       }
       if (member == 3) {
-          int place4_0 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows7(x.inputs[0], ch, ch.key_head, 0, 128, false, true, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 156160, chunks + LAG, [&](Crew& crew, int step) {
+          int place3_0 = 0;
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, true, 1);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131840, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows7.fetch(crew, (bf16*)(shared + 78336 + place4_0 * 8704), valid);
-                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
+                  rows2.fetch(crew, (bf16*)(shared + 68352 + place3_0 * 8704), valid);
+                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
               }
           });
       }
       if (member == 4) {
-          int place4_0 = 0;
-          const char* kept1 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 99328;
-          const i64 kept1_step = -x.heads * 99328;
-          int place3_1 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows6(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 156160, chunks + LAG, [&](Crew& crew, int step) {
+          int place3_0 = 0;
+          const char* kept1 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 113408;
+          const i64 kept1_step = -x.heads * 113408;
+          int place2_1 = 0;
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 0);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131840, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows6.fetch(crew, (bf16*)(shared + 43520 + place4_0 * 8704), valid);
-                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
+                  rows1.fetch(crew, (bf16*)(shared + 42240 + place3_0 * 8704), valid);
+                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
               }
               if (const int i = step - 1; i >= 0 && i < chunks) {
-                  fetch_part<CHUNK, 64, 528, 80, 1>(crew, shared + 123904 + place3_1 * 2560, kept1 + 65536 + column * 4, 0);
+                  fetch_part<CHUNK, 64, 528, 80, 1>(crew, shared + 102144 + place2_1 * 2560, kept1 + 65536 + column * 4, 0);
                   kept1 += kept1_step;
-                  place3_1 = place3_1 == 2 ? 0 : place3_1 + 1;
+                  place2_1 = place2_1 == 1 ? 0 : place2_1 + 1;
               }
           });
       }
   }
-  char* const exchange = shared + 131584 + warp % GROUPS * 24576;
+  char* const exchange = shared + 107264 + warp % GROUPS * 24576;
   if (role == 0) {
       // carries R
       Tile<16> state1;
@@ -1098,28 +977,27 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       });
       int place2 = 0;
       int place3 = 0;
-      int place4 = 0;
       for (int step = 0; step < chunks + LAG; step++) {
           meet();
           const int i = step - 0;
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 14080;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 99328), 128) + number * 113408;
           char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 99328;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 99328;
-          const bf16* const v38 = (const bf16*)(shared + 7680 + place3 * 2560);
-          const bf16* const v130 = (const bf16*)(shared + 15360 + place3 * 2560);
-          const float* const v13 = (const float*)(shared + 38400 + place4 * 1280);
-          const float* const v21 = (const float*)(shared + 38656 + place4 * 1280);
-          const float* const v29 = (const float*)(shared + 38928 + place4 * 1280);
-          const float* const v40 = (const float*)(shared + 39056 + place4 * 1280);
-          const float* const v42 = (const float*)(shared + 39184 + place4 * 1280);
-          const float* const v43 = (const float*)(shared + 39200 + place4 * 1280);
-          const float* const v92 = (const float*)(shared + 39328 + place4 * 1280);
-          const bf16* const v4 = (const bf16*)(shared + 43520 + place4 * 8704);
-          const bf16* const v33 = (const bf16*)(shared + 78336 + place4 * 8704);
-          const bf16* const slab44 = (const bf16*)(shared + 117760 + place4 * 1536);
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
+          const float* const v13 = (const float*)(shared + 0 + place3 * 14080);
+          const float* const v21 = (const float*)(shared + 256 + place3 * 14080);
+          const float* const v29 = (const float*)(shared + 528 + place3 * 14080);
+          const float* const v40 = (const float*)(shared + 656 + place3 * 14080);
+          const float* const v42 = (const float*)(shared + 784 + place3 * 14080);
+          const float* const v43 = (const float*)(shared + 800 + place3 * 14080);
+          const float* const v92 = (const float*)(shared + 928 + place3 * 14080);
+          const bf16* const v38 = (const bf16*)(shared + 3744 + place3 * 14080);
+          const bf16* const v130 = (const bf16*)(shared + 6304 + place3 * 14080);
+          const bf16* const v4 = (const bf16*)(shared + 42240 + place3 * 8704);
+          const bf16* const v33 = (const bf16*)(shared + 68352 + place3 * 8704);
+          const bf16* const slab44 = (const bf16*)(shared + 97536 + place3 * 1536);
           char* const from1 = exchange + 8192 + place3 * 4096;
           char* const at131 = exchange + 20480 + place2 * 2048;
           // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
@@ -1153,7 +1031,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           leave(at131, t131);
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
-          place4 = place4 == 3 ? 0 : place4 + 1;
       }
       if (x.state_grads_out[1].ptr) every(state1, [&](float& y, int, int, int r, int c) {
           if (channel + r < 128 && c < 128) rows_of<float>(x.state_grads_out[1], sequence, head, 0)[(i64)(channel + r) * x.state_grads_out[1].s2 + (i64)(c) * x.state_grads_out[1].s3] = y;
@@ -1167,31 +1044,30 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       });
       int place2 = 0;
       int place3 = 0;
-      int place4 = 0;
       for (int step = 0; step < chunks + LAG; step++) {
           meet();
           const int i = step - 1;
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 14080;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 99328), 128) + number * 113408;
           char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 99328;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 99328;
-          const bf16* const v37 = (const bf16*)(shared + 0 + place3 * 2560);
-          const bf16* const v158 = (const bf16*)(shared + 23040 + place3 * 2560);
-          const bf16* const v160 = (const bf16*)(shared + 30720 + place3 * 2560);
-          const float* const v13 = (const float*)(shared + 38400 + place4 * 1280);
-          const float* const v16 = (const float*)(shared + 38528 + place4 * 1280);
-          const float* const v24 = (const float*)(shared + 38784 + place4 * 1280);
-          const float* const v26 = (const float*)(shared + 38800 + place4 * 1280);
-          const float* const v42 = (const float*)(shared + 39184 + place4 * 1280);
-          const float* const v43 = (const float*)(shared + 39200 + place4 * 1280);
-          const float* const v109 = (const float*)(shared + 39456 + place4 * 1280);
-          const bf16* const v4 = (const bf16*)(shared + 43520 + place4 * 8704);
-          const bf16* const v33 = (const bf16*)(shared + 78336 + place4 * 8704);
-          const bf16* const slab6 = (const bf16*)(shared + 113152 + place3 * 1536);
-          const bf16* const slab44 = (const bf16*)(shared + 117760 + place4 * 1536);
-          const float* const v17 = (const float*)(shared + 123904 + place3 * 2560);
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
+          const float* const v13 = (const float*)(shared + 0 + place3 * 14080);
+          const float* const v16 = (const float*)(shared + 128 + place3 * 14080);
+          const float* const v24 = (const float*)(shared + 384 + place3 * 14080);
+          const float* const v26 = (const float*)(shared + 400 + place3 * 14080);
+          const float* const v42 = (const float*)(shared + 784 + place3 * 14080);
+          const float* const v43 = (const float*)(shared + 800 + place3 * 14080);
+          const float* const v109 = (const float*)(shared + 1056 + place3 * 14080);
+          const bf16* const v37 = (const bf16*)(shared + 1184 + place3 * 14080);
+          const bf16* const v158 = (const bf16*)(shared + 8864 + place3 * 14080);
+          const bf16* const v160 = (const bf16*)(shared + 11424 + place3 * 14080);
+          const bf16* const v4 = (const bf16*)(shared + 42240 + place3 * 8704);
+          const bf16* const v33 = (const bf16*)(shared + 68352 + place3 * 8704);
+          const bf16* const slab6 = (const bf16*)(shared + 94464 + place2 * 1536);
+          const bf16* const slab44 = (const bf16*)(shared + 97536 + place3 * 1536);
+          const float* const v17 = (const float*)(shared + 102144 + place2 * 2560);
           char* const from0 = exchange + 0 + place2 * 4096;
           char* const at131 = exchange + 20480 + place2 * 2048;
           Tile<4> t131;
@@ -1236,7 +1112,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           multiply<bf16, 136, true, WHOLE, false, 1>(state0, t177, v4);
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
-          place4 = place4 == 3 ? 0 : place4 + 1;
       }
       if (x.state_grads_out[0].ptr) every(state0, [&](float& y, int, int, int r, int c) {
           if (channel + r < 128 && c < 128) rows_of<float>(x.state_grads_out[0], sequence, head, 0)[(i64)(channel + r) * x.state_grads_out[0].s2 + (i64)(c) * x.state_grads_out[0].s3] = y;
@@ -1251,9 +1126,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 14080;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 99328), 128) + number * 113408;
           char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 99328;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 99328;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
           char* const from0 = exchange + 0 + place2 * 4096;
           char* const from1 = exchange + 8192 + place3 * 4096;
           keep<bf16, 16, 128>((bf16*)(passed + 0) + channel * 128, from0);
@@ -1268,14 +1143,15 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
 // backward, finish; 256 threads, 86400 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02633a7674d92_backward_finish(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
+  wait_for_end();
   const int head = blockIdx.x % (u32)x.heads;
   const i64 slot = blockIdx.x / (u32)x.heads;
   i64 sequence;
   const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
-  const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 14080;
+  const i64 number = from_now(slot * x.heads + head);
+  char* const record = (char*)__builtin_assume_aligned((x.kept + 99328), 128) + number * 113408;
   char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 99328;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 99328;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
   if (!ch.valid) return;
   float* const v13 = (float*)(record + 0);
   float* const v40 = (float*)(record + 656);
@@ -1343,265 +1219,284 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   copy_rows<bf16, 32, 128, 136>(v6, x.inputs[2], ch, ch.head, 128, false);
   copies_end();
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(0, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0)); }, [&](int r, int c, auto y) { put(&v7[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(1, [&](auto width, int r, int c, int n) { return f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0))); }, [&](int r, int c, auto y) { put(&v10[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(2, [&](auto width, int r, int c, int n) { return f_exp(in3(r, 0)); }, [&](int r, int c, auto y) { put(&v14[r], y); });
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  fill<32, 1>(3, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * f_exp(in3(r, 0)))); }, [&](int r, int c, auto y) { put(&v16[r], y); });
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(4, [&](auto width, int r, int c, int n) { return in5(r, 0); }, [&](int r, int c, auto y) { put(&v21[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<1, 1>(5, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&v24[0], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(6, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in5(r, 0)); }, [&](int r, int c, auto y) { put(&v26[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(7, [&](auto width, int r, int c, int n) { return (in5(r, 0) * f_exp(in3(r, 0))); }, [&](int r, int c, auto y) { put(&v28[r], y); });
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  fill<32, 1>(8, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), (in5(r, 0) * f_exp(in3(r, 0)))); }, [&](int r, int c, auto y) { put(&v29[r], y); });
+  fill<1, 1>(0, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&v24[0], y); });
   // output o = a * S[t-1] * q + gamma * R[t] * q
   copy_rows<bf16, 32, 128, 136>(v33, x.inputs[0], ch, ch.key_head, 128, false);
   copies_end();
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   copy_rows<bf16, 32, 128, 136>(v44, x.output_grads[0], ch, ch.head, 128, true);
   copies_end();
-  copies_wait<0>();
-  __syncthreads();
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  segments<32>(9, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  // gradient of v
-  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   {
-          const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
-          constexpr int N = sweep_width<32, 128>(4);
-          sweep<32, 128, N, 6, 4>([&](int r, int c, auto& sum) {
+          constexpr int N = 1;
+          sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
                   const Width<N> width;
-                  Some<N> e19, o2, e32, e133, e165;
+                  Some<N> e7, e10, e14, e16, e21, e26, e28, e29;
                   #pragma unroll
                   for (int n = 0; n < N; n++) {
-                          e19.x[n] = ((v7[r] * pick(width, &v6[(r) * 136 + (c)], n)) - (v16[r] * pick<true>(width, &v17[(r) * 132 + (c)], n)));
-                          o2.x[n] = (f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0, (pick<true>(width, &v131[(r) * 132 + (c)], n) * v26[r])) + (pick<true>(width, &v162[(r) * 132 + (c)], n) * v7[r]));
-                          e32.x[n] = ((v26[r] * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0)) - (v29[r] * pick<true>(width, &v30[(r) * 132 + (c)], n)));
-                          sum[0] += (pick(width, &v44[(r) * 136 + (c)], n) * (v21[r] * e32.x[n]));
-                          sum[1] += ((pick(width, &v44[(r) * 136 + (c)], n) * v40[r]) * e32.x[n]);
-                          e133.x[n] = (-(v29[r] * pick<true>(width, &v131[(r) * 132 + (c)], n)));
-                          sum[2] += (pick<true>(width, &v131[(r) * 132 + (c)], n) * pick<true>(width, &v30[(r) * 132 + (c)], n));
-                          sum[3] += (pick<true>(width, &v131[(r) * 132 + (c)], n) * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0));
-                          e165.x[n] = ((-(v16[r] * pick<true>(width, &v162[(r) * 132 + (c)], n))) - f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0, (pick<true>(width, &v131[(r) * 132 + (c)], n) * v26[r])));
-                          sum[4] += (pick<true>(width, &v162[(r) * 132 + (c)], n) * pick<true>(width, &v17[(r) * 132 + (c)], n));
-                          sum[5] += (pick<true>(width, &v162[(r) * 132 + (c)], n) * pick(width, &v6[(r) * 136 + (c)], n));
+                          e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
+                          e10.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
+                          e14.x[n] = f_exp(in3(r, 0));
+                          e16.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * e14.x[n]));
+                          e21.x[n] = in5(r, 0);
+                          e26.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e21.x[n]);
+                          e28.x[n] = (e21.x[n] * e14.x[n]);
+                          e29.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e28.x[n]);
                       }
-                      put(&v19[(r) * 136 + (c)], e19);
-                      if (x.input_grads[2].ptr) { if (r < 32 && c < 128) grad2.put(r, c, o2); }
-                      put(&h32[(r) * 136 + (c)], e32);
-                      put(&v133[(r) * 136 + (c)], e133);
-                      put(&v165[(r) * 136 + (c)], e165);
+                      put(&v7[r], e7);
+                      put(&v10[r], e10);
+                      put(&v14[r], e14);
+                      put(&v16[r], e16);
+                      put(&v21[r], e21);
+                      put(&v26[r], e26);
+                      put(&v28[r], e28);
+                      put(&v29[r], e29);
                   }, [&](int r, const auto& sum) {
-                          v73[r] = sum[0];
-                          v76[r] = sum[1];
-                          v137[r] = sum[2];
-                          v151[r] = sum[3];
-                          v170[r] = sum[4];
-                          v201[r] = sum[5];
                       });
               }
+              copies_wait<0>();
               __syncthreads();
+              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+              segments<32>(1, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
+              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+              // gradient of v
+              // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
               // output o = a * S[t-1] * q + gamma * R[t] * q
               // output o = a * S[t-1] * q + gamma * R[t] * q
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              // output o = a * S[t-1] * q + gamma * R[t] * q
+              // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+              // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
               // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
               // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
               // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
               // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
               {
-                      each_tile<32, 32, 1, 2>(40, [&](int m, int n) {
-                              constexpr int H = 1, W = 2;
-                              float a35_[H * W][4] = {};
-                              if (m + 16 * H > n) {
-                                      mac<bf16, 128, false>(a35_, Mat<bf16, 136, false, true>{v33}, Mat<bf16, 136, true, true>{v4}, m, n);
+                      const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
+                      constexpr int N = sweep_width<32, 128>(4);
+                      sweep<32, 128, N, 6, 4>([&](int r, int c, auto& sum) {
+                              const Width<N> width;
+                              Some<N> e19, o2, e32, e133, e165;
+                              #pragma unroll
+                              for (int n = 0; n < N; n++) {
+                                      e19.x[n] = ((v7[r] * pick(width, &v6[(r) * 136 + (c)], n)) - (v16[r] * pick<true>(width, &v17[(r) * 132 + (c)], n)));
+                                      o2.x[n] = (f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0, (pick<true>(width, &v131[(r) * 132 + (c)], n) * v26[r])) + (pick<true>(width, &v162[(r) * 132 + (c)], n) * v7[r]));
+                                      e32.x[n] = ((v26[r] * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0)) - (v29[r] * pick<true>(width, &v30[(r) * 132 + (c)], n)));
+                                      sum[0] += (pick(width, &v44[(r) * 136 + (c)], n) * (v21[r] * e32.x[n]));
+                                      sum[1] += ((pick(width, &v44[(r) * 136 + (c)], n) * v40[r]) * e32.x[n]);
+                                      e133.x[n] = (-(v29[r] * pick<true>(width, &v131[(r) * 132 + (c)], n)));
+                                      sum[2] += (pick<true>(width, &v131[(r) * 132 + (c)], n) * pick<true>(width, &v30[(r) * 132 + (c)], n));
+                                      sum[3] += (pick<true>(width, &v131[(r) * 132 + (c)], n) * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0));
+                                      e165.x[n] = ((-(v16[r] * pick<true>(width, &v162[(r) * 132 + (c)], n))) - f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0, (pick<true>(width, &v131[(r) * 132 + (c)], n) * v26[r])));
+                                      sum[4] += (pick<true>(width, &v162[(r) * 132 + (c)], n) * pick<true>(width, &v17[(r) * 132 + (c)], n));
+                                      sum[5] += (pick<true>(width, &v162[(r) * 132 + (c)], n) * pick(width, &v6[(r) * 136 + (c)], n));
                                   }
-                                  float a84_[H * W][4] = {};
-                                  if (m + 16 * H > n) {
-                                          mac<bf16, 128, false>(a84_, Mat<bf16, 136, false, true>{v44}, Mat<bf16, 136, true, true>{h32}, m, n);
-                                      }
-                                      float s90[2 * H] = {};
-                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                              s90[w / W * 2 + (e >> 1)] += ((r > c + n ? a84_[w][e] : 0.f) * (a35_[w][e] * pick(width, &v11[(r) * 36 + (c)], n)));
-                                          });
-                                          put_row_parts<2, H>(s90, v90, m, n / (8 * W));
-                                          float a100_[H * W][4] = {};
+                                  put(&v19[(r) * 136 + (c)], e19);
+                                  if (x.input_grads[2].ptr) { if (r < 32 && c < 128) grad2.put(r, c, o2); }
+                                  put(&h32[(r) * 136 + (c)], e32);
+                                  put(&v133[(r) * 136 + (c)], e133);
+                                  put(&v165[(r) * 136 + (c)], e165);
+                              }, [&](int r, const auto& sum) {
+                                      v73[r] = sum[0];
+                                      v76[r] = sum[1];
+                                      v137[r] = sum[2];
+                                      v151[r] = sum[3];
+                                      v170[r] = sum[4];
+                                      v201[r] = sum[5];
+                                  });
+                          }
+                          __syncthreads();
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                          {
+                                  each_tile<32, 32, 1, 2>(8, [&](int m, int n) {
+                                          constexpr int H = 1, W = 2;
+                                          float a35_[H * W][4] = {};
                                           if (m + 16 * H > n) {
-                                                  mac<bf16, 128, false>(a100_, Mat<bf16, 136, false, true>{v44}, Mat<bf16, 136, true, true>{v19}, m, n);
+                                                  mac<bf16, 128, false>(a35_, Mat<bf16, 136, false, true>{v33}, Mat<bf16, 136, true, true>{v4}, m, n);
                                               }
-                                              float a118_[H * W][4] = {};
-                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a118_[w][e]; a118_[w][e] = ((((r > c + n ? a84_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a100_[w][e] : 0.f) * v14[r])) * pick(width, &v11[(r) * 36 + (c)], n)); });
-                                              float s106[2 * H] = {};
-                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                      s106[w / W * 2 + (e >> 1)] += ((r > c + n ? a100_[w][e] : 0.f) * (a35_[w][e] * pick(width, &v11[(r) * 36 + (c)], n)));
-                                                  });
-                                                  put_row_parts<2, H>(s106, v106, m, n / (8 * W));
-                                                  float a134_[H * W][4] = {};
-                                                  if (m + 16 * H > n) {
-                                                          mac<bf16, 128, false>(a134_, Mat<bf16, 136, false, true>{v133}, Mat<bf16, 136, true, true>{h32}, m, n);
-                                                      }
-                                                      float a166_[H * W][4] = {};
+                                              float a84_[H * W][4] = {};
+                                              if (m + 16 * H > n) {
+                                                      mac<bf16, 128, false>(a84_, Mat<bf16, 136, false, true>{v44}, Mat<bf16, 136, true, true>{h32}, m, n);
+                                                  }
+                                                  float s90[2 * H] = {};
+                                                  in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+                                                          s90[w / W * 2 + (e >> 1)] += ((r > c + n ? a84_[w][e] : 0.f) * (a35_[w][e] * pick(width, &v11[(r) * 36 + (c)], n)));
+                                                      });
+                                                      put_row_parts<2, H>(s90, v90, m, n / (8 * W));
+                                                      float a100_[H * W][4] = {};
                                                       if (m + 16 * H > n) {
-                                                              mac<bf16, 128, false>(a166_, Mat<bf16, 136, false, true>{v165}, Mat<bf16, 136, true, true>{v19}, m, n);
+                                                              mac<bf16, 128, false>(a100_, Mat<bf16, 136, false, true>{v44}, Mat<bf16, 136, true, true>{v19}, m, n);
                                                           }
-                                                          float a189_[H * W][4] = {};
-                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a189_[w][e]; a189_[w][e] = (((r > c + n ? a134_[w][e] : 0.f) + (r > c + n ? a166_[w][e] : 0.f)) * pick(width, &v11[(r) * 36 + (c)], n)); });
-                                                          float a192_[H * W][4] = {};
-                                                          if (m + 16 * H > n) {
-                                                                  mac<bf16, 128, false>(a192_, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+                                                          float a118_[H * W][4] = {};
+                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a118_[w][e]; a118_[w][e] = ((((r > c + n ? a84_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a100_[w][e] : 0.f) * v14[r])) * pick(width, &v11[(r) * 36 + (c)], n)); });
+                                                          float s106[2 * H] = {};
+                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+                                                                  s106[w / W * 2 + (e >> 1)] += ((r > c + n ? a100_[w][e] : 0.f) * (a35_[w][e] * pick(width, &v11[(r) * 36 + (c)], n)));
+                                                              });
+                                                              put_row_parts<2, H>(s106, v106, m, n / (8 * W));
+                                                              float a134_[H * W][4] = {};
+                                                              if (m + 16 * H > n) {
+                                                                      mac<bf16, 128, false>(a134_, Mat<bf16, 136, false, true>{v133}, Mat<bf16, 136, true, true>{h32}, m, n);
+                                                                  }
+                                                                  float a166_[H * W][4] = {};
+                                                                  if (m + 16 * H > n) {
+                                                                          mac<bf16, 128, false>(a166_, Mat<bf16, 136, false, true>{v165}, Mat<bf16, 136, true, true>{v19}, m, n);
+                                                                      }
+                                                                      float a189_[H * W][4] = {};
+                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a189_[w][e]; a189_[w][e] = (((r > c + n ? a134_[w][e] : 0.f) + (r > c + n ? a166_[w][e] : 0.f)) * pick(width, &v11[(r) * 36 + (c)], n)); });
+                                                                      float a192_[H * W][4] = {};
+                                                                      if (m + 16 * H > n) {
+                                                                              mac<bf16, 128, false>(a192_, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+                                                                          }
+                                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a192_[w][e]; a192_[w][e] = ((((((r > c + n ? a84_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a100_[w][e] : 0.f) * v14[r])) * a35_[w][e]) + (((r > c + n ? a134_[w][e] : 0.f) + (r > c + n ? a166_[w][e] : 0.f)) * (acc))) * pick(width, &v11[(r) * 36 + (c)], n)); });
+                                                                          put_tile<H, W>(m, n, a118_, [&](int r, int c, auto y) { put_twice<1280>(&h118[(r) * 40 + (c)], y); });
+                                                                          put_tile<H, W>(m, n, a189_, [&](int r, int c, auto y) { put_twice<1280>(&h189[(r) * 40 + (c)], y); });
+                                                                          put_tile<H, W>(m, n, a192_, [&](int r, int c, auto y) { put(&v192[(r) * 36 + (c)], y); });
+                                                                      });
                                                               }
-                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a192_[w][e]; a192_[w][e] = ((((((r > c + n ? a84_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a100_[w][e] : 0.f) * v14[r])) * a35_[w][e]) + (((r > c + n ? a134_[w][e] : 0.f) + (r > c + n ? a166_[w][e] : 0.f)) * (acc))) * pick(width, &v11[(r) * 36 + (c)], n)); });
-                                                              put_tile<H, W>(m, n, a118_, [&](int r, int c, auto y) { put_twice<1280>(&h118[(r) * 40 + (c)], y); });
-                                                              put_tile<H, W>(m, n, a189_, [&](int r, int c, auto y) { put_twice<1280>(&h189[(r) * 40 + (c)], y); });
-                                                              put_tile<H, W>(m, n, a192_, [&](int r, int c, auto y) { put(&v192[(r) * 36 + (c)], y); });
-                                                          });
-                                                  }
-                                                  // gradient of beta
-                                                  if (x.input_grads[4].ptr) {
-                                                          const RowsTo<float, 1> grad4(x.input_grads[4], ch, ch.head);
-                                                          fill<32, 1>(11, [&](auto width, int r, int c, int n) { return (f_keep((r < ch.valid ? 1.f : 0.f), v201[r]) - (f_keep((r < ch.valid ? 1.f : 0.f), v170[r]) * v14[r])); }, [&](int r, int c, auto y) { grad4.put(r, c, y); });
-                                                  }
-                                                  __syncthreads();
-                                                  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-                                                  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                  // gradient of q
-                                                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                  // gradient of k
-                                                  {
-                                                          float sum52[4] = {};
-                                                          float sum65[4] = {};
-                                                          each_tile<32, 128, (THREADS < 512 ? 2 : 1), 2>(0, [&](int m, int n) {
-                                                                  constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
-                                                                  float a57_[H * W][4] = {};
-                                                                  float a91_[H * W][4] = {};
-                                                                  float a108_[H * W][4] = {};
-                                                                  float a179_[H * W][4] = {};
-                                                                  #pragma unroll 2
-                                                                  for (int k = 0; k < 128; k += 16) {
-                                                                          constexpr int w = 0;
-                                                                          u32 b0[4];
-                                                                          Fragments<bf16, 128, false>{v0}.right(b0, k, n + 8 * w, bf16());
-                                                                          u32 b20[4];
-                                                                          Fragments<bf16, 128, false>{v20}.right(b20, k, n + 8 * w, bf16());
-                                                                          u32 b45[4];
-                                                                          Fragments<bf16, 128, false>{v45}.right(b45, k, n + 8 * w, bf16());
-                                                                          u32 b46[4];
-                                                                          Fragments<bf16, 128, false>{v46}.right(b46, k, n + 8 * w, bf16());
-                                                                          #pragma unroll
-                                                                          for (int h = 0; h < H; h++) {
-                                                                                  u32 a0[4];
-                                                                                  Mat<bf16, 136, false, true>{h32}.left(a0, m + 16 * h, k, bf16());
-                                                                                  u32 a1[4];
-                                                                                  Mat<bf16, 136, false, true>{v19}.left(a1, m + 16 * h, k, bf16());
-                                                                                  u32 a2[4];
-                                                                                  Mat<bf16, 136, false, true>{v44}.left(a2, m + 16 * h, k, bf16());
-                                                                                  u32 a3[4];
-                                                                                  Mat<bf16, 136, false, true>{v133}.left(a3, m + 16 * h, k, bf16());
-                                                                                  u32 a4[4];
-                                                                                  Mat<bf16, 136, false, true>{v165}.left(a4, m + 16 * h, k, bf16());
-                                                                                  mma(a57_[h * W + 0], a0, b46[0], b46[1], bf16());
-                                                                                  mma(a57_[h * W + 1], a0, b46[2], b46[3], bf16());
-                                                                                  mma(a57_[h * W + 0], a1, b45[0], b45[1], bf16());
-                                                                                  mma(a57_[h * W + 1], a1, b45[2], b45[3], bf16());
-                                                                                  mma(a91_[h * W + 0], a2, b20[0], b20[1], bf16());
-                                                                                  mma(a91_[h * W + 1], a2, b20[2], b20[3], bf16());
-                                                                                  mma(a108_[h * W + 0], a2, b0[0], b0[1], bf16());
-                                                                                  mma(a108_[h * W + 1], a2, b0[2], b0[3], bf16());
-                                                                                  mma(a179_[h * W + 0], a3, b20[0], b20[1], bf16());
-                                                                                  mma(a179_[h * W + 1], a3, b20[2], b20[3], bf16());
-                                                                                  mma(a179_[h * W + 0], a4, b0[0], b0[1], bf16());
-                                                                                  mma(a179_[h * W + 1], a4, b0[2], b0[3], bf16());
-                                                                              }
-                                                                              if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum52, b46, b20, bf16());
-                                                                              if (m == 1 % (32 / (16 * H)) * 16 * H) add_products(sum65, b45, b0, bf16());
-                                                                          }
-                                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a57_[w][e]; a57_[w][e] = (acc); });
-                                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a179_[w][e]; a179_[w][e] = (acc); });
-                                                                          float s60[2 * H] = {};
-                                                                          float s98[2 * H] = {};
-                                                                          float s115[2 * H] = {};
-                                                                          float s126[2 * H] = {};
-                                                                          float s183[2 * H] = {};
-                                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                                                  s60[w / W * 2 + (e >> 1)] += (a57_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
-                                                                                  s98[w / W * 2 + (e >> 1)] += (a91_[w][e] * (v13[r] * pick(width, &v33[(r) * 136 + (c)], n)));
-                                                                                  s115[w / W * 2 + (e >> 1)] += (a108_[w][e] * (v13[r] * pick(width, &v33[(r) * 136 + (c)], n)));
-                                                                                  s126[w / W * 2 + (e >> 1)] += (((a91_[w][e] * v28[r]) + (a108_[w][e] * v14[r])) * pick(width, &v33[(r) * 136 + (c)], n));
-                                                                                  s183[w / W * 2 + (e >> 1)] += (a179_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
-                                                                              });
-                                                                              put_row_parts<8, H>(s60, v60, m, n / (8 * W));
-                                                                              put_row_parts<8, H>(s98, v98, m, n / (8 * W));
-                                                                              put_row_parts<8, H>(s115, v115, m, n / (8 * W));
-                                                                              put_row_parts<8, H>(s126, v126, m, n / (8 * W));
-                                                                              put_row_parts<8, H>(s183, v183, m, n / (8 * W));
-                                                                              if (x.input_grads[0].ptr) {
-                                                                                      const RowsTo<bf16, 128> grad0(x.input_grads[0], ch, x.group > 1 ? ch.head : ch.key_head);
-                                                                                      float o0[H * W][4] = {};
-                                                                                      mac_twice<bf16, 32, false, H, LOWER>(o0, Twice<bf16, 40, false, true, 1280>{h118}, Mat<bf16, 136, false, true>{v4}, m, n);
-                                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o0[w][e]; o0[w][e] = (acc + ((v73[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v4[(r) * 136 + (c)], n)) + (((a91_[w][e] * v28[r]) + (a108_[w][e] * v14[r])) * v13[r])); });
-                                                                                      put_tile<H, W>(m, n, o0, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad0.put(r, c, y); });
-                                                                                  }
-                                                                                  if (x.input_grads[1].ptr) {
-                                                                                          const RowsTo<bf16, 128> grad1(x.input_grads[1], ch, x.group > 1 ? ch.head : ch.key_head);
-                                                                                          float o1[H * W][4] = {};
-                                                                                          mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h118}, Mat<bf16, 136, false, true>{v33}, m, n);
-                                                                                          mac_twice<bf16, 32, false, H, LOWER>(o1, Twice<bf16, 40, false, true, 1280>{h189}, Mat<bf16, 136, false, true>{v4}, m, n);
-                                                                                          mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h189}, Mat<bf16, 136, false, true>{v4}, m, n);
-                                                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o1[w][e]; o1[w][e] = (acc + (a57_[w][e] * v43[r]) + ((v73[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v33[(r) * 136 + (c)], n)) + (a179_[w][e] * v13[r])); });
-                                                                                          put_tile<H, W>(m, n, o1, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad1.put(r, c, y); });
+                                                              // gradient of beta
+                                                              if (x.input_grads[4].ptr) {
+                                                                      const RowsTo<float, 1> grad4(x.input_grads[4], ch, ch.head);
+                                                                      fill<32, 1>(3, [&](auto width, int r, int c, int n) { return (f_keep((r < ch.valid ? 1.f : 0.f), v201[r]) - (f_keep((r < ch.valid ? 1.f : 0.f), v170[r]) * v14[r])); }, [&](int r, int c, auto y) { grad4.put(r, c, y); });
+                                                              }
+                                                              __syncthreads();
+                                                              // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+                                                              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                                                              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                                                              // output o = a * S[t-1] * q + gamma * R[t] * q
+                                                              // output o = a * S[t-1] * q + gamma * R[t] * q
+                                                              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                                                              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                                                              // output o = a * S[t-1] * q + gamma * R[t] * q
+                                                              // output o = a * S[t-1] * q + gamma * R[t] * q
+                                                              // gradient of q
+                                                              // output o = a * S[t-1] * q + gamma * R[t] * q
+                                                              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                                                              // gradient of k
+                                                              {
+                                                                      float sum52[4] = {};
+                                                                      float sum65[4] = {};
+                                                                      each_tile<32, 128, (THREADS < 512 ? 2 : 1), 2>(0, [&](int m, int n) {
+                                                                              constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
+                                                                              float a57_[H * W][4] = {};
+                                                                              float a91_[H * W][4] = {};
+                                                                              float a108_[H * W][4] = {};
+                                                                              float a179_[H * W][4] = {};
+                                                                              #pragma unroll 2
+                                                                              for (int k = 0; k < 128; k += 16) {
+                                                                                      constexpr int w = 0;
+                                                                                      u32 b0[4];
+                                                                                      Fragments<bf16, 128, false>{v0}.right(b0, k, n + 8 * w, bf16());
+                                                                                      u32 b20[4];
+                                                                                      Fragments<bf16, 128, false>{v20}.right(b20, k, n + 8 * w, bf16());
+                                                                                      u32 b45[4];
+                                                                                      Fragments<bf16, 128, false>{v45}.right(b45, k, n + 8 * w, bf16());
+                                                                                      u32 b46[4];
+                                                                                      Fragments<bf16, 128, false>{v46}.right(b46, k, n + 8 * w, bf16());
+                                                                                      #pragma unroll
+                                                                                      for (int h = 0; h < H; h++) {
+                                                                                              u32 a0[4];
+                                                                                              Mat<bf16, 136, false, true>{h32}.left(a0, m + 16 * h, k, bf16());
+                                                                                              u32 a1[4];
+                                                                                              Mat<bf16, 136, false, true>{v19}.left(a1, m + 16 * h, k, bf16());
+                                                                                              u32 a2[4];
+                                                                                              Mat<bf16, 136, false, true>{v44}.left(a2, m + 16 * h, k, bf16());
+                                                                                              u32 a3[4];
+                                                                                              Mat<bf16, 136, false, true>{v133}.left(a3, m + 16 * h, k, bf16());
+                                                                                              u32 a4[4];
+                                                                                              Mat<bf16, 136, false, true>{v165}.left(a4, m + 16 * h, k, bf16());
+                                                                                              mma(a57_[h * W + 0], a0, b46[0], b46[1], bf16());
+                                                                                              mma(a57_[h * W + 1], a0, b46[2], b46[3], bf16());
+                                                                                              mma(a57_[h * W + 0], a1, b45[0], b45[1], bf16());
+                                                                                              mma(a57_[h * W + 1], a1, b45[2], b45[3], bf16());
+                                                                                              mma(a91_[h * W + 0], a2, b20[0], b20[1], bf16());
+                                                                                              mma(a91_[h * W + 1], a2, b20[2], b20[3], bf16());
+                                                                                              mma(a108_[h * W + 0], a2, b0[0], b0[1], bf16());
+                                                                                              mma(a108_[h * W + 1], a2, b0[2], b0[3], bf16());
+                                                                                              mma(a179_[h * W + 0], a3, b20[0], b20[1], bf16());
+                                                                                              mma(a179_[h * W + 1], a3, b20[2], b20[3], bf16());
+                                                                                              mma(a179_[h * W + 0], a4, b0[0], b0[1], bf16());
+                                                                                              mma(a179_[h * W + 1], a4, b0[2], b0[3], bf16());
+                                                                                          }
+                                                                                          if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum52, b46, b20, bf16());
+                                                                                          if (m == 1 % (32 / (16 * H)) * 16 * H) add_products(sum65, b45, b0, bf16());
                                                                                       }
-                                                                                  });
-                                                                                  put_parts<128>(diagonal(sum52), v52);
-                                                                                  put_parts<128>(diagonal(sum65), v65);
-                                                                          }
-                                                                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                                          rectangles<32, 4>(12, [&](int r, int c) { return v192[(r) * 36 + (c)]; }, [&](int r, int part, float x) { v193[(r) * 4 + part] = x; });
-                                                                          __syncthreads();
-                                                                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-                                                                          sums<1, 128>([&](auto width, int i, int c, int n) { return v52[c + n]; }, [&](int i, float x) { v53[0] = x; });
-                                                                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                                          scan<32, 1, false, false>(13, [&](int r, int c) { return (total<8>(v60, r) * v43[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v62[r], y); });
-                                                                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                                          sums<1, 128>([&](auto width, int i, int c, int n) { return v65[c + n]; }, [&](int i, float x) { v66[0] = x; });
-                                                                          // gradient of gamma
-                                                                          if (x.input_grads[5].ptr) {
-                                                                                  const RowsTo<float, 1> grad5(x.input_grads[5], ch, ch.head);
-                                                                                  fill<32, 1>(14, [&](auto width, int r, int c, int n) { return ((v76[r] + (((total<2>(v90, r) + total<8>(v98, r)) - f_keep((r < ch.valid ? 1.f : 0.f), v137[r])) * v14[r])) + f_keep((r < ch.valid ? 1.f : 0.f), v151[r])); }, [&](int r, int c, auto y) { grad5.put(r, c, y); });
-                                                                          }
-                                                                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                                          scan<32, 1, false, true>(15, [&](int r, int c) { return ((total<8>(v126, r) + total<8>(v183, r)) * v13[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v187[r], y); });
-                                                                          __syncthreads();
-                                                                          // gradient of g
-                                                                          if (x.input_grads[3].ptr) {
-                                                                                  const RowsTo<float, 1> grad3(x.input_grads[3], ch, ch.head);
-                                                                                  fill<32, 1>(16, [&](auto width, int r, int c, int n) { return (((((total<2>(v106, r) + total<8>(v115, r)) + (((total<2>(v90, r) + total<8>(v98, r)) - f_keep((r < ch.valid ? 1.f : 0.f), v137[r])) * v21[r])) - (f_keep((r < ch.valid ? 1.f : 0.f), v170[r]) * in4(r, 0))) * v14[r]) + f_keep((r < ch.valid ? 1.f : 0.f), (((v62[r] + f_keep((r < ch.valid ? 1.f : 0.f), ((v53[0] + v66[0]) * v42[0]))) + v187[r]) + total<4>(v193, r)))); }, [&](int r, int c, auto y) { grad3.put(r, c, y); });
-                                                                          }
+                                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a57_[w][e]; a57_[w][e] = (acc); });
+                                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a179_[w][e]; a179_[w][e] = (acc); });
+                                                                                      float s60[2 * H] = {};
+                                                                                      float s98[2 * H] = {};
+                                                                                      float s115[2 * H] = {};
+                                                                                      float s126[2 * H] = {};
+                                                                                      float s183[2 * H] = {};
+                                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+                                                                                              s60[w / W * 2 + (e >> 1)] += (a57_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
+                                                                                              s98[w / W * 2 + (e >> 1)] += (a91_[w][e] * (v13[r] * pick(width, &v33[(r) * 136 + (c)], n)));
+                                                                                              s115[w / W * 2 + (e >> 1)] += (a108_[w][e] * (v13[r] * pick(width, &v33[(r) * 136 + (c)], n)));
+                                                                                              s126[w / W * 2 + (e >> 1)] += (((a91_[w][e] * v28[r]) + (a108_[w][e] * v14[r])) * pick(width, &v33[(r) * 136 + (c)], n));
+                                                                                              s183[w / W * 2 + (e >> 1)] += (a179_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
+                                                                                          });
+                                                                                          put_row_parts<8, H>(s60, v60, m, n / (8 * W));
+                                                                                          put_row_parts<8, H>(s98, v98, m, n / (8 * W));
+                                                                                          put_row_parts<8, H>(s115, v115, m, n / (8 * W));
+                                                                                          put_row_parts<8, H>(s126, v126, m, n / (8 * W));
+                                                                                          put_row_parts<8, H>(s183, v183, m, n / (8 * W));
+                                                                                          if (x.input_grads[0].ptr) {
+                                                                                                  const RowsTo<bf16, 128> grad0(x.input_grads[0], ch, x.group > 1 ? ch.head : ch.key_head);
+                                                                                                  float o0[H * W][4] = {};
+                                                                                                  mac_twice<bf16, 32, false, H, LOWER>(o0, Twice<bf16, 40, false, true, 1280>{h118}, Mat<bf16, 136, false, true>{v4}, m, n);
+                                                                                                  in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o0[w][e]; o0[w][e] = (acc + ((v73[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v4[(r) * 136 + (c)], n)) + (((a91_[w][e] * v28[r]) + (a108_[w][e] * v14[r])) * v13[r])); });
+                                                                                                  put_tile<H, W>(m, n, o0, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad0.put(r, c, y); });
+                                                                                              }
+                                                                                              if (x.input_grads[1].ptr) {
+                                                                                                      const RowsTo<bf16, 128> grad1(x.input_grads[1], ch, x.group > 1 ? ch.head : ch.key_head);
+                                                                                                      float o1[H * W][4] = {};
+                                                                                                      mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h118}, Mat<bf16, 136, false, true>{v33}, m, n);
+                                                                                                      mac_twice<bf16, 32, false, H, LOWER>(o1, Twice<bf16, 40, false, true, 1280>{h189}, Mat<bf16, 136, false, true>{v4}, m, n);
+                                                                                                      mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h189}, Mat<bf16, 136, false, true>{v4}, m, n);
+                                                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o1[w][e]; o1[w][e] = (acc + (a57_[w][e] * v43[r]) + ((v73[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v33[(r) * 136 + (c)], n)) + (a179_[w][e] * v13[r])); });
+                                                                                                      put_tile<H, W>(m, n, o1, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad1.put(r, c, y); });
+                                                                                                  }
+                                                                                              });
+                                                                                              put_parts<128>(diagonal(sum52), v52);
+                                                                                              put_parts<128>(diagonal(sum65), v65);
+                                                                                      }
+                                                                                      // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                                                                                      rectangles<32, 4>(4, [&](int r, int c) { return v192[(r) * 36 + (c)]; }, [&](int r, int part, float x) { v193[(r) * 4 + part] = x; });
+                                                                                      __syncthreads();
+                                                                                      // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+                                                                                      sums<1, 128>([&](auto width, int i, int c, int n) { return v52[c + n]; }, [&](int i, float x) { v53[0] = x; });
+                                                                                      // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                                                                                      scan<32, 1, false, false>(5, [&](int r, int c) { return (total<8>(v60, r) * v43[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v62[r], y); });
+                                                                                      // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                                                                                      sums<1, 128>([&](auto width, int i, int c, int n) { return v65[c + n]; }, [&](int i, float x) { v66[0] = x; });
+                                                                                      // gradient of gamma
+                                                                                      if (x.input_grads[5].ptr) {
+                                                                                              const RowsTo<float, 1> grad5(x.input_grads[5], ch, ch.head);
+                                                                                              fill<32, 1>(6, [&](auto width, int r, int c, int n) { return ((v76[r] + (((total<2>(v90, r) + total<8>(v98, r)) - f_keep((r < ch.valid ? 1.f : 0.f), v137[r])) * v14[r])) + f_keep((r < ch.valid ? 1.f : 0.f), v151[r])); }, [&](int r, int c, auto y) { grad5.put(r, c, y); });
+                                                                                      }
+                                                                                      // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+                                                                                      scan<32, 1, false, true>(7, [&](int r, int c) { return ((total<8>(v126, r) + total<8>(v183, r)) * v13[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v187[r], y); });
+                                                                                      __syncthreads();
+                                                                                      // gradient of g
+                                                                                      if (x.input_grads[3].ptr) {
+                                                                                              const RowsTo<float, 1> grad3(x.input_grads[3], ch, ch.head);
+                                                                                              fill<32, 1>(8, [&](auto width, int r, int c, int n) { return (((((total<2>(v106, r) + total<8>(v115, r)) + (((total<2>(v90, r) + total<8>(v98, r)) - f_keep((r < ch.valid ? 1.f : 0.f), v137[r])) * v21[r])) - (f_keep((r < ch.valid ? 1.f : 0.f), v170[r]) * in4(r, 0))) * v14[r]) + f_keep((r < ch.valid ? 1.f : 0.f), (((v62[r] + f_keep((r < ch.valid ? 1.f : 0.f), ((v53[0] + v66[0]) * v42[0]))) + v187[r]) + total<4>(v193, r)))); }, [&](int r, int c, auto y) { grad3.put(r, c, y); });
+                                                                                      }
 }
 
 // decode, rows of the states contiguous; 32 threads, 0 bytes of shared memory

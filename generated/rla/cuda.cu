@@ -8,6 +8,7 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755
   const i64 number = slot * x.heads + head;
   char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
   if (!ch.valid) return;
+  let_next_start();
   float* const w7 = (float*)(record + 0);
   float* const w10 = (float*)(record + 128);
   float* const w12 = (float*)(record + 256);
@@ -21,12 +22,9 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755
   bf16* const w17 = (bf16*)(record + 1056);
   bf16* const w33 = (bf16*)(record + 3616);
   bf16* const w40 = (bf16*)(record + 6176);
-  const float* const in3_rows = rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head);
-  auto in3 = [&](int t, int n) { return widen(in3_rows[ch.token(t) * x.inputs[3].s1 + n]); };
-  const float* const in4_rows = rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head);
-  auto in4 = [&](int t, int n) { return widen(in4_rows[ch.token(t) * x.inputs[4].s1 + n]); };
-  const float* const in5_rows = rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head);
-  auto in5 = [&](int t, int n) { return widen(in5_rows[ch.token(t) * x.inputs[5].s1 + n]); };
+  auto in3 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[3].s1 + n]); };
+  auto in4 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[4].s1 + n]); };
+  auto in5 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[5].s1 + n]); };
   const float const0 = (float)x.constants[0];
   bf16* const v4 = (bf16*)(shared + 0);
   float* const v11 = (float*)(shared + 8704);
@@ -37,69 +35,89 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755
   // S[t] = a * S[t-1] + beta * v * k^T
   copy_rows<bf16, 32, 128, 136>(v4, x.inputs[1], ch, ch.key_head, 128, false);
   copies_end();
-  // S[t] = a * S[t-1] + beta * v * k^T
-  fill<32, 1>(0, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0)); }, [&](int r, int c, auto y) { put(&w7[r], y); });
   // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<32, 1>(1, [&](auto width, int r, int c, int n) { return in5(r, 0); }, [&](int r, int c, auto y) { put(&w10[r], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<32, 1>(2, [&](auto width, int r, int c, int n) { return f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0))); }, [&](int r, int c, auto y) { put(&v11[r], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<1, 1>(3, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&w22[0], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<32, 1>(4, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in5(r, 0)); }, [&](int r, int c, auto y) { put(&w24[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(5, [&](auto width, int r, int c, int n) { return f_exp(in3(r, 0)); }, [&](int r, int c, auto y) { put(&v26[r], y); });
+  fill<1, 1>(0, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&w22[0], y); });
   // output o = a * S[t-1] * q + gamma * R[t] * q
   copy_rows<bf16, 32, 128, 136>(v27, x.inputs[0], ch, ch.key_head, 128, false);
   copies_end();
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(6, [&](auto width, int r, int c, int n) { return (in5(r, 0) * f_exp(in3(r, 0))); }, [&](int r, int c, auto y) { put(&v36[r], y); });
-  copies_wait<0>();
-  __syncthreads();
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  scan<32, 1, true, false>(7, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w12[r], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  segments<32>(8, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v16[(r) * 36 + (c)], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v27[(i) * 136 + (c)], n)); }, [&](int i, float x) { w44[i] = x; });
   // S[t] = a * S[t-1] + beta * v * k^T
-  totals<32, 1>(9, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w49[0], y); });
-  // S[t] = a * S[t-1] + beta * v * k^T
-  scan<32, 1, true, true>(10, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w51[r], y); });
-  __syncthreads();
   // R[t] = a * R[t-1] + gamma * r * k^T
-  tiles<32, 32>(44, [&](auto& acc, int m, int n) {
-          mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
-  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v16[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
-          put(&w17[(r) * 40 + (c)], y);
-  });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(12, [&](auto width, int r, int c, int n) { return (v26[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w31[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(13, [&](auto width, int r, int c, int n) { return (v36[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w38[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // R[t] = a * R[t-1] + gamma * r * k^T
   // output o = a * S[t-1] * q + gamma * R[t] * q
   // output o = a * S[t-1] * q + gamma * R[t] * q
   {
-          each_tile<32, 32, 1, 2>(56, [&](int m, int n) {
-                  constexpr int H = 1, W = 2;
-                  float a28_[H * W][4] = {};
-                  if (m + 16 * H > n) {
-                          mac<bf16, 128, false>(a28_, Mat<bf16, 136, false, true>{v27}, Mat<bf16, 136, true, true>{v4}, m, n);
+          constexpr int N = 1;
+          sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
+                  const Width<N> width;
+                  Some<N> e7, e10, e11, e24, e26, e36;
+                  #pragma unroll
+                  for (int n = 0; n < N; n++) {
+                          e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
+                          e10.x[n] = in5(r, 0);
+                          e11.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
+                          e24.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e10.x[n]);
+                          e26.x[n] = f_exp(in3(r, 0));
+                          e36.x[n] = (e10.x[n] * e26.x[n]);
                       }
-                      float a33_[H * W][4] = {};
-                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a33_[w][e]; a33_[w][e] = (v26[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
-                      float a40_[H * W][4] = {};
-                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a40_[w][e]; a40_[w][e] = (v36[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
-                      put_tile<H, W>(m, n, a33_, [&](int r, int c, auto y) { put(&w33[(r) * 40 + (c)], y); });
-                      put_tile<H, W>(m, n, a40_, [&](int r, int c, auto y) { put(&w40[(r) * 40 + (c)], y); });
+                      put(&w7[r], e7);
+                      put(&w10[r], e10);
+                      put(&v11[r], e11);
+                      put(&w24[r], e24);
+                      put(&v26[r], e26);
+                      put(&v36[r], e36);
+                  }, [&](int r, const auto& sum) {
+                      });
+              }
+              copies_wait<0>();
+              __syncthreads();
+              // R[t] = a * R[t-1] + gamma * r * k^T
+              scan<32, 1, true, false>(1, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w12[r], y); });
+              // R[t] = a * R[t-1] + gamma * r * k^T
+              segments<32>(2, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v16[(r) * 36 + (c)], y); });
+              // output o = a * S[t-1] * q + gamma * R[t] * q
+              sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v27[(i) * 136 + (c)], n)); }, [&](int i, float x) { w44[i] = x; });
+              // S[t] = a * S[t-1] + beta * v * k^T
+              totals<32, 1>(3, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w49[0], y); });
+              // S[t] = a * S[t-1] + beta * v * k^T
+              scan<32, 1, true, true>(4, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w51[r], y); });
+              __syncthreads();
+              // R[t] = a * R[t-1] + gamma * r * k^T
+              tiles<32, 32>(20, [&](auto& acc, int m, int n) {
+                      if (m + 16 > n) {
+                              mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+                          }
+                  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v16[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
+                          put(&w17[(r) * 40 + (c)], y);
                   });
-          }
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  fill<32, 1>(6, [&](auto width, int r, int c, int n) { return (v26[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w31[r], y); });
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  fill<32, 1>(7, [&](auto width, int r, int c, int n) { return (v36[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w38[r], y); });
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  {
+                          each_tile<32, 32, 1, 2>(32, [&](int m, int n) {
+                                  constexpr int H = 1, W = 2;
+                                  float a28_[H * W][4] = {};
+                                  if (m + 16 * H > n) {
+                                          mac<bf16, 128, false>(a28_, Mat<bf16, 136, false, true>{v27}, Mat<bf16, 136, true, true>{v4}, m, n);
+                                      }
+                                      float a33_[H * W][4] = {};
+                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a33_[w][e]; a33_[w][e] = (v26[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
+                                      float a40_[H * W][4] = {};
+                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a40_[w][e]; a40_[w][e] = (v36[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
+                                      put_tile<H, W>(m, n, a33_, [&](int r, int c, auto y) { put(&w33[(r) * 40 + (c)], y); });
+                                      put_tile<H, W>(m, n, a40_, [&](int r, int c, auto y) { put(&w40[(r) * 40 + (c)], y); });
+                                  });
+                          }
 }
 
-// forward, chain; 256 threads, 149888 bytes of shared memory
+// forward, chain; 256 threads, 165248 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464fa868726bb53755f1357c740df_forward_chain(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
+  wait_for_end();
   constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 3;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
@@ -117,7 +135,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
-  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 149760);
+  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 165120);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
@@ -126,38 +144,21 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 8832;
           const i64 record0_step = x.heads * 8832;
           int place6_0 = 0;
-          const char* record1 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 8832;
-          const i64 record1_step = x.heads * 8832;
-          int place4_1 = 0;
-          const char* record2 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 8832;
-          const i64 record2_step = x.heads * 8832;
-          int place4_2 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 149760, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 165120, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
-                  fetch<1056, CLUSTER>(crew, shared + 30720 + place6_0 * 1152, record0 + 0, 3);
+                  fetch<8736, CLUSTER>(crew, shared + 0 + place6_0 * 8832, record0 + 0, 0);
                   record0 += record0_step;
                   place6_0 = place6_0 == 5 ? 0 : place6_0 + 1;
-              }
-              if (const int i = step - 1; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 0 + place4_1 * 2560, record1 + 1056, 0);
-                  record1 += record1_step;
-                  place4_1 = place4_1 == 3 ? 0 : place4_1 + 1;
-              }
-              if (const int i = step - 2; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 10240 + place4_2 * 2560, record2 + 3616, 1);
-                  fetch<2560, CLUSTER>(crew, shared + 20480 + place4_2 * 2560, record2 + 6176, 2);
-                  record2 += record2_step;
-                  place4_2 = place4_2 == 3 ? 0 : place4_2 + 1;
               }
           });
       }
       if (member == 1) {
           int place5_0 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows4(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 149760, chunks + LAG, [&](Crew& crew, int step) {
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165120, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
-                  rows4.fetch(crew, (bf16*)(shared + 37632 + place5_0 * 8704), valid);
+                  rows1.fetch(crew, (bf16*)(shared + 52992 + place5_0 * 8704), valid);
                   place5_0 = place5_0 == 4 ? 0 : place5_0 + 1;
               }
           });
@@ -165,11 +166,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       if (member == 2 || member == 3) {
           const int part = member == 3;
           int place4_2 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows5(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 149760, chunks + LAG, [&](Crew& crew, int step) {
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165120, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 2; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
-                  rows5.fetch(crew, (bf16*)(shared + 81152 + place4_2 * 8704), valid);
+                  rows2.fetch(crew, (bf16*)(shared + 96512 + place4_2 * 8704), valid);
                   place4_2 = place4_2 == 3 ? 0 : place4_2 + 1;
               }
           });
@@ -177,20 +178,20 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       if (member == 4) {
           int place5_0 = 0;
           int place6_0 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows4(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
-          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows6(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 149760, chunks + LAG, [&](Crew& crew, int step) {
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
+          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows3(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165120, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
-                  rows4.fetch(crew, (bf16*)(shared + 37632 + place5_0 * 8704), valid);
-                  rows6.fetch(crew, (bf16*)(shared + 115968 + place6_0 * 1536), valid);
+                  rows1.fetch(crew, (bf16*)(shared + 52992 + place5_0 * 8704), valid);
+                  rows3.fetch(crew, (bf16*)(shared + 131328 + place6_0 * 1536), valid);
                   place5_0 = place5_0 == 4 ? 0 : place5_0 + 1;
                   place6_0 = place6_0 == 5 ? 0 : place6_0 + 1;
               }
           });
       }
   }
-  char* const exchange = shared + 125184 + warp % GROUPS * 24576;
+  char* const exchange = shared + 140544 + warp % GROUPS * 24576;
   if (role == 0) {
       // carries S
       Tile<16> state0;
@@ -207,11 +208,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
           char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
-          const float* const v7 = (const float*)(shared + 30720 + place6 * 1152);
-          const float* const v49 = (const float*)(shared + 31632 + place6 * 1152);
-          const float* const v51 = (const float*)(shared + 31648 + place6 * 1152);
-          const bf16* const v4 = (const bf16*)(shared + 37632 + place5 * 8704);
-          const bf16* const slab6 = (const bf16*)(shared + 115968 + place6 * 1536);
+          const float* const v7 = (const float*)(shared + 0 + place6 * 8832);
+          const float* const v49 = (const float*)(shared + 912 + place6 * 8832);
+          const float* const v51 = (const float*)(shared + 928 + place6 * 8832);
+          const bf16* const v4 = (const bf16*)(shared + 52992 + place5 * 8704);
+          const bf16* const slab6 = (const bf16*)(shared + 131328 + place6 * 1536);
           char* const from0 = exchange + 0 + place3 * 4096;
           // S[t] = a * S[t-1] + beta * v * k^T
           Tile<4> t6;
@@ -242,7 +243,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       });
       int place2 = 0;
       int place3 = 0;
-      int place4 = 0;
       int place5 = 0;
       int place6 = 0;
       for (int step = 0; step < chunks + LAG; step++) {
@@ -252,15 +252,15 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
           char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
-          const bf16* const v17 = (const bf16*)(shared + 0 + place4 * 2560);
-          const float* const v7 = (const float*)(shared + 30720 + place6 * 1152);
-          const float* const v12 = (const float*)(shared + 30976 + place6 * 1152);
-          const float* const v22 = (const float*)(shared + 31104 + place6 * 1152);
-          const float* const v24 = (const float*)(shared + 31120 + place6 * 1152);
-          const float* const v49 = (const float*)(shared + 31632 + place6 * 1152);
-          const float* const v51 = (const float*)(shared + 31648 + place6 * 1152);
-          const bf16* const v4 = (const bf16*)(shared + 37632 + place5 * 8704);
-          const bf16* const slab6 = (const bf16*)(shared + 115968 + place6 * 1536);
+          const float* const v7 = (const float*)(shared + 0 + place6 * 8832);
+          const float* const v12 = (const float*)(shared + 256 + place6 * 8832);
+          const float* const v22 = (const float*)(shared + 384 + place6 * 8832);
+          const float* const v24 = (const float*)(shared + 400 + place6 * 8832);
+          const float* const v49 = (const float*)(shared + 912 + place6 * 8832);
+          const float* const v51 = (const float*)(shared + 928 + place6 * 8832);
+          const bf16* const v17 = (const bf16*)(shared + 1056 + place6 * 8832);
+          const bf16* const v4 = (const bf16*)(shared + 52992 + place5 * 8704);
+          const bf16* const slab6 = (const bf16*)(shared + 131328 + place6 * 1536);
           char* const from0 = exchange + 0 + place3 * 4096;
           char* const from1 = exchange + 12288 + place2 * 4096;
           char* const at25 = exchange + 20480 + place2 * 2048;
@@ -291,7 +291,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           leave(at25, t25);
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
-          place4 = place4 == 3 ? 0 : place4 + 1;
           place5 = place5 == 4 ? 0 : place5 + 1;
           place6 = place6 == 5 ? 0 : place6 + 1;
       }
@@ -313,15 +312,15 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
           char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
-          const bf16* const v33 = (const bf16*)(shared + 10240 + place4 * 2560);
-          const bf16* const v40 = (const bf16*)(shared + 20480 + place4 * 2560);
-          const float* const v7 = (const float*)(shared + 30720 + place6 * 1152);
-          const float* const v10 = (const float*)(shared + 30848 + place6 * 1152);
-          const float* const v31 = (const float*)(shared + 31248 + place6 * 1152);
-          const float* const v38 = (const float*)(shared + 31376 + place6 * 1152);
-          const float* const v44 = (const float*)(shared + 31504 + place6 * 1152);
-          const bf16* const v27 = (const bf16*)(shared + 81152 + place4 * 8704);
-          const bf16* const slab6 = (const bf16*)(shared + 115968 + place6 * 1536);
+          const float* const v7 = (const float*)(shared + 0 + place6 * 8832);
+          const float* const v10 = (const float*)(shared + 128 + place6 * 8832);
+          const float* const v31 = (const float*)(shared + 528 + place6 * 8832);
+          const float* const v38 = (const float*)(shared + 656 + place6 * 8832);
+          const float* const v44 = (const float*)(shared + 784 + place6 * 8832);
+          const bf16* const v33 = (const bf16*)(shared + 3616 + place6 * 8832);
+          const bf16* const v40 = (const bf16*)(shared + 6176 + place6 * 8832);
+          const bf16* const v27 = (const bf16*)(shared + 96512 + place4 * 8704);
+          const bf16* const slab6 = (const bf16*)(shared + 131328 + place6 * 1536);
           char* const from0 = exchange + 0 + place3 * 4096;
           char* const from1 = exchange + 12288 + place2 * 4096;
           char* const at25 = exchange + 20480 + place2 * 2048;
@@ -358,7 +357,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
   if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way
 }
 
-// forward_save, prepare; 128 threads, 22400 bytes of shared memory
+// forward_save, prepare; 128 threads, 22528 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755f1357c740df_forward_save_prepare(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   const int head = blockIdx.x % (u32)x.heads;
@@ -366,9 +365,10 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755
   i64 sequence;
   const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
   const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 82432;
+  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
   if (!ch.valid) return;
+  let_next_start();
   float* const w7 = (float*)(record + 0);
   float* const w10 = (float*)(record + 128);
   float* const w12 = (float*)(record + 256);
@@ -381,13 +381,19 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755
   float* const w51 = (float*)(record + 928);
   bf16* const w17 = (bf16*)(record + 1056);
   bf16* const w33 = (bf16*)(record + 3616);
-  bf16* const w40 = (bf16*)(record + 6176);
-  const float* const in3_rows = rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head);
-  auto in3 = [&](int t, int n) { return widen(in3_rows[ch.token(t) * x.inputs[3].s1 + n]); };
-  const float* const in4_rows = rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head);
-  auto in4 = [&](int t, int n) { return widen(in4_rows[ch.token(t) * x.inputs[4].s1 + n]); };
-  const float* const in5_rows = rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head);
-  auto in5 = [&](int t, int n) { return widen(in5_rows[ch.token(t) * x.inputs[5].s1 + n]); };
+  bf16* const w40 = (bf16*)(kept + 83360);
+  float* const k10 = (float*)(kept + 82432);
+  float* const k12 = (float*)(kept + 82560);
+  float* const k22 = (float*)(kept + 82688);
+  float* const k24 = (float*)(kept + 82704);
+  float* const k44 = (float*)(kept + 82832);
+  float* const k49 = (float*)(kept + 82960);
+  float* const k51 = (float*)(kept + 82976);
+  float* const k38 = (float*)(kept + 83104);
+  float* const k31 = (float*)(kept + 83232);
+  auto in3 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[3].s1 + n]); };
+  auto in4 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[4].s1 + n]); };
+  auto in5 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[5].s1 + n]); };
   const float const0 = (float)x.constants[0];
   bf16* const v4 = (bf16*)(shared + 0);
   float* const v11 = (float*)(shared + 8704);
@@ -395,72 +401,95 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755
   float* const v26 = (float*)(shared + 8832);
   bf16* const v27 = (bf16*)(shared + 8960);
   float* const v36 = (float*)(shared + 17664);
+  float* const v44 = (float*)(shared + 22400);
   // S[t] = a * S[t-1] + beta * v * k^T
   copy_rows<bf16, 32, 128, 136>(v4, x.inputs[1], ch, ch.key_head, 128, false);
   copies_end();
-  // S[t] = a * S[t-1] + beta * v * k^T
-  fill<32, 1>(0, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0)); }, [&](int r, int c, auto y) { put(&w7[r], y); });
   // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<32, 1>(1, [&](auto width, int r, int c, int n) { return in5(r, 0); }, [&](int r, int c, auto y) { put(&w10[r], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<32, 1>(2, [&](auto width, int r, int c, int n) { return f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0))); }, [&](int r, int c, auto y) { put(&v11[r], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<1, 1>(3, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&w22[0], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<32, 1>(4, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in5(r, 0)); }, [&](int r, int c, auto y) { put(&w24[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(5, [&](auto width, int r, int c, int n) { return f_exp(in3(r, 0)); }, [&](int r, int c, auto y) { put(&v26[r], y); });
+  fill<1, 1>(0, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&w22[0], y); put(&k22[0], y); });
   // output o = a * S[t-1] * q + gamma * R[t] * q
   copy_rows<bf16, 32, 128, 136>(v27, x.inputs[0], ch, ch.key_head, 128, false);
   copies_end();
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(6, [&](auto width, int r, int c, int n) { return (in5(r, 0) * f_exp(in3(r, 0))); }, [&](int r, int c, auto y) { put(&v36[r], y); });
-  copies_wait<0>();
-  __syncthreads();
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  scan<32, 1, true, false>(7, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w12[r], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  segments<32>(8, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v16[(r) * 36 + (c)], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v27[(i) * 136 + (c)], n)); }, [&](int i, float x) { w44[i] = x; });
   // S[t] = a * S[t-1] + beta * v * k^T
-  totals<32, 1>(9, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w49[0], y); });
-  // S[t] = a * S[t-1] + beta * v * k^T
-  scan<32, 1, true, true>(10, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w51[r], y); });
-  __syncthreads();
   // R[t] = a * R[t-1] + gamma * r * k^T
-  tiles<32, 32>(44, [&](auto& acc, int m, int n) {
-          mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
-  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v16[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
-          put(&w17[(r) * 40 + (c)], y);
-  });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(12, [&](auto width, int r, int c, int n) { return (v26[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w31[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(13, [&](auto width, int r, int c, int n) { return (v36[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w38[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // R[t] = a * R[t-1] + gamma * r * k^T
   // output o = a * S[t-1] * q + gamma * R[t] * q
   // output o = a * S[t-1] * q + gamma * R[t] * q
   {
-          each_tile<32, 32, 1, 2>(56, [&](int m, int n) {
-                  constexpr int H = 1, W = 2;
-                  float a28_[H * W][4] = {};
-                  if (m + 16 * H > n) {
-                          mac<bf16, 128, false>(a28_, Mat<bf16, 136, false, true>{v27}, Mat<bf16, 136, true, true>{v4}, m, n);
+          constexpr int N = 1;
+          sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
+                  const Width<N> width;
+                  Some<N> e7, e10, e11, e24, e26, e36;
+                  #pragma unroll
+                  for (int n = 0; n < N; n++) {
+                          e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
+                          e10.x[n] = in5(r, 0);
+                          e11.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
+                          e24.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e10.x[n]);
+                          e26.x[n] = f_exp(in3(r, 0));
+                          e36.x[n] = (e10.x[n] * e26.x[n]);
                       }
-                      float a33_[H * W][4] = {};
-                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a33_[w][e]; a33_[w][e] = (v26[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
-                      float a40_[H * W][4] = {};
-                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a40_[w][e]; a40_[w][e] = (v36[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
-                      put_tile<H, W>(m, n, a33_, [&](int r, int c, auto y) { put(&w33[(r) * 40 + (c)], y); });
-                      put_tile<H, W>(m, n, a40_, [&](int r, int c, auto y) { put(&w40[(r) * 40 + (c)], y); });
+                      put(&w7[r], e7);
+                      put(&w10[r], e10); put(&k10[r], e10);
+                      put(&v11[r], e11);
+                      put(&w24[r], e24); put(&k24[r], e24);
+                      put(&v26[r], e26);
+                      put(&v36[r], e36);
+                  }, [&](int r, const auto& sum) {
+                      });
+              }
+              copies_wait<0>();
+              __syncthreads();
+              // R[t] = a * R[t-1] + gamma * r * k^T
+              scan<32, 1, true, false>(1, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w12[r], y); put(&k12[r], y); });
+              // R[t] = a * R[t-1] + gamma * r * k^T
+              segments<32>(2, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v16[(r) * 36 + (c)], y); });
+              // output o = a * S[t-1] * q + gamma * R[t] * q
+              sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v27[(i) * 136 + (c)], n)); }, [&](int i, float x) { v44[i] = x; });
+              // S[t] = a * S[t-1] + beta * v * k^T
+              totals<32, 1>(3, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w49[0], y); put(&k49[0], y); });
+              // S[t] = a * S[t-1] + beta * v * k^T
+              scan<32, 1, true, true>(4, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w51[r], y); put(&k51[r], y); });
+              __syncthreads();
+              // R[t] = a * R[t-1] + gamma * r * k^T
+              tiles<32, 32>(20, [&](auto& acc, int m, int n) {
+                      if (m + 16 > n) {
+                              mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+                          }
+                  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v16[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
+                          put(&w17[(r) * 40 + (c)], y);
                   });
-          }
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  fill<32, 1>(6, [&](auto width, int r, int c, int n) { return (v26[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w31[r], y); put(&k31[r], y); });
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  fill<32, 1>(7, [&](auto width, int r, int c, int n) { return (v36[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w38[r], y); put(&k38[r], y); });
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  // output o = a * S[t-1] * q + gamma * R[t] * q
+                  {
+                          each_tile<32, 32, 1, 2>(32, [&](int m, int n) {
+                                  constexpr int H = 1, W = 2;
+                                  float a28_[H * W][4] = {};
+                                  if (m + 16 * H > n) {
+                                          mac<bf16, 128, false>(a28_, Mat<bf16, 136, false, true>{v27}, Mat<bf16, 136, true, true>{v4}, m, n);
+                                      }
+                                      float a33_[H * W][4] = {};
+                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a33_[w][e]; a33_[w][e] = (v26[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
+                                      float a40_[H * W][4] = {};
+                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a40_[w][e]; a40_[w][e] = (v36[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
+                                      put_tile<H, W>(m, n, a33_, [&](int r, int c, auto y) { put(&w33[(r) * 40 + (c)], y); });
+                                      put_tile<H, W>(m, n, a40_, [&](int r, int c, auto y) { put(&w40[(r) * 40 + (c)], y); });
+                                  });
+                          }
+                          store_block<128>(9, w44, v44);
+                          store_block<128>(10, k44, v44);
 }
 
-// forward_save, chain; 256 threads, 149888 bytes of shared memory
+// forward_save, chain; 256 threads, 160128 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464fa868726bb53755f1357c740df_forward_save_chain(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
+  wait_for_end();
   constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 3;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
@@ -478,47 +507,38 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
-  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 149760);
+  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 160000);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
       const Chunk ch = chunk_at(0);
       if (member == 0) {
-          const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 8832;
-          const i64 record0_step = x.heads * 8832;
+          const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 6272;
+          const i64 record0_step = x.heads * 6272;
           int place6_0 = 0;
-          const char* record1 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 8832;
-          const i64 record1_step = x.heads * 8832;
-          int place4_1 = 0;
-          const char* record2 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 8832;
-          const i64 record2_step = x.heads * 8832;
+          const char* kept2 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 86016;
+          const i64 kept2_step = x.heads * 86016;
           int place4_2 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 149760, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
-                  fetch<1056, CLUSTER>(crew, shared + 30720 + place6_0 * 1152, record0 + 0, 3);
+                  fetch<6176, CLUSTER>(crew, shared + 10240 + place6_0 * 6272, record0 + 0, 1);
                   record0 += record0_step;
                   place6_0 = place6_0 == 5 ? 0 : place6_0 + 1;
               }
-              if (const int i = step - 1; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 0 + place4_1 * 2560, record1 + 1056, 0);
-                  record1 += record1_step;
-                  place4_1 = place4_1 == 3 ? 0 : place4_1 + 1;
-              }
               if (const int i = step - 2; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 10240 + place4_2 * 2560, record2 + 3616, 1);
-                  fetch<2560, CLUSTER>(crew, shared + 20480 + place4_2 * 2560, record2 + 6176, 2);
-                  record2 += record2_step;
+                  fetch<2560, CLUSTER>(crew, shared + 0 + place4_2 * 2560, kept2 + 83360, 0);
+                  kept2 += kept2_step;
                   place4_2 = place4_2 == 3 ? 0 : place4_2 + 1;
               }
           });
       }
       if (member == 1) {
           int place5_0 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows4(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 149760, chunks + LAG, [&](Crew& crew, int step) {
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
-                  rows4.fetch(crew, (bf16*)(shared + 37632 + place5_0 * 8704), valid);
+                  rows2.fetch(crew, (bf16*)(shared + 47872 + place5_0 * 8704), valid);
                   place5_0 = place5_0 == 4 ? 0 : place5_0 + 1;
               }
           });
@@ -526,11 +546,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       if (member == 2 || member == 3) {
           const int part = member == 3;
           int place4_2 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows5(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 149760, chunks + LAG, [&](Crew& crew, int step) {
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows3(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 2; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
-                  rows5.fetch(crew, (bf16*)(shared + 81152 + place4_2 * 8704), valid);
+                  rows3.fetch(crew, (bf16*)(shared + 91392 + place4_2 * 8704), valid);
                   place4_2 = place4_2 == 3 ? 0 : place4_2 + 1;
               }
           });
@@ -538,20 +558,20 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       if (member == 4) {
           int place5_0 = 0;
           int place6_0 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows4(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
-          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows6(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 149760, chunks + LAG, [&](Crew& crew, int step) {
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
+          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows4(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
-                  rows4.fetch(crew, (bf16*)(shared + 37632 + place5_0 * 8704), valid);
-                  rows6.fetch(crew, (bf16*)(shared + 115968 + place6_0 * 1536), valid);
+                  rows2.fetch(crew, (bf16*)(shared + 47872 + place5_0 * 8704), valid);
+                  rows4.fetch(crew, (bf16*)(shared + 126208 + place6_0 * 1536), valid);
                   place5_0 = place5_0 == 4 ? 0 : place5_0 + 1;
                   place6_0 = place6_0 == 5 ? 0 : place6_0 + 1;
               }
           });
       }
   }
-  char* const exchange = shared + 125184 + warp % GROUPS * 24576;
+  char* const exchange = shared + 135424 + warp % GROUPS * 24576;
   if (role == 0) {
       // carries S
       Tile<16> state0;
@@ -567,13 +587,13 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 82432;
-          const float* const v7 = (const float*)(shared + 30720 + place6 * 1152);
-          const float* const v49 = (const float*)(shared + 31632 + place6 * 1152);
-          const float* const v51 = (const float*)(shared + 31648 + place6 * 1152);
-          const bf16* const v4 = (const bf16*)(shared + 37632 + place5 * 8704);
-          const bf16* const slab6 = (const bf16*)(shared + 115968 + place6 * 1536);
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+          const float* const v7 = (const float*)(shared + 10240 + place6 * 6272);
+          const float* const v49 = (const float*)(shared + 11152 + place6 * 6272);
+          const float* const v51 = (const float*)(shared + 11168 + place6 * 6272);
+          const bf16* const v4 = (const bf16*)(shared + 47872 + place5 * 8704);
+          const bf16* const slab6 = (const bf16*)(shared + 126208 + place6 * 1536);
           char* const from0 = exchange + 0 + place3 * 4096;
           // S[t] = a * S[t-1] + beta * v * k^T
           Tile<4> t6;
@@ -604,7 +624,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       });
       int place2 = 0;
       int place3 = 0;
-      int place4 = 0;
       int place5 = 0;
       int place6 = 0;
       for (int step = 0; step < chunks + LAG; step++) {
@@ -613,17 +632,17 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 82432;
-          const bf16* const v17 = (const bf16*)(shared + 0 + place4 * 2560);
-          const float* const v7 = (const float*)(shared + 30720 + place6 * 1152);
-          const float* const v12 = (const float*)(shared + 30976 + place6 * 1152);
-          const float* const v22 = (const float*)(shared + 31104 + place6 * 1152);
-          const float* const v24 = (const float*)(shared + 31120 + place6 * 1152);
-          const float* const v49 = (const float*)(shared + 31632 + place6 * 1152);
-          const float* const v51 = (const float*)(shared + 31648 + place6 * 1152);
-          const bf16* const v4 = (const bf16*)(shared + 37632 + place5 * 8704);
-          const bf16* const slab6 = (const bf16*)(shared + 115968 + place6 * 1536);
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+          const float* const v7 = (const float*)(shared + 10240 + place6 * 6272);
+          const float* const v12 = (const float*)(shared + 10496 + place6 * 6272);
+          const float* const v22 = (const float*)(shared + 10624 + place6 * 6272);
+          const float* const v24 = (const float*)(shared + 10640 + place6 * 6272);
+          const float* const v49 = (const float*)(shared + 11152 + place6 * 6272);
+          const float* const v51 = (const float*)(shared + 11168 + place6 * 6272);
+          const bf16* const v17 = (const bf16*)(shared + 11296 + place6 * 6272);
+          const bf16* const v4 = (const bf16*)(shared + 47872 + place5 * 8704);
+          const bf16* const slab6 = (const bf16*)(shared + 126208 + place6 * 1536);
           char* const from0 = exchange + 0 + place3 * 4096;
           char* const from1 = exchange + 12288 + place2 * 4096;
           char* const at25 = exchange + 20480 + place2 * 2048;
@@ -656,7 +675,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           leave(at25, t25);
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
-          place4 = place4 == 3 ? 0 : place4 + 1;
           place5 = place5 == 4 ? 0 : place5 + 1;
           place6 = place6 == 5 ? 0 : place6 + 1;
       }
@@ -677,17 +695,17 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 82432;
-          const bf16* const v33 = (const bf16*)(shared + 10240 + place4 * 2560);
-          const bf16* const v40 = (const bf16*)(shared + 20480 + place4 * 2560);
-          const float* const v7 = (const float*)(shared + 30720 + place6 * 1152);
-          const float* const v10 = (const float*)(shared + 30848 + place6 * 1152);
-          const float* const v31 = (const float*)(shared + 31248 + place6 * 1152);
-          const float* const v38 = (const float*)(shared + 31376 + place6 * 1152);
-          const float* const v44 = (const float*)(shared + 31504 + place6 * 1152);
-          const bf16* const v27 = (const bf16*)(shared + 81152 + place4 * 8704);
-          const bf16* const slab6 = (const bf16*)(shared + 115968 + place6 * 1536);
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+          const bf16* const v40 = (const bf16*)(shared + 0 + place4 * 2560);
+          const float* const v7 = (const float*)(shared + 10240 + place6 * 6272);
+          const float* const v10 = (const float*)(shared + 10368 + place6 * 6272);
+          const float* const v31 = (const float*)(shared + 10768 + place6 * 6272);
+          const float* const v38 = (const float*)(shared + 10896 + place6 * 6272);
+          const float* const v44 = (const float*)(shared + 11024 + place6 * 6272);
+          const bf16* const v33 = (const bf16*)(shared + 13856 + place6 * 6272);
+          const bf16* const v27 = (const bf16*)(shared + 91392 + place4 * 8704);
+          const bf16* const slab6 = (const bf16*)(shared + 126208 + place6 * 1536);
           char* const from0 = exchange + 0 + place3 * 4096;
           char* const from1 = exchange + 12288 + place2 * 4096;
           char* const at25 = exchange + 20480 + place2 * 2048;
@@ -726,88 +744,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
   if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way
 }
 
-// backward, prepare; 128 threads, 22400 bytes of shared memory
-extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755f1357c740df_backward_prepare(const __grid_constant__ Args x) {
-  extern __shared__ __align__(128) char shared[];
-  const int head = blockIdx.x % (u32)x.heads;
-  const i64 slot = blockIdx.x / (u32)x.heads;
-  i64 sequence;
-  const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
-  const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 3584;
-  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 82432;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 82432;
-  if (!ch.valid) return;
-  float* const w10 = (float*)(record + 0);
-  float* const w12 = (float*)(record + 128);
-  float* const w18 = (float*)(record + 256);
-  float* const w20 = (float*)(record + 272);
-  float* const w31 = (float*)(record + 400);
-  float* const w33 = (float*)(record + 528);
-  float* const w34 = (float*)(record + 544);
-  float* const w85 = (float*)(record + 672);
-  float* const w106 = (float*)(record + 800);
-  bf16* const w29 = (bf16*)(record + 928);
-  bf16* const v0 = (bf16*)(kept + 0);
-  bf16* const v9 = (bf16*)(kept + 32768);
-  float* const v16 = (float*)(kept + 65536);
-  const float* const in3_rows = rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head);
-  auto in3 = [&](int t, int n) { return widen(in3_rows[ch.token(t) * x.inputs[3].s1 + n]); };
-  const float* const in5_rows = rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head);
-  auto in5 = [&](int t, int n) { return widen(in5_rows[ch.token(t) * x.inputs[5].s1 + n]); };
-  const float const0 = (float)x.constants[0];
-  bf16* const v4 = (bf16*)(shared + 0);
-  float* const v11 = (float*)(shared + 8704);
-  float* const v14 = (float*)(shared + 17792);
-  float* const v22 = (float*)(shared + 8832);
-  bf16* const v23 = (bf16*)(shared + 8960);
-  float* const v28 = (float*)(shared + 17664);
-  // S[t] = a * S[t-1] + beta * v * k^T
-  copy_rows<bf16, 32, 128, 136>(v4, x.inputs[1], ch, ch.key_head, 128, false);
-  copies_end();
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<32, 1>(0, [&](auto width, int r, int c, int n) { return in5(r, 0); }, [&](int r, int c, auto y) { put(&w10[r], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<32, 1>(1, [&](auto width, int r, int c, int n) { return f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0))); }, [&](int r, int c, auto y) { put(&v11[r], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<1, 1>(2, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&w18[0], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<32, 1>(3, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in5(r, 0)); }, [&](int r, int c, auto y) { put(&w20[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(4, [&](auto width, int r, int c, int n) { return f_exp(in3(r, 0)); }, [&](int r, int c, auto y) { put(&v22[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  copy_rows<bf16, 32, 128, 136>(v23, x.inputs[0], ch, ch.key_head, 128, false);
-  copies_end();
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(5, [&](auto width, int r, int c, int n) { return (in5(r, 0) * f_exp(in3(r, 0))); }, [&](int r, int c, auto y) { put(&v28[r], y); });
-  copies_wait<0>();
-  __syncthreads();
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  scan<32, 1, true, false>(6, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w12[r], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  segments<32>(7, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v14[(r) * 36 + (c)], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v23[(i) * 136 + (c)], n)); }, [&](int i, float x) { w31[i] = x; });
-  // S[t] = a * S[t-1] + beta * v * k^T
-  totals<32, 1>(8, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w33[0], y); });
-  // S[t] = a * S[t-1] + beta * v * k^T
-  scan<32, 1, true, true>(9, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w34[r], y); });
-  __syncthreads();
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  tiles<32, 32>(40, [&](auto& acc, int m, int n) {
-          mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v23}, Mat<bf16, 136, true, true>{v4}, m, n);
-  }, [&](auto width, int r, int c, int n, float acc) { return (v28[r] * ((acc) * pick(width, &v14[(r) * 36 + (c)], n))); }, [&](int r, int c, auto y) {
-          put(&w29[(r) * 40 + (c)], y);
-  });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(11, [&](auto width, int r, int c, int n) { return (v28[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w85[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(12, [&](auto width, int r, int c, int n) { return (v22[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w106[r], y); });
-}
-
-// backward, chain; 256 threads, 157312 bytes of shared memory
+// backward, chain; 256 threads, 159872 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464fa868726bb53755f1357c740df_backward_chain(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
+  let_next_start();
   constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 4;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
@@ -825,45 +765,37 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
-  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 157184);
+  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 159744);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
       const Chunk ch = chunk_at(0);
       if (member == 0) {
-          const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 3584;
-          const i64 record0_step = -x.heads * 3584;
+          const char* record0 = (char*)__builtin_assume_aligned((x.kept + 82432), 128) + (ch.slot * x.heads + head) * 86016;
+          const i64 record0_step = -x.heads * 86016;
           int place6_0 = 0;
-          const char* record1 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 3584;
-          const i64 record1_step = -x.heads * 3584;
-          int place5_1 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 157184, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 159744, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
-                  fetch<928, CLUSTER>(crew, shared + 12800 + place6_0 * 1024, record0 + 0, 1);
+                  fetch<3488, CLUSTER>(crew, shared + 0 + place6_0 * 3584, record0 + 0, 0);
                   record0 += record0_step;
                   place6_0 = place6_0 == 5 ? 0 : place6_0 + 1;
-              }
-              if (const int i = step - 1; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 0 + place5_1 * 2560, record1 + 928, 0);
-                  record1 += record1_step;
-                  place5_1 = place5_1 == 4 ? 0 : place5_1 + 1;
               }
           });
       }
       if (member == 1) {
           int place6_0 = 0;
           int place5_1 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 1);
-          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows4(x.output_grads[0], ch, ch.head, column, 128, true, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 157184, chunks + LAG, [&](Crew& crew, int step) {
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 1);
+          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows3(x.output_grads[0], ch, ch.head, column, 128, true, true, 0);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 159744, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows4.fetch(crew, (bf16*)(shared + 114688 + place6_0 * 1536), valid);
+                  rows3.fetch(crew, (bf16*)(shared + 117248 + place6_0 * 1536), valid);
                   place6_0 = place6_0 == 5 ? 0 : place6_0 + 1;
               }
               if (const int i = step - 1; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows2.fetch(crew, (bf16*)(shared + 18944 + place5_1 * 8704), valid);
+                  rows1.fetch(crew, (bf16*)(shared + 21504 + place5_1 * 8704), valid);
                   place5_1 = place5_1 == 4 ? 0 : place5_1 + 1;
               }
           });
@@ -871,32 +803,32 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       if (member == 2 || member == 3) {
           const int part = member == 3;
           int place6_0 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows3(x.inputs[0], ch, ch.key_head, 0, 128, false, true, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 157184, chunks + LAG, [&](Crew& crew, int step) {
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, true, part);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 159744, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows3.fetch(crew, (bf16*)(shared + 62464 + place6_0 * 8704), valid);
+                  rows2.fetch(crew, (bf16*)(shared + 65024 + place6_0 * 8704), valid);
                   place6_0 = place6_0 == 5 ? 0 : place6_0 + 1;
               }
           });
       }
       if (member == 4) {
-          const char* kept1 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 82432;
-          const i64 kept1_step = -x.heads * 82432;
+          const char* kept1 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 86016;
+          const i64 kept1_step = -x.heads * 86016;
           int place5_1 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 157184, chunks + LAG, [&](Crew& crew, int step) {
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 0);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 159744, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 1; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows2.fetch(crew, (bf16*)(shared + 18944 + place5_1 * 8704), valid);
-                  fetch_part<CHUNK, 64, 528, 80, 1>(crew, shared + 123904 + place5_1 * 2560, kept1 + 65536 + column * 4, 0);
+                  rows1.fetch(crew, (bf16*)(shared + 21504 + place5_1 * 8704), valid);
+                  fetch_part<CHUNK, 64, 528, 80, 1>(crew, shared + 126464 + place5_1 * 2560, kept1 + 65536 + column * 4, 0);
                   kept1 += kept1_step;
                   place5_1 = place5_1 == 4 ? 0 : place5_1 + 1;
               }
           });
       }
   }
-  char* const exchange = shared + 136704 + warp % GROUPS * 20480;
+  char* const exchange = shared + 139264 + warp % GROUPS * 20480;
   if (role == 0) {
       // carries R
       Tile<16> state1;
@@ -911,13 +843,13 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 3584;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 82432), 128) + number * 86016;
           char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 82432;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 82432;
-          const float* const v33 = (const float*)(shared + 13328 + place6 * 1024);
-          const float* const v85 = (const float*)(shared + 13472 + place6 * 1024);
-          const bf16* const v23 = (const bf16*)(shared + 62464 + place6 * 8704);
-          const bf16* const slab35 = (const bf16*)(shared + 114688 + place6 * 1536);
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+          const float* const v33 = (const float*)(shared + 528 + place6 * 3584);
+          const float* const v85 = (const float*)(shared + 672 + place6 * 3584);
+          const bf16* const v23 = (const bf16*)(shared + 65024 + place6 * 8704);
+          const bf16* const slab35 = (const bf16*)(shared + 117248 + place6 * 1536);
           char* const from1 = exchange + 8192 + place3 * 4096;
           // R[t] = a * R[t-1] + gamma * r * k^T
           Tile<4> t35;
@@ -952,22 +884,22 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 3584;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 82432), 128) + number * 86016;
           char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 82432;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 82432;
-          const bf16* const v29 = (const bf16*)(shared + 0 + place5 * 2560);
-          const float* const v10 = (const float*)(shared + 12800 + place6 * 1024);
-          const float* const v12 = (const float*)(shared + 12928 + place6 * 1024);
-          const float* const v18 = (const float*)(shared + 13056 + place6 * 1024);
-          const float* const v20 = (const float*)(shared + 13072 + place6 * 1024);
-          const float* const v31 = (const float*)(shared + 13200 + place6 * 1024);
-          const float* const v33 = (const float*)(shared + 13328 + place6 * 1024);
-          const float* const v34 = (const float*)(shared + 13344 + place6 * 1024);
-          const float* const v106 = (const float*)(shared + 13600 + place6 * 1024);
-          const bf16* const v4 = (const bf16*)(shared + 18944 + place5 * 8704);
-          const bf16* const v23 = (const bf16*)(shared + 62464 + place6 * 8704);
-          const bf16* const slab35 = (const bf16*)(shared + 114688 + place6 * 1536);
-          const float* const v16 = (const float*)(shared + 123904 + place5 * 2560);
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+          const float* const v10 = (const float*)(shared + 0 + place6 * 3584);
+          const float* const v12 = (const float*)(shared + 128 + place6 * 3584);
+          const float* const v18 = (const float*)(shared + 256 + place6 * 3584);
+          const float* const v20 = (const float*)(shared + 272 + place6 * 3584);
+          const float* const v31 = (const float*)(shared + 400 + place6 * 3584);
+          const float* const v33 = (const float*)(shared + 528 + place6 * 3584);
+          const float* const v34 = (const float*)(shared + 544 + place6 * 3584);
+          const float* const v106 = (const float*)(shared + 800 + place6 * 3584);
+          const bf16* const v29 = (const bf16*)(shared + 928 + place6 * 3584);
+          const bf16* const v4 = (const bf16*)(shared + 21504 + place5 * 8704);
+          const bf16* const v23 = (const bf16*)(shared + 65024 + place6 * 8704);
+          const bf16* const slab35 = (const bf16*)(shared + 117248 + place6 * 1536);
+          const float* const v16 = (const float*)(shared + 126464 + place5 * 2560);
           char* const from0 = exchange + 0 + place2 * 4096;
           char* const from1 = exchange + 8192 + place3 * 4096;
           // R[t] = a * R[t-1] + gamma * r * k^T
@@ -1012,9 +944,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 3584;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 82432), 128) + number * 86016;
           char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 82432;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 82432;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
           char* const from0 = exchange + 0 + place2 * 4096;
           char* const from1 = exchange + 8192 + place3 * 4096;
           keep<bf16, 16, 128>((bf16*)(passed + 0) + channel * 128, from0);
@@ -1029,14 +961,15 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
 // backward, finish; 256 threads, 101120 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755f1357c740df_backward_finish(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
+  wait_for_end();
   const int head = blockIdx.x % (u32)x.heads;
   const i64 slot = blockIdx.x / (u32)x.heads;
   i64 sequence;
   const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
   const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 3584;
+  char* const record = (char*)__builtin_assume_aligned((x.kept + 82432), 128) + number * 86016;
   char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 82432;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 82432;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
   if (!ch.valid) return;
   float* const v12 = (float*)(record + 128);
   float* const v31 = (float*)(record + 400);
@@ -1100,287 +1033,304 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   // S[t] = a * S[t-1] + beta * v * k^T
   copy_rows<bf16, 32, 128, 136>(v6, x.inputs[2], ch, ch.head, 128, false);
   copies_end();
-  // S[t] = a * S[t-1] + beta * v * k^T
-  fill<32, 1>(0, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0)); }, [&](int r, int c, auto y) { put(&v7[r], y); });
   // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<32, 1>(1, [&](auto width, int r, int c, int n) { return in5(r, 0); }, [&](int r, int c, auto y) { put(&v10[r], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<32, 1>(2, [&](auto width, int r, int c, int n) { return f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0))); }, [&](int r, int c, auto y) { put(&v11[r], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<1, 1>(3, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&v18[0], y); });
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  fill<32, 1>(4, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), in5(r, 0)); }, [&](int r, int c, auto y) { put(&v20[r], y); });
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(5, [&](auto width, int r, int c, int n) { return f_exp(in3(r, 0)); }, [&](int r, int c, auto y) { put(&v22[r], y); });
+  fill<1, 1>(0, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&v18[0], y); });
   // output o = a * S[t-1] * q + gamma * R[t] * q
   copy_rows<bf16, 32, 128, 136>(v23, x.inputs[0], ch, ch.key_head, 128, false);
   copies_end();
-  // output o = a * S[t-1] * q + gamma * R[t] * q
-  fill<32, 1>(6, [&](auto width, int r, int c, int n) { return (in5(r, 0) * f_exp(in3(r, 0))); }, [&](int r, int c, auto y) { put(&v28[r], y); });
   // R[t] = a * R[t-1] + gamma * r * k^T
   copy_rows<bf16, 32, 128, 136>(v35, x.output_grads[0], ch, ch.head, 128, true);
   copies_end();
-  copies_wait<0>();
-  __syncthreads();
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  segments<32>(7, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v14[(r) * 36 + (c)], y); });
   // S[t] = a * S[t-1] + beta * v * k^T
   // R[t] = a * R[t-1] + gamma * r * k^T
   // R[t] = a * R[t-1] + gamma * r * k^T
+  // R[t] = a * R[t-1] + gamma * r * k^T
   // output o = a * S[t-1] * q + gamma * R[t] * q
   // output o = a * S[t-1] * q + gamma * R[t] * q
-  // R[t] = a * R[t-1] + gamma * r * k^T
-  // R[t] = a * R[t-1] + gamma * r * k^T
   {
-          constexpr int N = sweep_width<32, 128>(8);
-          sweep<32, 128, N, 3, 1>([&](int r, int c, auto& sum) {
+          constexpr int N = 1;
+          sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
                   const Width<N> width;
-                  Some<N> e8, e19, e21, e132;
+                  Some<N> e7, e10, e11, e20, e22, e28;
                   #pragma unroll
                   for (int n = 0; n < N; n++) {
-                          e8.x[n] = (v7[r] * pick(width, &v6[(r) * 136 + (c)], n));
-                          e19.x[n] = f_clamp(pick(width, &v16[(r) * 132 + (c)], n), v18[0], const0);
-                          e21.x[n] = (v20[r] * e19.x[n]);
-                          sum[0] += (pick(width, &v35[(r) * 136 + (c)], n) * (v10[r] * e21.x[n]));
-                          sum[1] += ((pick(width, &v35[(r) * 136 + (c)], n) * v31[r]) * e21.x[n]);
-                          sum[2] += (pick(width, &v80[(r) * 132 + (c)], n) * e19.x[n]);
-                          e132.x[n] = (-f_inside(pick(width, &v16[(r) * 132 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 132 + (c)], n) * v20[r])));
+                          e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
+                          e10.x[n] = in5(r, 0);
+                          e11.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
+                          e20.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e10.x[n]);
+                          e22.x[n] = f_exp(in3(r, 0));
+                          e28.x[n] = (e10.x[n] * e22.x[n]);
                       }
-                      put(&v8[(r) * 136 + (c)], e8);
-                      put(&h19[(r) * 136 + (c)], e19);
-                      put(&h21[(r) * 136 + (c)], e21);
-                      put(&v132[(r) * 136 + (c)], e132);
+                      put(&v7[r], e7);
+                      put(&v10[r], e10);
+                      put(&v11[r], e11);
+                      put(&v20[r], e20);
+                      put(&v22[r], e22);
+                      put(&v28[r], e28);
                   }, [&](int r, const auto& sum) {
-                          v66[r] = sum[0];
-                          v69[r] = sum[1];
-                          v128[r] = sum[2];
                       });
               }
+              copies_wait<0>();
               __syncthreads();
               // R[t] = a * R[t-1] + gamma * r * k^T
+              segments<32>(1, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v14[(r) * 36 + (c)], y); });
+              // S[t] = a * S[t-1] + beta * v * k^T
+              // R[t] = a * R[t-1] + gamma * r * k^T
               // R[t] = a * R[t-1] + gamma * r * k^T
               // output o = a * S[t-1] * q + gamma * R[t] * q
               // output o = a * S[t-1] * q + gamma * R[t] * q
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              // R[t] = a * R[t-1] + gamma * r * k^T
               // R[t] = a * R[t-1] + gamma * r * k^T
               // R[t] = a * R[t-1] + gamma * r * k^T
               {
-                      each_tile<32, 32, 1, 2>(32, [&](int m, int n) {
-                              constexpr int H = 1, W = 2;
-                              float a13_[H * W][4] = {};
-                              if (m + 16 * H > n) {
-                                      mac<bf16, 128, false>(a13_, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+                      constexpr int N = sweep_width<32, 128>(8);
+                      sweep<32, 128, N, 3, 1>([&](int r, int c, auto& sum) {
+                              const Width<N> width;
+                              Some<N> e8, e19, e21, e132;
+                              #pragma unroll
+                              for (int n = 0; n < N; n++) {
+                                      e8.x[n] = (v7[r] * pick(width, &v6[(r) * 136 + (c)], n));
+                                      e19.x[n] = f_clamp(pick(width, &v16[(r) * 132 + (c)], n), v18[0], const0);
+                                      e21.x[n] = (v20[r] * e19.x[n]);
+                                      sum[0] += (pick(width, &v35[(r) * 136 + (c)], n) * (v10[r] * e21.x[n]));
+                                      sum[1] += ((pick(width, &v35[(r) * 136 + (c)], n) * v31[r]) * e21.x[n]);
+                                      sum[2] += (pick(width, &v80[(r) * 132 + (c)], n) * e19.x[n]);
+                                      e132.x[n] = (-f_inside(pick(width, &v16[(r) * 132 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 132 + (c)], n) * v20[r])));
                                   }
-                                  float a15_[H * W][4] = {};
-                                  in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a15_[w][e]; a15_[w][e] = (a13_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)); });
-                                  float a25_[H * W][4] = {};
-                                  if (m + 16 * H > n) {
-                                          mac<bf16, 128, false>(a25_, Mat<bf16, 136, false, true>{v23}, Mat<bf16, 136, true, true>{v4}, m, n);
-                                      }
-                                      float a27_[H * W][4] = {};
-                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a27_[w][e]; a27_[w][e] = (v22[r] * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n))); });
-                                      float a77_[H * W][4] = {};
-                                      if (m + 16 * H > n) {
-                                              mac<bf16, 128, false>(a77_, Mat<bf16, 136, false, true>{v35}, Mat<bf16, 136, true, true>{h21}, m, n);
-                                          }
-                                          float s83[2 * H] = {};
-                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                  s83[w / W * 2 + (e >> 1)] += ((r > c + n ? a77_[w][e] : 0.f) * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)));
-                                              });
-                                              put_row_parts<2, H>(s83, v83, m, n / (8 * W));
-                                              float a96_[H * W][4] = {};
-                                              if (m + 16 * H > n) {
-                                                      mac<bf16, 128, false>(a96_, Mat<bf16, 136, false, true>{v35}, Mat<bf16, 136, true, true>{v8}, m, n);
-                                                  }
-                                                  float a115_[H * W][4] = {};
-                                                  in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a115_[w][e]; a115_[w][e] = ((((r > c + n ? a77_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a96_[w][e] : 0.f) * v22[r])) * pick(width, &v14[(r) * 36 + (c)], n)); });
-                                                  float s102[2 * H] = {};
-                                                  in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                          s102[w / W * 2 + (e >> 1)] += ((r > c + n ? a96_[w][e] : 0.f) * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)));
-                                                      });
-                                                      put_row_parts<2, H>(s102, v102, m, n / (8 * W));
-                                                      float a133_[H * W][4] = {};
-                                                      if (m + 16 * H > n) {
-                                                              mac<bf16, 128, false>(a133_, Mat<bf16, 136, false, true>{v132}, Mat<bf16, 136, true, true>{v8}, m, n);
-                                                          }
-                                                          float a137_[H * W][4] = {};
-                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a137_[w][e]; a137_[w][e] = ((r > c + n ? a133_[w][e] : 0.f) * pick(width, &v14[(r) * 36 + (c)], n)); });
-                                                          float a140_[H * W][4] = {};
-                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a140_[w][e]; a140_[w][e] = ((((((r > c + n ? a77_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a96_[w][e] : 0.f) * v22[r])) * a25_[w][e]) + ((r > c + n ? a133_[w][e] : 0.f) * a13_[w][e])) * pick(width, &v14[(r) * 36 + (c)], n)); });
-                                                          put_tile<H, W>(m, n, a15_, [&](int r, int c, auto y) { put_twice<1280>(&h15[(r) * 40 + (c)], y); });
-                                                          put_tile<H, W>(m, n, a27_, [&](int r, int c, auto y) { put_twice<1280>(&h27[(r) * 40 + (c)], y); });
-                                                          put_tile<H, W>(m, n, a115_, [&](int r, int c, auto y) { put_twice<1280>(&h115[(r) * 40 + (c)], y); });
-                                                          put_tile<H, W>(m, n, a137_, [&](int r, int c, auto y) { put_twice<1280>(&h137[(r) * 40 + (c)], y); });
-                                                          put_tile<H, W>(m, n, a140_, [&](int r, int c, auto y) { put(&v140[(r) * 36 + (c)], y); });
-                                                      });
+                                  put(&v8[(r) * 136 + (c)], e8);
+                                  put(&h19[(r) * 136 + (c)], e19);
+                                  put(&h21[(r) * 136 + (c)], e21);
+                                  put(&v132[(r) * 136 + (c)], e132);
+                              }, [&](int r, const auto& sum) {
+                                      v66[r] = sum[0];
+                                      v69[r] = sum[1];
+                                      v128[r] = sum[2];
+                                  });
+                          }
+                          __syncthreads();
+                          // R[t] = a * R[t-1] + gamma * r * k^T
+                          // R[t] = a * R[t-1] + gamma * r * k^T
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                          // R[t] = a * R[t-1] + gamma * r * k^T
+                          // R[t] = a * R[t-1] + gamma * r * k^T
+                          // R[t] = a * R[t-1] + gamma * r * k^T
+                          {
+                                  each_tile<32, 32, 1, 2>(8, [&](int m, int n) {
+                                          constexpr int H = 1, W = 2;
+                                          float a13_[H * W][4] = {};
+                                          if (m + 16 * H > n) {
+                                                  mac<bf16, 128, false>(a13_, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
                                               }
-                                              __syncthreads();
-                                              // R[t] = a * R[t-1] + gamma * r * k^T
-                                              rectangles<32, 4>(9, [&](int r, int c) { return v140[(r) * 36 + (c)]; }, [&](int r, int part, float x) { v141[(r) * 4 + part] = x; });
-                                              // R[t] = a * R[t-1] + gamma * r * k^T
-                                              // R[t] = a * R[t-1] + gamma * r * k^T
-                                              // output o = a * S[t-1] * q + gamma * R[t] * q
-                                              // output o = a * S[t-1] * q + gamma * R[t] * q
-                                              // S[t] = a * S[t-1] + beta * v * k^T
-                                              // S[t] = a * S[t-1] + beta * v * k^T
-                                              // output o = a * S[t-1] * q + gamma * R[t] * q
-                                              // R[t] = a * R[t-1] + gamma * r * k^T
-                                              // S[t] = a * S[t-1] + beta * v * k^T
-                                              // output o = a * S[t-1] * q + gamma * R[t] * q
-                                              // gradient of q
-                                              // output o = a * S[t-1] * q + gamma * R[t] * q
-                                              // gradient of k
-                                              // R[t] = a * R[t-1] + gamma * r * k^T
-                                              {
-                                                      float sum44[4] = {};
-                                                      float sum58[4] = {};
-                                                      each_tile<32, 128, (THREADS < 512 ? 2 : 1), 2>(0, [&](int m, int n) {
-                                                              constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
-                                                              float a40_[H * W][4] = {};
-                                                              float a84_[H * W][4] = {};
-                                                              #pragma unroll 2
-                                                              for (int k = 0; k < 128; k += 16) {
-                                                                      constexpr int w = 0;
-                                                                      u32 b9[4];
-                                                                      Fragments<bf16, 128, false>{v9}.right(b9, k, n + 8 * w, bf16());
-                                                                      u32 b37[4];
-                                                                      Fragments<bf16, 128, false>{v37}.right(b37, k, n + 8 * w, bf16());
-                                                                      #pragma unroll
-                                                                      for (int h = 0; h < H; h++) {
-                                                                              u32 a0[4];
-                                                                              Mat<bf16, 136, false, true>{h19}.left(a0, m + 16 * h, k, bf16());
-                                                                              u32 a1[4];
-                                                                              Mat<bf16, 136, false, true>{v35}.left(a1, m + 16 * h, k, bf16());
-                                                                              mma(a40_[h * W + 0], a0, b37[0], b37[1], bf16());
-                                                                              mma(a40_[h * W + 1], a0, b37[2], b37[3], bf16());
-                                                                              mma(a84_[h * W + 0], a1, b9[0], b9[1], bf16());
-                                                                              mma(a84_[h * W + 1], a1, b9[2], b9[3], bf16());
-                                                                          }
-                                                                          if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum44, b37, b9, bf16());
+                                              float a15_[H * W][4] = {};
+                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a15_[w][e]; a15_[w][e] = (a13_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)); });
+                                              float a25_[H * W][4] = {};
+                                              if (m + 16 * H > n) {
+                                                      mac<bf16, 128, false>(a25_, Mat<bf16, 136, false, true>{v23}, Mat<bf16, 136, true, true>{v4}, m, n);
+                                                  }
+                                                  float a27_[H * W][4] = {};
+                                                  in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a27_[w][e]; a27_[w][e] = (v22[r] * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n))); });
+                                                  float a77_[H * W][4] = {};
+                                                  if (m + 16 * H > n) {
+                                                          mac<bf16, 128, false>(a77_, Mat<bf16, 136, false, true>{v35}, Mat<bf16, 136, true, true>{h21}, m, n);
+                                                      }
+                                                      float s83[2 * H] = {};
+                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+                                                              s83[w / W * 2 + (e >> 1)] += ((r > c + n ? a77_[w][e] : 0.f) * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)));
+                                                          });
+                                                          put_row_parts<2, H>(s83, v83, m, n / (8 * W));
+                                                          float a96_[H * W][4] = {};
+                                                          if (m + 16 * H > n) {
+                                                                  mac<bf16, 128, false>(a96_, Mat<bf16, 136, false, true>{v35}, Mat<bf16, 136, true, true>{v8}, m, n);
+                                                              }
+                                                              float a115_[H * W][4] = {};
+                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a115_[w][e]; a115_[w][e] = ((((r > c + n ? a77_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a96_[w][e] : 0.f) * v22[r])) * pick(width, &v14[(r) * 36 + (c)], n)); });
+                                                              float s102[2 * H] = {};
+                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+                                                                      s102[w / W * 2 + (e >> 1)] += ((r > c + n ? a96_[w][e] : 0.f) * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)));
+                                                                  });
+                                                                  put_row_parts<2, H>(s102, v102, m, n / (8 * W));
+                                                                  float a133_[H * W][4] = {};
+                                                                  if (m + 16 * H > n) {
+                                                                          mac<bf16, 128, false>(a133_, Mat<bf16, 136, false, true>{v132}, Mat<bf16, 136, true, true>{v8}, m, n);
                                                                       }
-                                                                      float s91[2 * H] = {};
-                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                                              s91[w / W * 2 + (e >> 1)] += (a84_[w][e] * (v12[r] * pick(width, &v23[(r) * 136 + (c)], n)));
-                                                                          });
-                                                                          put_row_parts<8, H>(s91, v91, m, n / (8 * W));
-                                                                          float a48_[H * W][4] = {};
-                                                                          float a105_[H * W][4] = {};
-                                                                          float a147_[H * W][4] = {};
+                                                                      float a137_[H * W][4] = {};
+                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a137_[w][e]; a137_[w][e] = ((r > c + n ? a133_[w][e] : 0.f) * pick(width, &v14[(r) * 36 + (c)], n)); });
+                                                                      float a140_[H * W][4] = {};
+                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a140_[w][e]; a140_[w][e] = ((((((r > c + n ? a77_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a96_[w][e] : 0.f) * v22[r])) * a25_[w][e]) + ((r > c + n ? a133_[w][e] : 0.f) * a13_[w][e])) * pick(width, &v14[(r) * 36 + (c)], n)); });
+                                                                      put_tile<H, W>(m, n, a15_, [&](int r, int c, auto y) { put_twice<1280>(&h15[(r) * 40 + (c)], y); });
+                                                                      put_tile<H, W>(m, n, a27_, [&](int r, int c, auto y) { put_twice<1280>(&h27[(r) * 40 + (c)], y); });
+                                                                      put_tile<H, W>(m, n, a115_, [&](int r, int c, auto y) { put_twice<1280>(&h115[(r) * 40 + (c)], y); });
+                                                                      put_tile<H, W>(m, n, a137_, [&](int r, int c, auto y) { put_twice<1280>(&h137[(r) * 40 + (c)], y); });
+                                                                      put_tile<H, W>(m, n, a140_, [&](int r, int c, auto y) { put(&v140[(r) * 36 + (c)], y); });
+                                                                  });
+                                                          }
+                                                          __syncthreads();
+                                                          // R[t] = a * R[t-1] + gamma * r * k^T
+                                                          rectangles<32, 4>(3, [&](int r, int c) { return v140[(r) * 36 + (c)]; }, [&](int r, int part, float x) { v141[(r) * 4 + part] = x; });
+                                                          // R[t] = a * R[t-1] + gamma * r * k^T
+                                                          // R[t] = a * R[t-1] + gamma * r * k^T
+                                                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                                                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                                                          // S[t] = a * S[t-1] + beta * v * k^T
+                                                          // S[t] = a * S[t-1] + beta * v * k^T
+                                                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                                                          // R[t] = a * R[t-1] + gamma * r * k^T
+                                                          // S[t] = a * S[t-1] + beta * v * k^T
+                                                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                                                          // gradient of q
+                                                          // output o = a * S[t-1] * q + gamma * R[t] * q
+                                                          // gradient of k
+                                                          // R[t] = a * R[t-1] + gamma * r * k^T
+                                                          {
+                                                                  float sum44[4] = {};
+                                                                  float sum58[4] = {};
+                                                                  each_tile<32, 128, (THREADS < 512 ? 2 : 1), 2>(0, [&](int m, int n) {
+                                                                          constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
+                                                                          float a40_[H * W][4] = {};
+                                                                          float a84_[H * W][4] = {};
                                                                           #pragma unroll 2
                                                                           for (int k = 0; k < 128; k += 16) {
                                                                                   constexpr int w = 0;
-                                                                                  u32 b0[4];
-                                                                                  Fragments<bf16, 128, false>{v0}.right(b0, k, n + 8 * w, bf16());
-                                                                                  u32 b36[4];
-                                                                                  Fragments<bf16, 128, false>{v36}.right(b36, k, n + 8 * w, bf16());
+                                                                                  u32 b9[4];
+                                                                                  Fragments<bf16, 128, false>{v9}.right(b9, k, n + 8 * w, bf16());
+                                                                                  u32 b37[4];
+                                                                                  Fragments<bf16, 128, false>{v37}.right(b37, k, n + 8 * w, bf16());
                                                                                   #pragma unroll
                                                                                   for (int h = 0; h < H; h++) {
                                                                                           u32 a0[4];
-                                                                                          Mat<bf16, 136, false, true>{v6}.left(a0, m + 16 * h, k, bf16());
+                                                                                          Mat<bf16, 136, false, true>{h19}.left(a0, m + 16 * h, k, bf16());
                                                                                           u32 a1[4];
                                                                                           Mat<bf16, 136, false, true>{v35}.left(a1, m + 16 * h, k, bf16());
-                                                                                          u32 a2[4];
-                                                                                          Mat<bf16, 136, false, true>{v132}.left(a2, m + 16 * h, k, bf16());
-                                                                                          mma(a48_[h * W + 0], a0, b36[0], b36[1], bf16());
-                                                                                          mma(a48_[h * W + 1], a0, b36[2], b36[3], bf16());
-                                                                                          mma(a105_[h * W + 0], a1, b0[0], b0[1], bf16());
-                                                                                          mma(a105_[h * W + 1], a1, b0[2], b0[3], bf16());
-                                                                                          mma(a147_[h * W + 0], a2, b0[0], b0[1], bf16());
-                                                                                          mma(a147_[h * W + 1], a2, b0[2], b0[3], bf16());
+                                                                                          mma(a40_[h * W + 0], a0, b37[0], b37[1], bf16());
+                                                                                          mma(a40_[h * W + 1], a0, b37[2], b37[3], bf16());
+                                                                                          mma(a84_[h * W + 0], a1, b9[0], b9[1], bf16());
+                                                                                          mma(a84_[h * W + 1], a1, b9[2], b9[3], bf16());
                                                                                       }
-                                                                                      if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum58, b36, b0, bf16());
+                                                                                      if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum44, b37, b9, bf16());
                                                                                   }
-                                                                                  float s53[2 * H] = {};
-                                                                                  float s112[2 * H] = {};
-                                                                                  float s123[2 * H] = {};
-                                                                                  float s154[2 * H] = {};
+                                                                                  float s91[2 * H] = {};
                                                                                   in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                                                          s53[w / W * 2 + (e >> 1)] += (((v20[r] * a40_[w][e]) + (v7[r] * a48_[w][e])) * pick(width, &v4[(r) * 136 + (c)], n));
-                                                                                          s112[w / W * 2 + (e >> 1)] += (a105_[w][e] * (v12[r] * pick(width, &v23[(r) * 136 + (c)], n)));
-                                                                                          s123[w / W * 2 + (e >> 1)] += (((a84_[w][e] * v28[r]) + (a105_[w][e] * v22[r])) * pick(width, &v23[(r) * 136 + (c)], n));
-                                                                                          s154[w / W * 2 + (e >> 1)] += (a147_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
+                                                                                          s91[w / W * 2 + (e >> 1)] += (a84_[w][e] * (v12[r] * pick(width, &v23[(r) * 136 + (c)], n)));
                                                                                       });
-                                                                                      put_row_parts<8, H>(s53, v53, m, n / (8 * W));
-                                                                                      put_row_parts<8, H>(s112, v112, m, n / (8 * W));
-                                                                                      put_row_parts<8, H>(s123, v123, m, n / (8 * W));
-                                                                                      put_row_parts<8, H>(s154, v154, m, n / (8 * W));
-                                                                                      if (x.input_grads[0].ptr) {
-                                                                                              const RowsTo<bf16, 128> grad0(x.input_grads[0], ch, x.group > 1 ? ch.head : ch.key_head);
-                                                                                              float o0[H * W][4] = {};
-                                                                                              mac_twice<bf16, 32, false, H, LOWER>(o0, Twice<bf16, 40, false, true, 1280>{h115}, Mat<bf16, 136, false, true>{v4}, m, n);
-                                                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o0[w][e]; o0[w][e] = (acc + ((v66[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v4[(r) * 136 + (c)], n)) + (((a84_[w][e] * v28[r]) + (a105_[w][e] * v22[r])) * v12[r])); });
-                                                                                              put_tile<H, W>(m, n, o0, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad0.put(r, c, y); });
-                                                                                          }
-                                                                                          if (x.input_grads[1].ptr) {
-                                                                                                  const RowsTo<bf16, 128> grad1(x.input_grads[1], ch, x.group > 1 ? ch.head : ch.key_head);
-                                                                                                  float o1[H * W][4] = {};
-                                                                                                  mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h115}, Mat<bf16, 136, false, true>{v23}, m, n);
-                                                                                                  mac_twice<bf16, 32, false, H, LOWER>(o1, Twice<bf16, 40, false, true, 1280>{h137}, Mat<bf16, 136, false, true>{v4}, m, n);
-                                                                                                  mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h137}, Mat<bf16, 136, false, true>{v4}, m, n);
-                                                                                                  in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o1[w][e]; o1[w][e] = (acc + (((v20[r] * a40_[w][e]) + (v7[r] * a48_[w][e])) * v34[r]) + ((v66[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v23[(r) * 136 + (c)], n)) + (a147_[w][e] * v12[r])); });
-                                                                                                  put_tile<H, W>(m, n, o1, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad1.put(r, c, y); });
+                                                                                      put_row_parts<8, H>(s91, v91, m, n / (8 * W));
+                                                                                      float a48_[H * W][4] = {};
+                                                                                      float a105_[H * W][4] = {};
+                                                                                      float a147_[H * W][4] = {};
+                                                                                      #pragma unroll 2
+                                                                                      for (int k = 0; k < 128; k += 16) {
+                                                                                              constexpr int w = 0;
+                                                                                              u32 b0[4];
+                                                                                              Fragments<bf16, 128, false>{v0}.right(b0, k, n + 8 * w, bf16());
+                                                                                              u32 b36[4];
+                                                                                              Fragments<bf16, 128, false>{v36}.right(b36, k, n + 8 * w, bf16());
+                                                                                              #pragma unroll
+                                                                                              for (int h = 0; h < H; h++) {
+                                                                                                      u32 a0[4];
+                                                                                                      Mat<bf16, 136, false, true>{v6}.left(a0, m + 16 * h, k, bf16());
+                                                                                                      u32 a1[4];
+                                                                                                      Mat<bf16, 136, false, true>{v35}.left(a1, m + 16 * h, k, bf16());
+                                                                                                      u32 a2[4];
+                                                                                                      Mat<bf16, 136, false, true>{v132}.left(a2, m + 16 * h, k, bf16());
+                                                                                                      mma(a48_[h * W + 0], a0, b36[0], b36[1], bf16());
+                                                                                                      mma(a48_[h * W + 1], a0, b36[2], b36[3], bf16());
+                                                                                                      mma(a105_[h * W + 0], a1, b0[0], b0[1], bf16());
+                                                                                                      mma(a105_[h * W + 1], a1, b0[2], b0[3], bf16());
+                                                                                                      mma(a147_[h * W + 0], a2, b0[0], b0[1], bf16());
+                                                                                                      mma(a147_[h * W + 1], a2, b0[2], b0[3], bf16());
+                                                                                                  }
+                                                                                                  if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum58, b36, b0, bf16());
                                                                                               }
-                                                                                          });
-                                                                                          put_parts<128>(diagonal(sum44), v44);
-                                                                                          put_parts<128>(diagonal(sum58), v58);
-                                                                                  }
-                                                                                  // S[t] = a * S[t-1] + beta * v * k^T
-                                                                                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                                                  // R[t] = a * R[t-1] + gamma * r * k^T
-                                                                                  // gradient of v
-                                                                                  // S[t] = a * S[t-1] + beta * v * k^T
-                                                                                  {
-                                                                                          each_tile<32, 128, (THREADS < 512 ? 2 : 1), 2>(0, [&](int m, int n) {
-                                                                                                  constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
-                                                                                                  float a46_[H * W][4] = {};
-                                                                                                  mac<bf16, 128, false, H>(a46_, Mat<bf16, 136, false, true>{v4}, Fragments<bf16, 128, true>{v36}, m, n);
-                                                                                                  float a97_[H * W][4] = {};
-                                                                                                  mac_twice<bf16, 32, false, H, UPPER>(a97_, Twice<bf16, 40, true, true, 1280>{h27}, Mat<bf16, 136, false, true>{v35}, m, n);
-                                                                                                  float a134_[H * W][4] = {};
-                                                                                                  mac_twice<bf16, 32, false, H, UPPER>(a134_, Twice<bf16, 40, true, true, 1280>{h15}, Mat<bf16, 136, false, true>{v132}, m, n);
-                                                                                                  float s162[2 * H] = {};
-                                                                                                  in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                                                                          s162[w / W * 2 + (e >> 1)] += ((((v34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * pick(width, &v6[(r) * 136 + (c)], n));
-                                                                                                      });
-                                                                                                      put_row_parts<8, H>(s162, v162, m, n / (8 * W));
-                                                                                                      if (x.input_grads[2].ptr) {
-                                                                                                              const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
-                                                                                                              float o2[H * W][4] = {};
-                                                                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o2[w][e]; o2[w][e] = (f_inside(pick(width, &v16[(r) * 132 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 132 + (c)], n) * v20[r])) + ((((v34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * v7[r])); });
-                                                                                                              put_tile<H, W>(m, n, o2, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad2.put(r, c, y); });
+                                                                                              float s53[2 * H] = {};
+                                                                                              float s112[2 * H] = {};
+                                                                                              float s123[2 * H] = {};
+                                                                                              float s154[2 * H] = {};
+                                                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+                                                                                                      s53[w / W * 2 + (e >> 1)] += (((v20[r] * a40_[w][e]) + (v7[r] * a48_[w][e])) * pick(width, &v4[(r) * 136 + (c)], n));
+                                                                                                      s112[w / W * 2 + (e >> 1)] += (a105_[w][e] * (v12[r] * pick(width, &v23[(r) * 136 + (c)], n)));
+                                                                                                      s123[w / W * 2 + (e >> 1)] += (((a84_[w][e] * v28[r]) + (a105_[w][e] * v22[r])) * pick(width, &v23[(r) * 136 + (c)], n));
+                                                                                                      s154[w / W * 2 + (e >> 1)] += (a147_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
+                                                                                                  });
+                                                                                                  put_row_parts<8, H>(s53, v53, m, n / (8 * W));
+                                                                                                  put_row_parts<8, H>(s112, v112, m, n / (8 * W));
+                                                                                                  put_row_parts<8, H>(s123, v123, m, n / (8 * W));
+                                                                                                  put_row_parts<8, H>(s154, v154, m, n / (8 * W));
+                                                                                                  if (x.input_grads[0].ptr) {
+                                                                                                          const RowsTo<bf16, 128> grad0(x.input_grads[0], ch, x.group > 1 ? ch.head : ch.key_head);
+                                                                                                          float o0[H * W][4] = {};
+                                                                                                          mac_twice<bf16, 32, false, H, LOWER>(o0, Twice<bf16, 40, false, true, 1280>{h115}, Mat<bf16, 136, false, true>{v4}, m, n);
+                                                                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o0[w][e]; o0[w][e] = (acc + ((v66[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v4[(r) * 136 + (c)], n)) + (((a84_[w][e] * v28[r]) + (a105_[w][e] * v22[r])) * v12[r])); });
+                                                                                                          put_tile<H, W>(m, n, o0, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad0.put(r, c, y); });
+                                                                                                      }
+                                                                                                      if (x.input_grads[1].ptr) {
+                                                                                                              const RowsTo<bf16, 128> grad1(x.input_grads[1], ch, x.group > 1 ? ch.head : ch.key_head);
+                                                                                                              float o1[H * W][4] = {};
+                                                                                                              mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h115}, Mat<bf16, 136, false, true>{v23}, m, n);
+                                                                                                              mac_twice<bf16, 32, false, H, LOWER>(o1, Twice<bf16, 40, false, true, 1280>{h137}, Mat<bf16, 136, false, true>{v4}, m, n);
+                                                                                                              mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h137}, Mat<bf16, 136, false, true>{v4}, m, n);
+                                                                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o1[w][e]; o1[w][e] = (acc + (((v20[r] * a40_[w][e]) + (v7[r] * a48_[w][e])) * v34[r]) + ((v66[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v23[(r) * 136 + (c)], n)) + (a147_[w][e] * v12[r])); });
+                                                                                                              put_tile<H, W>(m, n, o1, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad1.put(r, c, y); });
                                                                                                           }
                                                                                                       });
-                                                                                              }
-                                                                                              __syncthreads();
-                                                                                              // R[t] = a * R[t-1] + gamma * r * k^T
-                                                                                              sums<1, 128>([&](auto width, int i, int c, int n) { return v44[c + n]; }, [&](int i, float x) { v45[0] = x; });
-                                                                                              // gradient of gamma
-                                                                                              if (x.input_grads[5].ptr) {
-                                                                                                      const RowsTo<float, 1> grad5(x.input_grads[5], ch, ch.head);
-                                                                                                      fill<32, 1>(10, [&](auto width, int r, int c, int n) { return ((v69[r] + ((total<2>(v83, r) + total<8>(v91, r)) * v22[r])) + f_keep((r < ch.valid ? 1.f : 0.f), v128[r])); }, [&](int r, int c, auto y) { grad5.put(r, c, y); });
+                                                                                                      put_parts<128>(diagonal(sum44), v44);
+                                                                                                      put_parts<128>(diagonal(sum58), v58);
                                                                                               }
                                                                                               // S[t] = a * S[t-1] + beta * v * k^T
-                                                                                              scan<32, 1, false, false>(11, [&](int r, int c) { return (total<8>(v53, r) * v34[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v55[r], y); });
-                                                                                              // S[t] = a * S[t-1] + beta * v * k^T
-                                                                                              sums<1, 128>([&](auto width, int i, int c, int n) { return v58[c + n]; }, [&](int i, float x) { v59[0] = x; });
+                                                                                              // output o = a * S[t-1] * q + gamma * R[t] * q
                                                                                               // R[t] = a * R[t-1] + gamma * r * k^T
-                                                                                              scan<32, 1, false, true>(12, [&](int r, int c) { return ((total<8>(v123, r) + total<8>(v154, r)) * v12[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v158[r], y); });
-                                                                                              // gradient of beta
-                                                                                              if (x.input_grads[4].ptr) {
-                                                                                                      const RowsTo<float, 1> grad4(x.input_grads[4], ch, ch.head);
-                                                                                                      fill<32, 1>(13, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), total<8>(v162, r)); }, [&](int r, int c, auto y) { grad4.put(r, c, y); });
-                                                                                              }
-                                                                                              __syncthreads();
-                                                                                              // gradient of g
-                                                                                              if (x.input_grads[3].ptr) {
-                                                                                                      const RowsTo<float, 1> grad3(x.input_grads[3], ch, ch.head);
-                                                                                                      fill<32, 1>(14, [&](auto width, int r, int c, int n) { return ((((((total<2>(v83, r) + total<8>(v91, r)) * v10[r]) + total<2>(v102, r)) + total<8>(v112, r)) * v22[r]) + f_keep((r < ch.valid ? 1.f : 0.f), (((v55[r] + f_keep((r < ch.valid ? 1.f : 0.f), ((v45[0] + v59[0]) * v33[0]))) + total<4>(v141, r)) + v158[r]))); }, [&](int r, int c, auto y) { grad3.put(r, c, y); });
-                                                                                              }
+                                                                                              // gradient of v
+                                                                                              // S[t] = a * S[t-1] + beta * v * k^T
+                                                                                              {
+                                                                                                      each_tile<32, 128, (THREADS < 512 ? 2 : 1), 2>(0, [&](int m, int n) {
+                                                                                                              constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
+                                                                                                              float a46_[H * W][4] = {};
+                                                                                                              mac<bf16, 128, false, H>(a46_, Mat<bf16, 136, false, true>{v4}, Fragments<bf16, 128, true>{v36}, m, n);
+                                                                                                              float a97_[H * W][4] = {};
+                                                                                                              mac_twice<bf16, 32, false, H, UPPER>(a97_, Twice<bf16, 40, true, true, 1280>{h27}, Mat<bf16, 136, false, true>{v35}, m, n);
+                                                                                                              float a134_[H * W][4] = {};
+                                                                                                              mac_twice<bf16, 32, false, H, UPPER>(a134_, Twice<bf16, 40, true, true, 1280>{h15}, Mat<bf16, 136, false, true>{v132}, m, n);
+                                                                                                              float s162[2 * H] = {};
+                                                                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+                                                                                                                      s162[w / W * 2 + (e >> 1)] += ((((v34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * pick(width, &v6[(r) * 136 + (c)], n));
+                                                                                                                  });
+                                                                                                                  put_row_parts<8, H>(s162, v162, m, n / (8 * W));
+                                                                                                                  if (x.input_grads[2].ptr) {
+                                                                                                                          const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
+                                                                                                                          float o2[H * W][4] = {};
+                                                                                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o2[w][e]; o2[w][e] = (f_inside(pick(width, &v16[(r) * 132 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 132 + (c)], n) * v20[r])) + ((((v34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * v7[r])); });
+                                                                                                                          put_tile<H, W>(m, n, o2, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad2.put(r, c, y); });
+                                                                                                                      }
+                                                                                                                  });
+                                                                                                          }
+                                                                                                          __syncthreads();
+                                                                                                          // R[t] = a * R[t-1] + gamma * r * k^T
+                                                                                                          sums<1, 128>([&](auto width, int i, int c, int n) { return v44[c + n]; }, [&](int i, float x) { v45[0] = x; });
+                                                                                                          // gradient of gamma
+                                                                                                          if (x.input_grads[5].ptr) {
+                                                                                                                  const RowsTo<float, 1> grad5(x.input_grads[5], ch, ch.head);
+                                                                                                                  fill<32, 1>(4, [&](auto width, int r, int c, int n) { return ((v69[r] + ((total<2>(v83, r) + total<8>(v91, r)) * v22[r])) + f_keep((r < ch.valid ? 1.f : 0.f), v128[r])); }, [&](int r, int c, auto y) { grad5.put(r, c, y); });
+                                                                                                          }
+                                                                                                          // S[t] = a * S[t-1] + beta * v * k^T
+                                                                                                          scan<32, 1, false, false>(5, [&](int r, int c) { return (total<8>(v53, r) * v34[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v55[r], y); });
+                                                                                                          // S[t] = a * S[t-1] + beta * v * k^T
+                                                                                                          sums<1, 128>([&](auto width, int i, int c, int n) { return v58[c + n]; }, [&](int i, float x) { v59[0] = x; });
+                                                                                                          // R[t] = a * R[t-1] + gamma * r * k^T
+                                                                                                          scan<32, 1, false, true>(6, [&](int r, int c) { return ((total<8>(v123, r) + total<8>(v154, r)) * v12[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v158[r], y); });
+                                                                                                          // gradient of beta
+                                                                                                          if (x.input_grads[4].ptr) {
+                                                                                                                  const RowsTo<float, 1> grad4(x.input_grads[4], ch, ch.head);
+                                                                                                                  fill<32, 1>(7, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), total<8>(v162, r)); }, [&](int r, int c, auto y) { grad4.put(r, c, y); });
+                                                                                                          }
+                                                                                                          __syncthreads();
+                                                                                                          // gradient of g
+                                                                                                          if (x.input_grads[3].ptr) {
+                                                                                                                  const RowsTo<float, 1> grad3(x.input_grads[3], ch, ch.head);
+                                                                                                                  fill<32, 1>(8, [&](auto width, int r, int c, int n) { return ((((((total<2>(v83, r) + total<8>(v91, r)) * v10[r]) + total<2>(v102, r)) + total<8>(v112, r)) * v22[r]) + f_keep((r < ch.valid ? 1.f : 0.f), (((v55[r] + f_keep((r < ch.valid ? 1.f : 0.f), ((v45[0] + v59[0]) * v33[0]))) + total<4>(v141, r)) + v158[r]))); }, [&](int r, int c, auto y) { grad3.put(r, c, y); });
+                                                                                                          }
 }
 
 // decode, rows of the states contiguous; 32 threads, 0 bytes of shared memory

@@ -23,7 +23,6 @@ __device__ __forceinline__ void wait_for_end() {
 // The kernel behind this one may start on what room is left, once all blocks of this one have.
 __device__ __forceinline__ void let_next_start() {
 #if __CUDA_ARCH__ >= 900
-  __threadfence();
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
@@ -819,23 +818,26 @@ template <int T, int LD, int LT, class P, int COUNT, int TURN, class Of> __devic
     if (lane < T) of(i, solve);
 }
 
-// The place of a result that is not wanted.
-struct Unwanted {};
-template <class P, class To> __device__ __forceinline__ void put_at(To to, int i, float x) {
-  if constexpr (!same<To, Unwanted>::value) to[i] = narrow<P>(x);
-}
+// Where a result goes, in rows of LD elements, and one that is not wanted.
+template <class P, int LD> struct To {
+  P* p;
+  __device__ __forceinline__ void put(int r, int c, float x) const { p[r * LD + c] = narrow<P>(x); }
+};
+struct Unwanted {
+  __device__ __forceinline__ void put(int, int, float) const {}
+};
 
-// Of X = (I - L D)^-1 L, L strictly lower of up to 32 tokens and D the diagonal of numbers d, times `sign`: X, I + X D and I + D X, as
-// far as they are wanted. Rows of LD (the results' LT) elements. A lane substitutes for a column, a warp for one of COUNT systems, which
-// `of` names; the first warp is the one of that TURN.
-template <int T, int LD, int LT, class P, int COUNT, int TURN, class Of> __device__ __forceinline__ void systems(Of of) {
+// Of X = (I - L D)^-1 L, L strictly lower of up to 32 tokens, in rows of LD elements, and D the diagonal of numbers d, times `sign`: X,
+// I + X D and I + D X, as far as they are wanted. A lane substitutes for a column, a warp for one of COUNT systems, which `of` names; the
+// first warp is the one of that TURN.
+template <int T, int LD, int COUNT, int TURN, class Of> __device__ __forceinline__ void systems(Of of) {
   static_assert(T <= 32);
   const int lane = threadIdx.x & 31;
   const auto solve = [&](const float* lower, const float* d, float sign, auto plain, auto columns, auto rows) {
     const float own = sign * d[lane];
     float z[T];
     // some rows are stored at once: a store between reads would hold these up
-    constexpr int together = 4;
+    constexpr int together = THREADS * BLOCKS <= 512 ? 8 : 4;
 #pragma unroll
     for (int first = 0; first < T; first += together) {
       float x[together];
@@ -853,9 +855,9 @@ template <int T, int LD, int LT, class P, int COUNT, int TURN, class Of> __devic
 #pragma unroll
       for (int i = first; i < first + together; i++) {
         const float one = i == lane ? 1.f : 0.f;
-        put_at<P>(plain, i * LT + lane, x[i - first]);
-        put_at<P>(columns, i * LT + lane, one + x[i - first] * own);
-        put_at<P>(rows, i * LT + lane, one + z[i]);
+        plain.put(i, lane, x[i - first]);
+        columns.put(i, lane, one + x[i - first] * own);
+        rows.put(i, lane, one + z[i]);
       }
     }
   };

@@ -43,7 +43,8 @@ impl Graph {
             // what a substitution makes beside the inverse: of any matrix, or of the scaled one
             let products = |x: Ref, y: Ref| x == plain(n) && !y.flip && !behind[y.node] && self.shape(y) == SQUARE;
             let scaled = self.scaled(a).filter(|s| {
-                let others = |node: &Kind| matches!(node, Kind::Product(x, y) if products(*x, *y) && (s.rows || *y != s.lower));
+                let others =
+                    |node: &Kind| matches!(node, Kind::Product(x, y) if products(*x, *y) && (s.rows || *y != s.lower));
                 !self.nodes.iter().any(|node| others(&node.kind))
             });
             let made = |kind: &Kind| match (kind, scaled) {

@@ -13,10 +13,8 @@ use crate::tile::{Leaf, Op, Program, Role, Value};
 pub fn of_inputs(program: &Program) -> Vec<bool> {
     let mut out: Vec<bool> = Vec::with_capacity(program.nodes.len());
     for node in &program.nodes {
-        let mut own = !matches!(
-            node.op,
-            Op::Leaf(Leaf::State(_) | Leaf::Saved(_) | Leaf::OutputGrad(_) | Leaf::StateGrad(_))
-        );
+        let mut own =
+            !matches!(node.op, Op::Leaf(Leaf::State(_) | Leaf::Saved(_) | Leaf::OutputGrad(_) | Leaf::StateGrad(_)));
         node.op.for_each_operand(|v| own &= out[v.0 as usize]);
         out.push(own);
     }

@@ -122,6 +122,8 @@ enum Target {
     Decays(Vec<usize>),
     /// Work on the same elements.
     Joined(Vec<Target>),
+    /// Results of one system.
+    System(Vec<usize>),
     /// A value to its place outside.
     Store(usize),
 }
@@ -220,7 +222,8 @@ impl<'a> Block<'a> {
         let needed = self.needed();
         let made = || needed.iter().filter(|n| !self.given.contains_key(n)).map(|n| &self.graph.nodes[*n].kind);
         let scale = |n: usize| made().any(|kind| matches!(kind, Kind::System { scale, .. } if scale.node == n));
-        let substituted = |n: &usize| matches!(self.graph.nodes[*n].kind, Kind::Substitute { .. } | Kind::System { .. });
+        let substituted =
+            |n: &usize| matches!(self.graph.nodes[*n].kind, Kind::Substitute { .. } | Kind::System { .. });
         // sums, and what a substitution reads, go to a second place from shared memory too
         let summed = |n: &usize| matches!(self.graph.nodes[*n].kind, Kind::Sum(..) | Kind::RectSum(_));
         let apart = |n: &usize, place: &mut Place| {

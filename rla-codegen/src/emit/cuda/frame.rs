@@ -207,8 +207,8 @@ impl<'a> Frame<'a> {
         let follows = self.follows.get();
         let mut body: Vec<String> = body.finish().lines().map(str::to_string).collect();
         // it starts when all blocks of the kernel before it have, and waits for their end
-        let alone = stage == "chain" && self.is_overlapped(index);
-        if self.is_followed(stage, index) && !alone {
+        let says_so = stage == "prepare" || stage == "chain" && self.is_overlapped(index);
+        if self.is_followed(stage, index) && !says_so {
             body.insert(0, "let_next_start();".into());
         }
         if follows && !launch.beside {

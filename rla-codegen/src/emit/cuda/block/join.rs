@@ -80,7 +80,9 @@ impl State<'_, '_> {
                 }
                 (graph.nodes[results[0]].shape, true, results.len(), results)
             }
-            Target::Copy(_) | Target::Decays(_) | Target::Joined(_) | Target::Store(_) => return None,
+            Target::Copy(_) | Target::Decays(_) | Target::Joined(_) | Target::System(_) | Target::Store(_) => {
+                return None;
+            }
         };
         near.retain(|n| !far.contains(n));
         Some(Space { shape, tile, held, makes, near })
@@ -200,7 +202,7 @@ impl State<'_, '_> {
             Target::Sink(s) => self.sink_groups.contains_key(s),
             Target::Side(_) => true,
             Target::Joined(targets) => targets.iter().any(|t| self.is_tile(t)),
-            Target::Copy(_) | Target::Decays(_) | Target::Store(_) => false,
+            Target::Copy(_) | Target::Decays(_) | Target::System(_) | Target::Store(_) => false,
         }
     }
 
@@ -260,7 +262,9 @@ impl State<'_, '_> {
                 graph.nodes[*result].shape
             }
             Target::Joined(targets) => self.shape_of(&targets[0]),
-            Target::Copy(_) | Target::Decays(_) | Target::Store(_) => unreachable!("these are not joined"),
+            Target::Copy(_) | Target::Decays(_) | Target::System(_) | Target::Store(_) => {
+                unreachable!("these are not joined")
+            }
         }
     }
 

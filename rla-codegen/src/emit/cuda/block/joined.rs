@@ -22,7 +22,7 @@ impl State<'_, '_> {
                 Target::Node(n) => self.comment(*n, out),
                 Target::Side(nodes) => nodes.iter().for_each(|n| self.comment(*n, out)),
                 Target::Sink(s) => out.line(format!("// {}", self.block.sinks[*s].comment)),
-                Target::Copy(_) | Target::Decays(_) | Target::Joined(_) | Target::Store(_) => {
+                Target::Copy(_) | Target::Decays(_) | Target::Joined(_) | Target::System(_) | Target::Store(_) => {
                     unreachable!("these are not joined")
                 }
             }
@@ -260,7 +260,7 @@ impl State<'_, '_> {
                     out.line(format!("put_tile<H, W>(m, n, o{s}, [&](int r, int c, auto y) {{ {store} }});"));
                     out.line("}");
                 }
-                Target::Copy(_) | Target::Decays(_) | Target::Joined(_) | Target::Store(_) => {
+                Target::Copy(_) | Target::Decays(_) | Target::Joined(_) | Target::System(_) | Target::Store(_) => {
                     unreachable!("these are not joined")
                 }
             }

@@ -60,7 +60,7 @@ pub(super) fn gathered(steps: Vec<Step>, home: &[usize], make: &dyn Fn(usize, Ve
 fn made_by(targets: &[Target]) -> impl Iterator<Item = usize> {
     targets.iter().flat_map(|target| match target {
         Target::Node(n) => vec![*n],
-        Target::Side(nodes) | Target::Decays(nodes) => nodes.clone(),
+        Target::Side(nodes) | Target::Decays(nodes) | Target::System(nodes) => nodes.clone(),
         _ => vec![],
     })
 }
@@ -134,7 +134,6 @@ impl Needs {
     }
 }
 
-
 /// An arrangement that fits.
 struct Way {
     /// Which limit of shared memory it is within.
@@ -187,6 +186,7 @@ impl State<'_, '_> {
             writes.extend(self.lay_out_work(n));
             steps.push(Step { target: Target::Node(n), reads, writes });
         }
+        let mut steps = self.systems_together(steps);
         for n in block.stores.keys() {
             let after = steps.iter().position(|x| x.writes.contains(n)).expect("it is made");
             let step = Step { target: Target::Store(*n), reads: BTreeSet::from([*n]), writes: vec![] };
@@ -238,7 +238,7 @@ impl State<'_, '_> {
             let plain = match &step.target {
                 Target::Node(n) => !matches!(self.graph().nodes[*n].kind, Kind::Solve { .. } | Kind::Sum(..)),
                 Target::Side(_) | Target::Decays(_) | Target::Joined(_) => true,
-                Target::Copy(_) | Target::Sink(_) | Target::Store(_) => false,
+                Target::Copy(_) | Target::Sink(_) | Target::Store(_) | Target::System(_) => false,
             };
             let idle = |w: &usize| {
                 plain
@@ -262,7 +262,8 @@ impl State<'_, '_> {
         match target {
             Target::Node(n) => self.block.direct.contains_key(n),
             Target::Copy(id) => *id < IMAGE,
-            Target::Sink(_) | Target::Side(_) | Target::Decays(_) | Target::Joined(_) | Target::Store(_) => false,
+            Target::Sink(_) | Target::Side(_) | Target::Decays(_) | Target::Joined(_) => false,
+            Target::System(_) | Target::Store(_) => false,
         }
     }
 
@@ -272,7 +273,7 @@ impl State<'_, '_> {
         let mut out: Vec<(usize, Step)> = phases.iter().copied().zip(steps.iter().cloned()).collect();
         out.sort_by_key(|(phase, step)| {
             let rank = match &step.target {
-                Target::Node(n) if self.is_substituted(*n) => 2,
+                target if self.is_substitution(target) => 2,
                 Target::Joined(targets) if self.shape_of(&targets[0]).cols == Axis::One => 1,
                 _ => 0,
             };
@@ -287,7 +288,8 @@ impl State<'_, '_> {
             let mut leaves = BTreeSet::new();
             let mut ways: Vec<Way> = vec![];
             let first = if self.substitutes_here() { SUBSTITUTING } else { CLASSES[0] };
-            let limits: Vec<usize> = [first].into_iter().chain(CLASSES[1..].iter().copied()).chain([self.block.budget]).collect();
+            let limits: Vec<usize> =
+                [first].into_iter().chain(CLASSES[1..].iter().copied()).chain([self.block.budget]).collect();
             // what is laid out does not pack as closely as it is counted; and where room is scarce, depth before breadth
             let tries = [(100, WINDOW), (90, WINDOW), (100, WINDOW / 3), (85, WINDOW / 3), (100, 3), (70, 3)];
             // steps that are joined need their memory together; where there is no room for that they are not
@@ -302,12 +304,13 @@ impl State<'_, '_> {
                         continue;
                     }
                     let room = (*limit).min(self.block.budget).saturating_sub(self.block.reserved);
-                    for (part, window) in tries {
-                        let phases = counted.phases(room * part / 100, window);
-                        if let Some(memory) = counted.fit(&phases, room) {
-                            ways.push(Way { limit: index, phases: self.in_phases(&steps, &phases), memory, join });
-                            break;
-                        }
+                    let found = tries.iter().filter_map(|(part, window)| {
+                        let phases = counted.phases(room * part / 100, *window);
+                        let memory = counted.fit(&phases, room)?;
+                        Some((phases.iter().max().copied(), phases, memory))
+                    });
+                    if let Some((_, phases, memory)) = found.min_by_key(|(count, ..)| *count) {
+                        ways.push(Way { limit: index, phases: self.in_phases(&steps, &phases), memory, join });
                     }
                 }
             }
@@ -359,7 +362,7 @@ impl State<'_, '_> {
         let (mut written, mut touched): (BTreeSet<usize>, BTreeSet<usize>) = Default::default();
         let mut copies: Vec<usize> = vec![];
         // substitutions that follow one another, each a warp's work: written once for all
-        let mut systems: Vec<usize> = vec![];
+        let mut systems: Vec<Target> = vec![];
         let range = |n: usize| memory.offsets.get(&n).map(|o| (*o, *o + self.places[&n].bytes));
         for (index, (phase, Step { target, reads, writes })) in phases.iter().enumerate() {
             let starts = index > 0 && phases[index - 1].0 != *phase;
@@ -370,9 +373,9 @@ impl State<'_, '_> {
                 })
             };
             let hazard = reads.iter().any(|r| written.contains(r)) || writes.iter().any(|w| overlaps(*w, &touched));
-            let joins = matches!(target, Target::Node(n) if self.continues(&systems, *n));
+            let joins = self.continues(&systems, target);
             if starts || hazard || !joins {
-                self.substitutes(&std::mem::take(&mut systems), &mut body);
+                self.substitutions(&std::mem::take(&mut systems), &mut body);
             }
             if starts || hazard {
                 // the copies that the phase reads, and those before them
@@ -392,7 +395,7 @@ impl State<'_, '_> {
                 touched.extend(&copies);
             }
             match target {
-                Target::Node(n) if self.continues(&[], *n) => systems.push(*n),
+                _ if self.is_substitution(target) => systems.push(target.clone()),
                 _ => self.step(target, &mut body),
             }
             if self.starts_copies(target) {
@@ -403,7 +406,7 @@ impl State<'_, '_> {
             touched.extend(reads);
             touched.extend(writes);
         }
-        self.substitutes(&systems, &mut body);
+        self.substitutions(&systems, &mut body);
         if !copies.is_empty() {
             body.line("copies_wait<0>();");
         }

@@ -140,6 +140,7 @@ impl State<'_, '_> {
             }
             Target::Node(n) => self.node(*n, out),
             Target::Copy(n) => self.copy(*n, out),
+            Target::System(_) => self.substitutions(std::slice::from_ref(target), out),
             Target::Store(n) => {
                 let from = &self.places[n].name;
                 for to in &self.block.stores[n] {

@@ -1,19 +1,21 @@
-//! The text of substitutions, those beside one another in one: they are long, and warps that run the same text share the
-//! instruction cache.
+//! Substitutions. Results of one system are made at once; systems beside one another are written in one text: they are long, and warps that
+//! run the same text share the instruction cache.
 
 use std::collections::BTreeMap;
 
-use super::State;
+use super::order::Step;
+use super::{State, Target};
 use crate::emit::cuda::place::Elem;
 use crate::emit::graph::{Kind, Take};
 use crate::emit::text::Text;
 
-/// Results of one system: its matrix, numbers and sign, and the node that is each.
-struct System {
-    lower: usize,
-    scale: usize,
-    minus: bool,
-    takes: Vec<(Take, usize)>,
+/// What substitutions of one text have in common.
+#[derive(PartialEq)]
+enum Form {
+    /// Rows of what is read and made, and the result's type.
+    Single(usize, usize, Elem),
+    /// Rows of the matrix; of each result what it is, its rows and its type.
+    System(usize, Vec<(Take, usize, Elem)>),
 }
 
 /// The i-th of some texts.
@@ -26,61 +28,125 @@ fn pick(texts: &[String]) -> String {
 }
 
 impl State<'_, '_> {
-    /// Whether it is a system's result, rows of what a substitution reads and makes, and the result's type.
-    fn form(&self, node: usize) -> Option<(bool, usize, usize, Elem)> {
-        let (system, from) = match &self.graph().nodes[node].kind {
-            Kind::Substitute { a, .. } => (false, a),
-            Kind::System { lower, .. } => (true, lower),
-            _ => return None,
-        };
-        let to = &self.places[&node];
-        Some((system, self.places[&from.node].ld, to.ld, to.elem))
-    }
-
     /// Whether the block substitutes into shared memory.
     pub(super) fn substitutes_here(&self) -> bool {
         self.block.stores.keys().any(|n| self.is_substituted(*n))
     }
 
     /// Whether a value is made by a substitution.
-    pub(super) fn is_substituted(&self, node: usize) -> bool {
+    fn is_substituted(&self, node: usize) -> bool {
         matches!(self.graph().nodes[node].kind, Kind::Substitute { .. } | Kind::System { .. })
     }
 
-    /// Whether a value is made by a substitution that can be written with those before it.
-    pub(super) fn continues(&self, before: &[usize], node: usize) -> bool {
-        let form = self.is_substituted(node).then(|| self.form(node)).flatten();
-        form.is_some() && before.first().is_none_or(|first| self.form(*first) == form)
-    }
-
-    /// Substitutions of one form.
-    pub(super) fn substitutes(&self, nodes: &[usize], out: &mut Text) {
-        let Some((system, ld, lt, elem)) = nodes.first().and_then(|n| self.form(*n)) else { return };
-        nodes.iter().for_each(|n| self.comment(*n, out));
-        let of_this_form = |m: &usize| self.is_substituted(*m);
-        let turn = (0..nodes[0]).filter(of_this_form).count();
-        let calls = if system { self.systems(nodes) } else { vec![self.single(nodes)] };
-        let mut before = 0;
-        for texts in calls {
-            let count = texts[0].len();
-            out.line(format!(
-                "{}<{}, {ld}, {lt}, {}, {count}, {}>([&](int i, auto solve) {{",
-                if system { "systems" } else { "substitute" },
-                self.block.sizes.chunk,
-                elem.c(),
-                turn + before
-            ));
-            let arguments: Vec<String> = texts.iter().map(|t| pick(t)).collect();
-            out.line(format!("solve({});", arguments.join(", ")));
-            out.line("});");
-            before += count;
+    /// Whether a step is one.
+    pub(super) fn is_substitution(&self, target: &Target) -> bool {
+        match target {
+            Target::Node(n) => self.is_substituted(*n),
+            Target::System(_) => true,
+            _ => false,
         }
     }
 
+    /// The results of each system as one step, where its first was.
+    pub(super) fn systems_together(&self, steps: Vec<Step>) -> Vec<Step> {
+        let mut known: BTreeMap<(usize, usize, bool), usize> = BTreeMap::new();
+        let mut out: Vec<Step> = vec![];
+        for step in steps {
+            let Target::Node(n) = step.target else {
+                out.push(step);
+                continue;
+            };
+            let Kind::System { lower, scale, minus, .. } = self.graph().nodes[n].kind else {
+                out.push(step);
+                continue;
+            };
+            let at = *known.entry((lower.node, scale.node, minus)).or_insert(out.len());
+            match out.get_mut(at) {
+                None => out.push(Step { target: Target::System(vec![n]), ..step }),
+                Some(Step { target, writes, .. }) => {
+                    let Target::System(nodes) = target else { unreachable!("it was entered as one") };
+                    nodes.push(n);
+                    writes.extend(step.writes);
+                }
+            }
+        }
+        out
+    }
+
+    /// Results of a system by what they are.
+    fn takes(&self, nodes: &[usize]) -> BTreeMap<Take, usize> {
+        let take = |n: &usize| match self.graph().nodes[*n].kind {
+            Kind::System { take, .. } => (take, *n),
+            _ => unreachable!("it is a result of a system"),
+        };
+        let takes: BTreeMap<Take, usize> = nodes.iter().map(take).collect();
+        assert_eq!(takes.len(), nodes.len(), "a result is one value");
+        takes
+    }
+
+    fn form(&self, target: &Target) -> Option<Form> {
+        let read = |n: usize| {
+            let (Kind::Substitute { a: lower, .. } | Kind::System { lower, .. }) = &self.graph().nodes[n].kind else {
+                unreachable!("it is made by a substitution")
+            };
+            self.places[&lower.node].ld
+        };
+        match target {
+            Target::Node(n) if self.is_substituted(*n) => {
+                let to = &self.places[n];
+                Some(Form::Single(read(*n), to.ld, to.elem))
+            }
+            Target::System(nodes) => {
+                let rows = |(take, n): (Take, usize)| (take, self.places[&n].ld, self.places[&n].elem);
+                Some(Form::System(read(nodes[0]), self.takes(nodes).into_iter().map(rows).collect()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a step is a substitution that can be written with those before it.
+    pub(super) fn continues(&self, before: &[Target], target: &Target) -> bool {
+        let form = self.form(target);
+        form.is_some() && before.first().is_none_or(|first| self.form(first) == form)
+    }
+
+    /// Substitutions of one form.
+    pub(super) fn substitutions(&self, targets: &[Target], out: &mut Text) {
+        let Some(form) = targets.first().and_then(|t| self.form(t)) else { return };
+        for target in targets {
+            match target {
+                Target::System(nodes) => nodes.iter().for_each(|n| self.comment(*n, out)),
+                Target::Node(n) => self.comment(*n, out),
+                _ => unreachable!("it is a substitution"),
+            }
+        }
+        let (tokens, count, turn) = (self.block.sizes.chunk, targets.len(), self.next_turn());
+        let texts = match form {
+            Form::Single(ld, lt, elem) => {
+                out.line(format!(
+                    "substitute<{tokens}, {ld}, {lt}, {}, {count}, {turn}>([&](int i, auto solve) {{",
+                    elem.c()
+                ));
+                self.single(targets)
+            }
+            Form::System(ld, _) => {
+                out.line(format!("systems<{tokens}, {ld}, {count}, {turn}>([&](int i, auto solve) {{"));
+                self.systems(targets)
+            }
+        };
+        let arguments: Vec<String> = texts.iter().map(|t| pick(t)).collect();
+        out.line(format!("solve({});", arguments.join(", ")));
+        out.line("});");
+        (1..count).for_each(|_| {
+            self.next_turn();
+        });
+    }
+
     /// Arguments of substitutions into single results.
-    fn single(&self, nodes: &[usize]) -> Vec<Vec<String>> {
+    fn single(&self, targets: &[Target]) -> Vec<Vec<String>> {
         let mut texts = vec![vec![]; 3];
-        for n in nodes {
+        for target in targets {
+            let Target::Node(n) = target else { unreachable!("it makes one value") };
             let Kind::Substitute { a, b } = &self.graph().nodes[*n].kind else { unreachable!("it is one") };
             assert!(!a.flip && b.is_none_or(|b| !b.flip), "these are lower matrices");
             texts[0].push(self.places[&a.node].name.clone());
@@ -90,33 +156,25 @@ impl State<'_, '_> {
         texts
     }
 
-    /// Arguments of systems, each with all its results; those of which the same is taken together.
-    fn systems(&self, nodes: &[usize]) -> Vec<Vec<Vec<String>>> {
-        let mut systems: Vec<System> = vec![];
-        for n in nodes {
-            let Kind::System { lower, scale, minus, take } = self.graph().nodes[*n].kind else {
-                unreachable!("it is one")
+    /// Arguments of systems, each with all its results.
+    fn systems(&self, targets: &[Target]) -> Vec<Vec<String>> {
+        let mut texts = vec![vec![]; 6];
+        for target in targets {
+            let Target::System(nodes) = target else { unreachable!("it is a system") };
+            let Kind::System { lower, scale, minus, .. } = self.graph().nodes[nodes[0]].kind else {
+                unreachable!("it is a system's result")
             };
-            let same = |s: &&mut System| (s.lower, s.scale, s.minus) == (lower.node, scale.node, minus);
-            match systems.iter_mut().find(same) {
-                Some(system) => system.takes.push((take, *n)),
-                None => systems.push(System { lower: lower.node, scale: scale.node, minus, takes: vec![(take, *n)] }),
-            }
-        }
-        let mut calls: BTreeMap<Vec<Take>, Vec<Vec<String>>> = BTreeMap::new();
-        for s in &mut systems {
-            s.takes.sort_unstable();
-            let taken: Vec<Take> = s.takes.iter().map(|(take, _)| *take).collect();
-            assert!(taken.windows(2).all(|w| w[0] != w[1]), "a result is one value");
-            let texts = calls.entry(taken).or_insert_with(|| vec![vec![]; 6]);
-            texts[0].push(self.places[&s.lower].name.clone());
-            texts[1].push(self.places[&s.scale].name.clone());
-            texts[2].push(if s.minus { "-1.f" } else { "1.f" }.into());
+            texts[0].push(self.places[&lower.node].name.clone());
+            texts[1].push(self.places[&scale.node].name.clone());
+            texts[2].push(if minus { "-1.f" } else { "1.f" }.into());
+            let takes = self.takes(nodes);
             for (text, take) in texts[3..].iter_mut().zip([Take::Plain, Take::Columns, Take::Rows]) {
-                let to = s.takes.iter().find(|(t, _)| *t == take);
-                text.push(to.map_or("Unwanted()".into(), |(_, n)| self.places[n].name.clone()));
+                let to = takes.get(&take).map(|n| &self.places[n]);
+                text.push(
+                    to.map_or("Unwanted()".into(), |to| format!("To<{}, {}>{{{}}}", to.elem.c(), to.ld, to.name)),
+                );
             }
         }
-        calls.into_values().collect()
+        texts
     }
 }

@@ -90,7 +90,8 @@ impl Frame<'_> {
 
     /// Records between kernels: name and bytes of a chunk and value head.
     pub(super) fn records(&self) -> [(&'static str, usize); 3] {
-        let record = if self.backward() && self.prepared_at.is_some() { self.kept.chunk.stride() } else { self.record.stride() };
+        let record =
+            if self.backward() && self.prepared_at.is_some() { self.kept.chunk.stride() } else { self.record.stride() };
         [("record", record), ("passed", self.passed.chunk.stride()), ("kept", self.kept.chunk.stride())]
     }
 

@@ -86,15 +86,20 @@ fn together(mut vectors: Vec<(Address, Place)>) -> Vec<Item> {
     items
 }
 
-/// Matrices that lie one behind the other, and that the same roles read, in one piece.
+/// What lies one behind the other, and has readers, in one piece.
 fn in_few_pieces(items: &[Item], lags: &dyn Fn(&Item) -> Option<(usize, usize)>) -> Vec<Item> {
     let mut out: Vec<Item> = vec![];
+    let mut items: Vec<&Item> = items.iter().collect();
+    items.sort_by_key(|item| match item.fetch {
+        Fetch::Piece(address) => (0, address.base, address.offset),
+        _ => (1, "", 0),
+    });
     for item in items {
         if let (Fetch::Piece(own), Some(before)) = (&item.fetch, out.last_mut())
             && let Fetch::Piece(start) = before.fetch
             && (start.base, start.offset + before.bytes) == (own.base, own.offset)
             && lags(before).is_some()
-            && lags(before) == lags(item)
+            && lags(item).is_some()
         {
             let at = before.bytes;
             before.names.extend(item.names.iter().map(|(name, elem, offset)| (name.clone(), *elem, at + offset)));

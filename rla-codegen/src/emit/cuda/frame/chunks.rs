@@ -120,6 +120,9 @@ impl Frame<'_> {
         } else {
             out.line("if (!ch.valid) return;");
         }
+        if name == "prepare" {
+            out.line("let_next_start();");
+        }
         self.finish_block(written, given, name == "prepare", &mut out);
         // small blocks, so that one waits while others work; large ones have a multiprocessor to themselves
         // eight blocks leave a thread 64 registers: enough for what holds no state; what substitutes needs more
@@ -138,10 +141,7 @@ impl Frame<'_> {
 
     pub(super) fn finish_block(&self, written: &Written, given: Text, late: bool, out: &mut Text) {
         if written.scratch > 0 {
-            out.line(format!(
-                "char* const scratch = x.scratch + number * {};",
-                written.scratch.next_multiple_of(128)
-            ));
+            out.line(format!("char* const scratch = x.scratch + number * {};", written.scratch.next_multiple_of(128)));
         }
         out.lines(given.finish().lines());
         self.readers(&written.leaves, late, out);

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Address, Frame};
 use super::chain::Layout;
+use super::{Address, Frame};
 use crate::emit::cuda::place::Elem;
 use crate::emit::text::Text;
 
@@ -140,14 +140,7 @@ fn shares(items: &[Item], count: usize, workers: usize, chunk: usize) -> Vec<Vec
 
 impl Frame<'_> {
     /// The warps that copy: what a step's roles need is there before they meet.
-    pub(super) fn copiers(
-        &self,
-        layout: &Layout,
-        groups: usize,
-        slices: usize,
-        overlapped: bool,
-        out: &mut Text,
-    ) {
+    pub(super) fn copiers(&self, layout: &Layout, groups: usize, slices: usize, overlapped: bool, out: &mut Text) {
         let (workers, items) = (groups * layout.roles.len(), &layout.items);
         let crew = Crew::of(workers, overlapped);
         let count = crew.copiers;

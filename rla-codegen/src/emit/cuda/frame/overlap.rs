@@ -21,7 +21,7 @@ impl Frame<'_> {
         if self.is_overlapped(g) {
             out.line("int* const progress = x.progress + (sequence * x.heads + head) * SLICES + slice;");
             out.line(format!("int* const told = (int*)(shared + {at});"));
-            out.line("if (threadIdx.x == 0) *told = 0, hand_on(progress, 0), let_next_start();");
+            out.line("if (threadIdx.x == 0) *told = 0, hand_on(progress, 0), __threadfence(), let_next_start();");
             out.line("__syncthreads();");
         }
     }
