@@ -837,7 +837,7 @@ template <int T, int LD, int COUNT, int TURN, class Of> __device__ __forceinline
     const float own = sign * d[lane];
     float z[T];
     // some rows are stored at once: a store between reads would hold these up
-    constexpr int together = THREADS * BLOCKS <= 512 ? 8 : 4;
+    constexpr int together = 4;
 #pragma unroll
     for (int first = 0; first < T; first += together) {
       float x[together];
@@ -855,9 +855,9 @@ template <int T, int LD, int COUNT, int TURN, class Of> __device__ __forceinline
 #pragma unroll
       for (int i = first; i < first + together; i++) {
         const float one = i == lane ? 1.f : 0.f;
-        plain.put(i, lane, x[i - first]);
-        columns.put(i, lane, one + x[i - first] * own);
         rows.put(i, lane, one + z[i]);
+        columns.put(i, lane, one + x[i - first] * own);
+        plain.put(i, lane, x[i - first]);
       }
     }
   };

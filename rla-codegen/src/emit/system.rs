@@ -119,3 +119,56 @@ impl Scaled {
 fn plain(node: usize) -> Ref {
     Ref { node, flip: false }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::chunk_programs;
+
+    fn graphs(name: &str) -> [Graph; 3] {
+        let text = rla_dsl::builtin::BUILTINS.iter().find(|(n, _)| *n == name).expect("it is built in").1;
+        let recurrence = rla_dsl::parse(text).expect("it parses").variants.remove(0);
+        let programs = chunk_programs(&recurrence).expect("it is of the class").1.for_cuda();
+        [programs.forward, programs.forward_save, programs.backward].map(|program| {
+            let mut graph = Graph::new(&program);
+            graph.substitute();
+            graph
+        })
+    }
+
+    /// Matrix, numbers, sign and what is taken, of all results of systems.
+    fn systems(graph: &Graph) -> Vec<(usize, usize, bool, Take)> {
+        let of = |kind: &Kind| match kind {
+            Kind::System { lower, scale, minus, take } => Some((lower.node, scale.node, *minus, *take)),
+            _ => None,
+        };
+        graph.nodes.iter().filter_map(|n| of(&n.kind)).collect()
+    }
+
+    #[test]
+    fn an_inverse_and_its_product_are_one_system() {
+        for (name, states) in [("rdn", 2), ("gated_delta_net", 1), ("kda", 1), ("comba", 1)] {
+            for graph in graphs(name) {
+                assert!(
+                    !graph.nodes.iter().any(|n| matches!(n.kind, Kind::Inverse(_) | Kind::Substitute { .. })),
+                    "{name}"
+                );
+                let all = systems(&graph);
+                let mut distinct: Vec<_> = all.iter().map(|(lower, scale, minus, _)| (lower, scale, minus)).collect();
+                distinct.sort_unstable();
+                distinct.dedup();
+                assert_eq!(distinct.len(), states, "{name}");
+                let mut results = all.clone();
+                results.sort_unstable();
+                results.dedup();
+                assert_eq!(results.len(), all.len(), "{name}: a result is one value");
+            }
+        }
+    }
+
+    #[test]
+    fn an_inverse_that_waits_for_another_stays() {
+        let [forward, ..] = graphs("delta_product2");
+        assert!(systems(&forward).is_empty() && forward.nodes.iter().any(|n| matches!(n.kind, Kind::Inverse(_))));
+    }
+}

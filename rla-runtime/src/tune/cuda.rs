@@ -123,7 +123,7 @@ impl Card for Gpu<'_> {
         let Ok(elem) = host::elem(self.task.dtype) else { return Choices::default() };
         // what a call of this shape has
         let load = load(&self.source, &self.task.problem, self.device.multiprocessors);
-        tunings::usual_of(&self.source, self.task.slot, &load, self.device.overlaps(), elem)
+        tunings::usual_of(&self.source, self.task.slot, &self.task.problem.sizes, &load, self.device.overlaps(), elem)
     }
 
     fn operation(&self, choices: Choices) -> Result<Operation> {

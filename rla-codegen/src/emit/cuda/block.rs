@@ -226,10 +226,12 @@ impl<'a> Block<'a> {
             |n: &usize| matches!(self.graph.nodes[*n].kind, Kind::Substitute { .. } | Kind::System { .. });
         // sums, and what a substitution reads, go to a second place from shared memory too
         let summed = |n: &usize| matches!(self.graph.nodes[*n].kind, Kind::Sum(..) | Kind::RectSum(_));
-        let apart = |n: &usize, place: &mut Place| {
+        let apart = |n: &usize, place: &Place| {
             substituted(n) && place.elem != Elem::F32 || scale(*n) || summed(n) && self.also.contains_key(n)
         };
-        let apart: BTreeMap<usize, Place> = self.wanted.extract_if(.., apart).collect();
+        let (apart, wanted) = self.wanted.iter().map(|(n, p)| (*n, p.clone())).partition(|(n, p)| apart(n, p));
+        let apart: BTreeMap<usize, Place> = apart;
+        self.wanted = wanted;
         for (n, place) in apart {
             self.stores.insert(n, [place].into_iter().chain(self.also.remove(&n)).collect());
         }

@@ -49,7 +49,7 @@ fn texts(recurrences: Vec<Recurrence>, rows: &[Row]) -> Result<BTreeMap<String, 
         for (architecture, sizes) in SHIPPED_ARCHITECTURES.into_iter().flat_map(|a| SHIPPED_SIZES.map(|s| (a, s))) {
             let (shared, usual) = (cuda::shared_of(architecture), cuda::Key::usual(&recurrence, &sizes, Elem::Bf16));
             for slot in Slot::ALL {
-                let choices = Choices { chunk: source.chunk(slot, Elem::Bf16), ..usual.choices };
+                let choices = Choices { chunk: source.chunk(slot, Elem::Bf16, &sizes), ..usual.choices };
                 let usual = cuda::Key { choices, ..usual.clone() };
                 let of = |row: &&Row| {
                     let Measured { identity: of, pass, dtype, sizes: found, .. } = &row.measured;

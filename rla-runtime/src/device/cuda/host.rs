@@ -13,6 +13,9 @@ use rla_dsl::recurrence::{InputKind, Recurrence};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+/// Channels of a side, at most.
+const MOST_CHANNELS: usize = 256;
+
 /// Refuses what no kernel holds as a chunk.
 pub fn check_chunk(chunk: usize) -> Result<()> {
     if matches!(chunk, 16 | 32 | 64 | 128) {
@@ -233,7 +236,8 @@ impl Engine {
         if let Some(schedule) = self.pinned {
             return schedule.forward.chunk;
         }
-        let class = self.source.chunk(cuda::Slot::Forward, Elem::Bf16).max(self.tunings.longest_chunk());
+        let widest = vec![MOST_CHANNELS; self.source.recurrence().sides.len()];
+        let class = self.source.chunk(cuda::Slot::Forward, Elem::Bf16, &widest).max(self.tunings.longest_chunk());
         let pinned = self.pins.over(cuda::Slot::Forward, Choices { chunk: class, ..Choices::default() });
         pinned.map_or(class, |choices| choices.chunk)
     }

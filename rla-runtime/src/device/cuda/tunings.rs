@@ -42,8 +42,8 @@ pub fn usual(load: &Load, overlaps: bool, elem: Elem) -> Choices {
 }
 
 /// The same of one slot: forward has no finish, and decode none of these parameters.
-pub fn usual_of(source: &Source, slot: Slot, load: &Load, overlaps: bool, elem: Elem) -> Choices {
-    let usual = Choices { chunk: source.chunk(slot, elem), ..usual(load, overlaps, elem) };
+pub fn usual_of(source: &Source, slot: Slot, sizes: &[usize], load: &Load, overlaps: bool, elem: Elem) -> Choices {
+    let usual = Choices { chunk: source.chunk(slot, elem, sizes), ..usual(load, overlaps, elem) };
     match slot {
         Slot::Training => usual,
         Slot::Forward => Choices { beside: 0, ..usual },
@@ -99,6 +99,6 @@ impl Tunings {
                 ),
             }
         }
-        (Choices { chunk: source.chunk(slot, key.output), ..key.choices }, "the default".into())
+        (Choices { chunk: source.chunk(slot, key.output, &key.sizes), ..key.choices }, "the default".into())
     }
 }

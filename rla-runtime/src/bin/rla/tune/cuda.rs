@@ -159,7 +159,7 @@ fn list(
             output::line(&format!("{name}: {count} candidates; per token and value head, predicted:"))?;
             output::line("     cost      flop    record bytes")?;
         }
-        let usual = tunings::usual_of(&source, *slot, &load, true, key.output);
+        let usual = tunings::usual_of(&source, *slot, &key.sizes, &load, true, key.output);
         for (choices, written) in ordered {
             let mark = if choices == usual { "  (the default)" } else { "" };
             let described = text(&choices, *slot);
