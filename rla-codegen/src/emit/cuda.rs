@@ -207,8 +207,7 @@ pub fn emit(
     frame::Frame::new(pass, program, &graph, interface, config, counts, symbol).write()
 }
 
-/// What backward's prepare writes, where all of it comes from inputs alone and nothing else of backward is made there: forward may
-/// keep it.
+/// What backward's prepare writes, where all of it is of the program: forward may keep it if it comes from inputs alone.
 pub fn prepared(
     backward: &Program,
     interface: &Interface,

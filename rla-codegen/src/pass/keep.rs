@@ -54,30 +54,3 @@ pub fn keep(forward: &Program, backward: &Program, values: &[Value]) -> Program 
     }
     builder.finish()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tile::verify::verify;
-    use crate::tile::{MapFn, Op};
-
-    #[test]
-    fn kept_values_are_those_that_backward_makes() {
-        let text = rla_dsl::builtin::BUILTINS.iter().find(|(name, _)| *name == "rdn").expect("it is built in").1;
-        let recurrence = rla_dsl::parse(text).expect("it parses").variants.remove(0);
-        let (_, programs) = crate::pipeline::chunk_programs(&recurrence).expect("it is of the class");
-        let programs = programs.for_cuda();
-        let backward = &programs.backward;
-        let inputs = of_inputs(backward);
-        let inverse = |v: &Value| matches!(backward.node(*v).op, Op::Inverse(_));
-        let values: Vec<Value> = (0..backward.nodes.len() as u32).map(Value).filter(inverse).collect();
-        assert!(values.len() == 2 && values.iter().all(|v| inputs[v.0 as usize]));
-        let kept = keep(&programs.forward_save, backward, &values);
-        verify(&kept).expect("a program");
-        let inverses = |p: &Program| p.nodes.iter().filter(|n| matches!(n.op, Op::Inverse(_))).count();
-        assert_eq!(inverses(&kept), inverses(&programs.forward_save) + 2);
-        // what both make is one value
-        let exps = |p: &Program| p.nodes.iter().filter(|n| matches!(n.op, Op::Map(MapFn::Exp, _))).count();
-        assert_eq!(exps(&kept), exps(&programs.forward_save));
-    }
-}

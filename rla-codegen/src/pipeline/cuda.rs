@@ -11,7 +11,7 @@ use crate::emit::cuda::{self, Config, Counts, Elem, Error, HandedBytes, Interfac
 use crate::explain::cost::executed;
 use crate::kernel::{Form, fingerprint, symbol};
 use crate::pass::division::of_tokens;
-use crate::pass::keep::keep;
+use crate::pass::keep::{keep, of_inputs};
 use crate::schedule::cuda::{Choices, Cost, Slot, Work};
 use crate::tile::{Axis, Op, Program, Role, Value};
 
@@ -225,6 +225,8 @@ impl Source {
         if slot(kind) == Slot::Training && span == 1 {
             let Programs { forward_save, backward, .. } = &self.programs;
             let prepared = cuda::prepared(backward, &self.interface, &config, self.counts(), &self.symbol);
+            let inputs = of_inputs(backward);
+            let prepared = prepared.filter(|items| items.iter().all(|item| inputs[item.value.0 as usize]));
             config.prepared = prepared.unwrap_or_default();
             if kind == Pass::ForwardSave && !config.prepared.is_empty() {
                 let values: Vec<Value> = config.prepared.iter().map(|p| p.value).collect();
@@ -305,4 +307,83 @@ pub fn sums(elem: Elem) -> (String, String, [&'static str; 2]) {
     let reduce = include_str!("../../../templates/cuda/reduce.cu");
     let text = format!("{}\n#define ELEM {}\n{reduce}", cuda::HEADERS[0].1, elem.c());
     (format!("rla_sums_{}", elem.c()), text, ["sum_heads", "sum_parts"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emit::graph::{Graph, Kind, Take};
+    use crate::tile::MapFn;
+    use crate::tile::verify::verify;
+
+    #[test]
+    fn kept_values_are_those_that_backward_makes() {
+        let text = "variant own { input q, k: key unit, v: value; input g: scalar in -inf..0, b: scalar in 0..1; state S: value x key; \
+                    S[t] = exp(g) * S[t-1] * (I - b * k * k^T) + b * v * k^T; output o = S[t] * q; }";
+        let recurrence = rla_dsl::parse(text).expect("it parses").variants.remove(0);
+        let (_, programs) = chunk_programs(&recurrence).expect("it is of the class");
+        let programs = programs.for_cuda();
+        let backward = &programs.backward;
+        let inputs = of_inputs(backward);
+        let inverse = |v: &Value| matches!(backward.node(*v).op, Op::Inverse(_));
+        let values: Vec<Value> = (0..backward.nodes.len() as u32).map(Value).filter(inverse).collect();
+        assert!(values.len() == 1 && inputs[values[0].0 as usize]);
+        let kept = keep(&programs.forward_save, backward, &values);
+        verify(&kept).expect("a program");
+        let inverses = |p: &Program| p.nodes.iter().filter(|n| matches!(n.op, Op::Inverse(_))).count();
+        assert_eq!(inverses(&kept), inverses(&programs.forward_save) + 1);
+        // what both make is one value
+        let exps = |p: &Program| p.nodes.iter().filter(|n| matches!(n.op, Op::Map(MapFn::Exp, _))).count();
+        assert_eq!(exps(&kept), exps(&programs.forward_save));
+    }
+
+    const ONE_STEP: &str = "S[t] = exp(g) * S[t-1] * (I - b * k * k^T) + b * v * k^T;";
+    const TWO_STEPS: &str =
+        "let X = exp(g) * S[t-1] * (I - b * k * k^T) + b * v * k^T; S[t] = X * (I - c * p * p^T) + c * v * p^T;";
+
+    fn graphs(update: &str) -> [Graph; 3] {
+        let more = if update == TWO_STEPS { "input p: key unit; input c: scalar in 0..1; " } else { "" };
+        let text = format!(
+            "variant own {{ input q, k: key unit, v: value; input g: scalar in -inf..0, b: scalar in 0..1; {more}state S: value x key; \
+             {update} output o = S[t] * q; }}"
+        );
+        let recurrence = rla_dsl::parse(&text).expect("it parses").variants.remove(0);
+        let programs = chunk_programs(&recurrence).expect("it is of the class").1.for_cuda();
+        [programs.forward, programs.forward_save, programs.backward].map(|program| {
+            let mut graph = Graph::new(&program);
+            graph.substitute();
+            graph
+        })
+    }
+
+    /// Matrix, numbers, sign and what is taken, of all results of systems.
+    fn systems(graph: &Graph) -> Vec<(usize, usize, bool, Take)> {
+        let of = |kind: &Kind| match kind {
+            Kind::System { lower, scale, minus, take } => Some((lower.node, scale.node, *minus, *take)),
+            _ => None,
+        };
+        graph.nodes.iter().filter_map(|n| of(&n.kind)).collect()
+    }
+
+    #[test]
+    fn an_inverse_and_its_product_are_one_system() {
+        for graph in graphs(ONE_STEP) {
+            assert!(!graph.nodes.iter().any(|n| matches!(n.kind, Kind::Inverse(_) | Kind::Substitute { .. })));
+            let mut all = systems(&graph);
+            assert!(
+                !all.is_empty() && all.iter().all(|x| (x.0, x.1, x.2) == (all[0].0, all[0].1, all[0].2)),
+                "{all:?}"
+            );
+            let count = all.len();
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(count, all.len(), "a result is one value");
+        }
+    }
+
+    #[test]
+    fn an_inverse_that_waits_for_another_stays() {
+        let [forward, ..] = graphs(TWO_STEPS);
+        assert!(systems(&forward).is_empty() && forward.nodes.iter().any(|n| matches!(n.kind, Kind::Inverse(_))));
+    }
 }

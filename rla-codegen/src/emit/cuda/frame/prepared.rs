@@ -4,18 +4,16 @@ use super::{Address, Frame};
 use crate::emit::cuda::place::{Elem, Place};
 use crate::emit::cuda::{Error, Pass, Prepared};
 use crate::emit::graph::Ref;
-use crate::pass::keep::of_inputs;
 use crate::tile::Role;
 
 impl<'a> Frame<'a> {
-    /// The items of backward's record, where forward can keep them all.
+    /// The items of backward's record, where all are values of the program and some are matrices.
     pub fn prepared(mut self) -> Option<Vec<Prepared>> {
         self.lay_out_kept();
         self.lay_out_records();
-        let inputs = of_inputs(self.program);
         let item = |(n, place, offset): &(usize, Place, usize)| {
-            let value = self.graph.nodes[*n].value.filter(|v| inputs[v.0 as usize])?;
-            Some(Prepared { value, place: Place { name: String::new(), ..place.clone() }, offset: *offset })
+            let place = Place { name: String::new(), ..place.clone() };
+            Some(Prepared { value: self.graph.nodes[*n].value?, place, offset: *offset })
         };
         let items: Vec<Prepared> = self.record.items.iter().map(item).collect::<Option<_>>()?;
         // numbers alone are not worth their memory
