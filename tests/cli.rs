@@ -240,7 +240,14 @@ fn a_level_may_be_pinned() {
 fn explain_shows_the_derivation() {
     expect(&["explain", "rdn"], 0, &["in the class", "S[t] = exp(g) S[t-1] + u_S k^T", "least, forward"]);
     // 2 states of 128 x 128 in bf16 at every 32 or 64 tokens, 2 rows of 128 in f32, rows 4 elements apart
-    let memory = ["GPU, bf16: 2 x 2 value key / 32 + 2 x 4 value", "filled up", "3104", "2080", "training.span=2"];
+    let memory = [
+        "GPU, bf16: 2 x 2 value key / 32 + 2 x 4 value",
+        "filled up",
+        "440 of backward's record",
+        "3544",
+        "2080",
+        "training.span=2",
+    ];
     expect(&["explain", "rdn"], 0, &memory);
     expect(&["explain", "rdn", "--latex"], 0, &["\\begin{align*}", "\\beta_{t}"]);
     expect(&["explain", "gsa", "--dim", "slot=32"], 0, &["slot 32"]);

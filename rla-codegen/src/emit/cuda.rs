@@ -132,6 +132,8 @@ pub struct Kernels {
     pub passed: HandedBytes,
     /// What forward keeps for backward.
     pub kept: HandedBytes,
+    /// Bytes of that which are backward's record.
+    pub prepared: usize,
     /// Chunks of a span.
     pub span: usize,
     /// Slices of a sequence and value head whose progress finish waits for.

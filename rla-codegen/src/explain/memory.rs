@@ -28,7 +28,10 @@ pub fn on_a_gpu(recurrence: &Recurrence, sizes: &[usize]) -> Vec<Kept> {
         let choices = Choices { span, ..Choices::default() };
         let kernels = source.text(Pass::ForwardSave, &Key { choices, ..usual.clone() }, shared_of("sm_90a")).ok()?;
         let tokens = choices.chunk * kernels.span;
-        let formula = formula(source.forward_that_keeps(), recurrence, 2, tokens);
+        let mut formula = formula(source.forward_that_keeps(), recurrence, 2, tokens);
+        if kernels.prepared > 0 {
+            formula += &format!(" + {} of backward's record", kernels.prepared / choices.chunk);
+        }
         let bytes = kernels.kept.chunk as f64 / choices.chunk as f64 + kernels.kept.span as f64 / tokens as f64;
         let of = match span {
             1 => "GPU, bf16".to_string(),

@@ -182,6 +182,7 @@ impl<'a> Frame<'a> {
             record: if self.backward() && self.prepared_at.is_some() { 0 } else { self.record.stride() },
             passed: self.passed.bytes(),
             kept: self.kept.bytes(),
+            prepared: self.prepared_at.map_or(0, |at| self.kept.chunk.stride() - at),
             span: self.config.span,
             slices: self.slices.unwrap_or(0),
             scratch: scratch.next_multiple_of(128),
