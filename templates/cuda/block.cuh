@@ -469,6 +469,16 @@ template <int BYTES> __device__ __forceinline__ void copy_block(void* to, const 
   for (int i = threadIdx.x * 16; i < BYTES; i += THREADS * 16) copy16((char*)to + i, (const char*)from + i);
 }
 
+// Rows of COLS elements that lie one right behind the other, to rows of LD in shared memory.
+template <class T, int ROWS, int COLS, int LD> __device__ __forceinline__ void copy_apart(T* to, const T* from) {
+  constexpr int pieces = COLS * sizeof(T) / 16, each = 16 / sizeof(T);
+#pragma unroll
+  for (int first = 0; first < ROWS * pieces; first += THREADS) {
+    const int i = first + threadIdx.x;
+    if (ROWS * pieces % THREADS == 0 || i < ROWS * pieces) copy16(to + i / pieces * LD + i % pieces * each, from + i * each);
+  }
+}
+
 // BYTES as they are, from shared to global memory, by the warp of that `turn`.
 template <int BYTES> __device__ __forceinline__ void store_block(int turn, void* to, const void* from) {
   constexpr int pieces = BYTES / 16;

@@ -377,21 +377,41 @@ __device__ __forceinline__ float per_token(const float* v, int n, int e) {
   return e & 1 ? x.y : x.x;
 }
 
+// A column tile of a value as rows of tokens: blocks turned, then halves exchanged between neighbours. A lane has 4 channels of
+// token g, from 8 * odd + 4 * (q / 2) on: four lanes have its 32 bytes.
+template <class T> __device__ __forceinline__ uint2 turned_rows(const float (&x)[4], bool odd) {
+  const u32 low = turn(pair(x[0], x[1], T())), high = turn(pair(x[2], x[3], T()));
+  const u32 other = __shfl_xor_sync(~0u, odd ? low : high, 1);
+  return odd ? make_uint2(other, high) : make_uint2(low, other);
+}
+
+// Writes a value per token and channel to rows of LD elements in a record, `to` at the warp's first channel.
+template <class T, int LD, int N> __device__ __forceinline__ void keep_rows(T* to, const Tile<N>& x) {
+  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+  if constexpr (sizeof(T) == 2) {
+    const bool odd = q & 1;
+    T* const at = to + g * LD + (odd ? 8 : 0) + (q >> 1) * 4;
+#pragma unroll
+    for (int n = 0; n < N; n++) *(uint2*)(at + 8 * n * LD) = turned_rows<T>(x.x[n], odd);
+  } else {
+    T* const at = to + 2 * q * LD + g;
+#pragma unroll
+    for (int n = 0; n < N; n++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) at[(8 * n + (e & 1)) * LD + 8 * (e >> 1)] = x.x[n][e];
+  }
+}
+
 // Writes a value per token and channel to rows of a tensor: `to` at the first token and the warp's first channel, of which
 // `size` are there.
 template <class T, int N> __device__ __forceinline__ void write_rows(const Tile<N>& x, T* to, i64 step, int valid, int size) {
   const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
   if constexpr (sizeof(T) == 2) {
     if (valid == 8 * N && size >= 16 && (((size_t)to | (size_t)(step * 2)) & 7) == 0) {
-      // blocks turned, then halves exchanged between neighbours: a lane has 4 channels of a token, four lanes its 32 bytes
       const bool odd = q & 1;
       T* at = to + g * step + (odd ? 8 : 0) + (q >> 1) * 4;
 #pragma unroll
-      for (int n = 0; n < N; n++, at += 8 * step) {
-        const u32 low = turn(pair(x.x[n][0], x.x[n][1], T())), high = turn(pair(x.x[n][2], x.x[n][3], T()));
-        const u32 other = __shfl_xor_sync(~0u, odd ? low : high, 1);
-        *(uint2*)at = odd ? make_uint2(other, high) : make_uint2(low, other);
-      }
+      for (int n = 0; n < N; n++, at += 8 * step) *(uint2*)at = turned_rows<T>(x.x[n], odd);
       return;
     }
   }

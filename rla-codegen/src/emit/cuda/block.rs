@@ -138,6 +138,8 @@ struct State<'a, 'b> {
     sink_groups: HashMap<usize, Group>,
     /// Given matrices in the type of products that are copied to shared memory, and where they come from.
     fetched: BTreeMap<usize, Place>,
+    /// Of them those that only elementwise work reads.
+    ahead_rows: Vec<usize>,
     /// Values (and the images of values) that lie in shared memory.
     shared: BTreeSet<usize>,
     /// Sums of rows that are but added up, of what lies as fragments: they hold any parts of their sum.
@@ -340,6 +342,7 @@ impl<'a> Block<'a> {
             groups: HashMap::new(),
             sink_groups: HashMap::new(),
             fetched: BTreeMap::new(),
+            ahead_rows: vec![],
             shared: BTreeSet::new(),
             parted: needed.iter().copied().filter(|n| self.is_parted(*n, &uses)).collect(),
             turn: Cell::new(0),

@@ -109,6 +109,12 @@ impl Place {
         Place { name, elem, ld, bytes: rows * ld * elem.bytes(), order }
     }
 
+    /// A place for rows of tokens in a record, one right behind the other: warps that write whole sectors.
+    pub fn of_rows(sizes: &Sizes, name: String, shape: Shape, elem: Elem) -> Place {
+        let ld = sizes.padded(shape.cols);
+        Place { name, elem, ld, bytes: sizes.padded(shape.rows) * ld * elem.bytes(), order: Order::Rows }
+    }
+
     /// Index of element (row, col) of a matrix.
     pub fn index(&self, row: &str, col: &str) -> String {
         match self.order {

@@ -38,17 +38,40 @@ impl State<'_, '_> {
                 }
                 let name = format!("h{}", r.node);
                 if given && place.elem == product {
-                    if !self.fetched.contains_key(&r.node) {
-                        let copy = Place { name, ..place.clone() };
-                        let from = self.places.insert(r.node, copy).expect("it is given");
-                        self.fetched.insert(r.node, from);
-                    }
+                    self.fetch(r.node);
                 } else {
                     let image = Place { name, ..Place::of(graph, self.block.sizes, r.node, product) };
                     self.places.insert(r.node + IMAGE, image);
                 }
             }
         }
+        // rows that elementwise work reads: asked for at the start, when nobody waits for them yet
+        let rows = |n: &usize| {
+            let place = &self.places[n];
+            place.elem == product && place.order == Order::Rows && place.ld > 0 && !self.block.is_square(*n)
+        };
+        let read = needed.iter().copied().filter(|n| self.block.records.contains(n) && self.uses.contains_key(n));
+        self.ahead_rows = read.filter(rows).filter(|n| !self.fetched.contains_key(n)).collect();
+        self.ahead_rows.clone().into_iter().for_each(|n| self.fetch(n));
+    }
+
+    /// Given values that are copied to shared memory though no product reads them.
+    pub(super) fn rows_ahead(&self) -> Vec<usize> {
+        self.ahead_rows.iter().copied().filter(|n| self.fetched.contains_key(n)).collect()
+    }
+
+    /// A given value, copied to shared memory.
+    pub(super) fn fetch(&mut self, node: usize) {
+        if self.fetched.contains_key(&node) {
+            return;
+        }
+        let (graph, sizes) = (self.block.graph, self.block.sizes);
+        let copy = match self.places[&node].order {
+            Order::Rows => Place::of(graph, sizes, node, self.block.product),
+            _ => self.places[&node].clone(),
+        };
+        let from = self.places.insert(node, Place { name: format!("h{node}"), ..copy }).expect("it is given");
+        self.fetched.insert(node, from);
     }
 
     /// A token-by-token matrix of sums over channels, in f32, is an operand with twice the digits.

@@ -19,6 +19,9 @@ const SIDE: usize = 4;
 /// How many steps work may be ahead of the first that is not done.
 const WINDOW: usize = 24;
 
+/// Steps with their phases, where values lie, and the leaves that are read from the caller's memory.
+type Arranged = (Vec<(usize, Step)>, Memory, BTreeSet<usize>);
+
 #[derive(Clone)]
 pub(super) struct Step {
     pub(super) target: Target,
@@ -283,7 +286,7 @@ impl State<'_, '_> {
     }
 
     /// The steps in phases within the least shared memory that does not make them many more.
-    fn arrange(&mut self, needed: &BTreeSet<usize>) -> (Vec<(usize, Step)>, Memory, BTreeSet<usize>) {
+    fn arrange(&mut self, needed: &BTreeSet<usize>) -> Arranged {
         loop {
             let mut leaves = BTreeSet::new();
             let mut ways: Vec<Way> = vec![];
@@ -343,8 +346,36 @@ impl State<'_, '_> {
         }
     }
 
+    /// The same, with as many rows copied ahead as leave room for a second block on the multiprocessor; with all where none do.
+    fn arrange_with_rows(&mut self, needed: &BTreeSet<usize>) -> Arranged {
+        let all = self.arrange(needed);
+        let most = CLASSES[CLASSES.len() - 1] - self.block.reserved;
+        let over = |memory: &Memory| memory.shared.saturating_sub(most);
+        let mut excess = over(&all.1);
+        let mut rows = self.rows_ahead();
+        if excess == 0 || rows.iter().map(|n| self.places[n].bytes).sum::<usize>() < excess {
+            return all;
+        }
+        let mut dropped = vec![];
+        while let Some(row) = rows.pop() {
+            let size = self.places[&row].bytes;
+            self.drop_copy(row);
+            dropped.push(row);
+            excess = excess.saturating_sub(size);
+            if excess > 0 {
+                continue;
+            }
+            let fewer = self.arrange(needed);
+            if over(&fewer.1) == 0 {
+                return fewer;
+            }
+        }
+        dropped.into_iter().for_each(|row| self.fetch(row));
+        self.arrange(needed)
+    }
+
     pub(super) fn emit(mut self, needed: &BTreeSet<usize>) -> Written {
-        let (phases, memory, leaves) = self.arrange(needed);
+        let (phases, memory, leaves) = self.arrange_with_rows(needed);
         self.check_order(&phases);
         self.shared = memory.offsets.keys().copied().collect();
         for (_, step) in &phases {

@@ -158,7 +158,14 @@ impl State<'_, '_> {
         let graph = self.graph();
         let (node, to) = (id % IMAGE, &self.places[&id]);
         if let Some(from) = self.fetched.get(&id) {
-            out.line(format!("copy_block<{}>({}, {});", to.bytes, to.name, from.name));
+            out.line(match to.ld == from.ld {
+                true => format!("copy_block<{}>({}, {});", to.bytes, to.name, from.name),
+                false => {
+                    let (elem, cols) = (to.elem.c(), from.ld);
+                    let rows = from.bytes / from.elem.bytes() / cols;
+                    format!("copy_apart<{elem}, {rows}, {cols}, {}>({}, {});", to.ld, to.name, from.name)
+                }
+            });
             return;
         }
         let shape = graph.nodes[node].shape;

@@ -66,6 +66,12 @@ fn mentions(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| !text[..at].ends_with(word) && !text[at + name.len()..].starts_with(word))
 }
 
+/// The statement that writes a value to rows of a record.
+fn keep_rows(place: &Place, address: &str) -> String {
+    let elem = place.elem.c();
+    format!("!keep_rows<{elem}, {}>(({elem}*)({address}) + channel, @);", place.ld)
+}
+
 /// Vectors in as few pieces as can be, since each piece takes long to start: those that lie near one another, with what is between.
 fn together(mut vectors: Vec<(Address, Place)>) -> Vec<Item> {
     vectors.sort_by_key(|(address, _)| (address.base, address.offset));
@@ -209,21 +215,14 @@ impl Frame<'_> {
                 }
                 Outcome::Saved(k) => {
                     let (place, address) = self.kept_place(usize::MAX - k, String::new()).expect("kept");
-                    let target = format!("(({}*)({address}))", place.elem.c());
-                    let statement = format!("{target}[c * {} + row] = narrow<{}>(@);", place.ld, place.elem.c());
-                    stores.push((r.node, statement, "kept for backward".into()));
+                    stores.push((r.node, keep_rows(&place, &address.to_string()), "kept for backward".into()));
                 }
                 _ => {}
             }
         }
         for (n, place, offset) in &self.passed.chunk.items {
             if chain.tiles.contains(n) && !chain.carried.values().any(|l| l == n) {
-                let elem = place.elem.c();
-                stores.push((
-                    *n,
-                    format!("(({elem}*)(passed + {offset}))[c * {} + row] = narrow<{elem}>(@);", place.ld),
-                    "for finish".into(),
-                ));
+                stores.push((*n, keep_rows(place, &format!("passed + {offset}")), "for finish".into()));
             }
         }
         stores

@@ -28,6 +28,16 @@ impl Frame<'_> {
         Place::of(self.graph, self.sizes(), node, elem)
     }
 
+    /// The type in which rows of tokens pass from a sequential kernel to others: rounded, as the tensors of the caller are.
+    fn rows_elem(&self, shape: Shape) -> Elem {
+        if self.is_rows(shape) { self.config.product } else { Elem::F32 }
+    }
+
+    /// Whether a value has a row of channels for each token.
+    fn is_rows(&self, shape: Shape) -> bool {
+        shape.rows == Axis::Token && matches!(shape.cols, Axis::Side(_))
+    }
+
     /// What forward keeps: the same layout from both programs, so it follows from shapes alone.
     pub(super) fn lay_out_kept(&mut self) {
         if !matches!(self.pass, Pass::ForwardSave | Pass::Backward) {
@@ -39,9 +49,7 @@ impl Frame<'_> {
                 if state {
                     return Place::of_state(sizes, String::new(), shape, elem);
                 }
-                let ld = sizes.padded(shape.cols) + 16 / elem.bytes();
-                let bytes = sizes.padded(shape.rows) * ld * elem.bytes();
-                return Place { name: String::new(), elem, ld, bytes, order: Order::Rows };
+                return Place::of_rows(sizes, String::new(), shape, elem);
             }
             let axis = if shape.cols == Axis::One { shape.rows } else { shape.cols };
             let bytes = 4 * sizes.padded(axis).next_multiple_of(4);
@@ -53,7 +61,7 @@ impl Frame<'_> {
             states.add(i, place(Shape::new(state.free, state.contracted), self.config.product, true));
         }
         for (k, shape) in self.program.saved.iter().enumerate().filter(|(k, _)| !self.is_prepared(*k)) {
-            kept.chunk.add(usize::MAX - k, place(*shape, Elem::F32, false));
+            kept.chunk.add(usize::MAX - k, place(*shape, self.rows_elem(*shape), false));
         }
         self.kept = kept;
         self.lay_out_prepared();
@@ -260,10 +268,12 @@ impl Frame<'_> {
             if state && self.pass == Pass::ForwardSave {
                 continue;
             }
+            let (shape, name) = (self.graph.nodes[n].shape, format!("v{n}"));
             let round = self.graph.is_matrix(n) && (state || only_products(n));
-            let elem = if round { self.config.product } else { Elem::F32 };
+            let elem = if round { self.config.product } else { self.rows_elem(shape) };
             let place = match state && round {
-                true => Place::of_state(self.sizes(), format!("v{n}"), self.graph.nodes[n].shape, elem),
+                true => Place::of_state(self.sizes(), name, shape, elem),
+                false if self.is_rows(shape) => Place::of_rows(self.sizes(), name, shape, elem),
                 false => self.placed(n, elem),
             };
             let to = if state && self.config.span > 1 { &mut self.passed.span } else { &mut self.passed.chunk };
