@@ -7,9 +7,11 @@ use rla_build::table::{self, Row, Table, Tables};
 use rla_build::tune::search::{self, Outcome, Settings};
 use rla_build::tune::{Compiler, Element, Made, Source, Task, write};
 use rla_codegen::data::Dims;
+use rla_codegen::kernel::CpuKernel;
 use rla_codegen::pipeline::{Programs, chunk_programs};
 use rla_codegen::schedule::cost::{Caches, Cost};
 use rla_codegen::schedule::{Choices, Slot};
+use rla_runtime::tune::{self, Traces};
 use rla_tests::golden::built_in;
 use rla_tests::mutant::{Mutant, mutated};
 use std::path::PathBuf;
@@ -86,7 +88,8 @@ fn refusals(slot: Slot, faults: &[(usize, &str)]) -> Vec<String> {
     candidates.push(right);
     let source = Few { compiler, candidates };
     let never = || false;
-    let found = search::search(&task, &source, start, &[], &settings(600), &never, &mut |_| ()).expect("a search");
+    let found =
+        search::search(&task, &source, start, &[], &settings(600), &never, None, &mut |_| ()).expect("a search");
     let _ = std::fs::remove_dir_all(cache);
     assert_eq!(found.records.len(), 2 + planted.len(), "{:?}", found.records);
     assert!(found.best == start || found.best == right, "a wrong candidate won: {:?}", found.best);
@@ -114,6 +117,81 @@ fn a_wrong_gradient_is_refused_with_the_reason() {
     assert!(reasons[0].contains("grad.") && reasons[0].contains("is off by"), "{reasons:?}");
 }
 
+/// A text whose training is right for the sizes that are checked before timing and leaves out small ones, which `rla verify` tries.
+fn only_usual_sizes(mut text: CpuKernel) -> CpuKernel {
+    for name in ["forward_entry", "backward_entry"] {
+        let head = format!("unsafe extern \"C\" fn {name}(x: *const abi::Args) {{\n");
+        assert!(text.source.contains(&head), "the text has no `{name}`");
+        let planted = format!("{head}if unsafe {{ *(*x).sizes }} < 8 {{ return; }}\n");
+        text.source = text.source.replace(&head, &planted);
+    }
+    text
+}
+
+/// Searches from a start that takes twice as long as others, of which those in `wrong` fail `rla verify`. The row and all records.
+fn verified_search(name: &str, wrong: &[Choices], others: &[Choices]) -> (Row, search::Found, String) {
+    let task = Task { recurrence: built_in("linear_attention"), ..task(Slot::Training) };
+    let (_, programs) = chunk_programs(&task.recurrence).expect("of the class");
+    let cache = folder(name);
+    let compiler = Compiler::new(&task, Cache::at(&cache), Caches::default()).expect("of the class");
+    let (own, planted) = (task.clone(), wrong.to_vec());
+    let compiler = compiler.written_by(Box::new(move |choices| {
+        let text = write(&own, &programs, choices)?;
+        Ok(if planted.contains(choices) { only_usual_sizes(text) } else { text })
+    }));
+    // chunks of 128 tokens, of which half are filled
+    let start = Choices::chunk(128);
+    let source = Few { compiler, candidates: wrong.iter().chain(others).copied().collect() };
+    let traces = Traces::new(&cache.join("logs"), &task, start).expect("a folder");
+    let verify = |choices| tune::packed(&task, &source, None, choices);
+    let mut told = vec![];
+    let mut watch = |record: &search::Record| told.push(record.clone());
+    let (row, found, (log, _)) =
+        tune::tune(&task, &source, start, &[], &settings(600), "this", Some(&verify), traces, &|| false, &mut watch)
+            .expect("a search");
+    let log = std::fs::read_to_string(log).expect("a log");
+    let _ = std::fs::remove_dir_all(cache);
+    let refusals = |records: &[search::Record]| {
+        records.iter().filter(|r| matches!(r.outcome, Outcome::Refused(_))).map(|r| r.choices).collect::<Vec<_>>()
+    };
+    assert_eq!(refusals(&told).len(), refusals(&found.records).len(), "who watches is told of every refusal");
+    (row, found, log)
+}
+
+#[test]
+fn what_fails_verify_gives_way_to_the_next_best() {
+    let (fast, faster) = (Choices { prefetch: 0, ..Choices::chunk(32) }, Choices::chunk(32));
+    let slow = Choices { rows: 2, vectors: 1, ..Choices::chunk(32) };
+    // whichever of the two is the fastest, the only one that passes is kept
+    let (row, found, log) = verified_search("fallback", &[fast, faster], &[slow]);
+    assert_eq!((row.choices, row.evidence.verified), (slow, Some(true)), "{:?}", found.records);
+    assert!(found.comparison.wins(), "{:?}", found.comparison);
+    let reason = |records: &[search::Record]| -> Vec<String> {
+        let reasons = records.iter().filter_map(|r| match &r.outcome {
+            Outcome::Refused(reason) => Some(reason.clone()),
+            _ => None,
+        });
+        reasons.collect()
+    };
+    let refused = reason(&found.records);
+    assert!(!refused.is_empty(), "{:?}", found.records);
+    for reason in &refused {
+        assert!(reason.starts_with("it does not pass `rla verify`: odd sizes: "), "{reason}");
+        assert!(log.contains(reason.as_str()), "{log}");
+    }
+}
+
+#[test]
+fn the_start_stays_where_nothing_else_passes_verify() {
+    let wrong = Choices::chunk(32);
+    let (row, found, _) = verified_search("start", &[wrong], &[]);
+    assert_eq!((row.choices, row.measured.ratio), (found.start, 1.0));
+    assert_eq!(row.evidence.verified, Some(true));
+    let record = found.records.iter().find(|r| r.choices == wrong).expect("it is in the log");
+    assert!(matches!(&record.outcome, Outcome::Refused(reason) if reason.contains("odd sizes")), "{record:?}");
+    assert!(record.measured.is_some_and(|m| m.wins()), "it had won: {record:?}");
+}
+
 /// A row that the compiler writes today, as a search would have found it.
 fn row(slot: Slot, choices: Choices) -> Row {
     let task = task(slot);
@@ -128,6 +206,7 @@ fn row(slot: Slot, choices: Choices) -> Row {
         records: vec![],
         seconds: 1.0,
         interrupted: false,
+        verified: Some(true),
     };
     Row::new(&task, &found, "rla of these tests")
 }
@@ -194,7 +273,8 @@ fn an_interrupted_search_keeps_what_it_has() {
         seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     };
     let start = Choices::chunk(16);
-    let found = search::search(&task, &compiler, start, &[], &settings(600), &stop, &mut watch).expect("a search");
+    let found =
+        search::search(&task, &compiler, start, &[], &settings(600), &stop, None, &mut watch).expect("a search");
     assert!(found.interrupted && found.best == start && found.records.len() == 1);
     let path = cache.join("table.toml");
     Table::merge(&path, "a device", Row::new(&task, &found, "this")).expect("a table");

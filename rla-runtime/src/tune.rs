@@ -124,7 +124,7 @@ fn schedule(task: &Task, choices: Choices) -> Schedule {
 }
 
 /// Searches, writes the log, the picture and the table's row. `watch` is told of every candidate. What was found is put through
-/// the ladder and the laws where there is a `verify`.
+/// the ladder and the laws where there is a `verify`; the next fastest takes the place of what does not pass them.
 #[allow(clippy::too_many_arguments)]
 pub fn tune(
     task: &Task,
@@ -146,17 +146,22 @@ pub fn tune(
         }
         watch(record);
     };
-    let found = search::search(task, source, start, hints, settings, stop, &mut both).map_err(Error::from)?;
+    let prove = |choices: &Choices| {
+        // what cannot be verified is not kept either
+        let operation = match verify.map(|verify| verify(*choices)) {
+            Some(Ok(Some(operation))) => operation,
+            Some(Err(error)) => return Ok(Some(Err(error.to_string()))),
+            _ => return Ok(None),
+        };
+        Ok(Some(verified(task, &operation).unwrap_or_else(|error| Err(error.to_string()))))
+    };
+    let prove: Option<&search::Prove> = verify.is_some().then_some(&prove);
+    let found = search::search(task, source, start, hints, settings, stop, prove, &mut both).map_err(Error::from)?;
     if let Some(error) = failed {
         return Err(error);
     }
     let mut row = Row::new(task, &found, compiler);
     row.of_matrix = Some(round(of_matrix(task, &found, settings.clock)?, 3));
-    if let Some(verify) = verify.filter(|_| !stop())
-        && let Some(operation) = verify(found.best)?
-    {
-        row.evidence.verified = Some(verified(task, &operation)?);
-    }
     let files = traces.finish(task, &found)?;
     Ok((row, found, files))
 }
@@ -173,8 +178,8 @@ fn of_matrix(task: &Task, found: &Found, clock: Clock) -> Result<f64> {
     Ok(all / found.comparison.seconds / 1e9 / ceilings.matrix_gflops())
 }
 
-/// Whether kernels pass the whole ladder and the laws on this machine.
-fn verified(task: &Task, operation: &Operation) -> Result<bool> {
+/// Whether kernels pass the whole ladder and the laws on this machine, or what they do not pass.
+fn verified(task: &Task, operation: &Operation) -> Result<std::result::Result<(), String>> {
     let mut setting = Setting { layout: StateLayout::ValueMajor, ..Setting::of(Backend::Cpu) };
     if task.element == Element::Bf16 {
         setting.dtype = DType::Bf16;
@@ -183,7 +188,8 @@ fn verified(task: &Task, operation: &Operation) -> Result<bool> {
         setting.products = Products::Input;
     }
     let rows = verify::until_one_fails(operation, &setting, 1)?;
-    Ok(rows.iter().all(|row| row.passed))
+    let failed = rows.iter().find(|row| !row.passed);
+    Ok(failed.map_or(Ok(()), |row| Err(format!("{}: {}", row.check, row.remark))))
 }
 
 /// Enters a row into a table.

@@ -107,7 +107,7 @@ pub(super) fn search(
         let Waiting { task, start, known, .. } = waiting.remove(index);
         searched += 1;
         let settings = Settings { budget, clock: Clock::of_threads(1), workers, seed: search::fresh_seed() };
-        let found = search::search(&task, &source(&task)?, start, &[known], &settings, &|| false, &mut |_| ())?;
+        let found = search::search(&task, &source(&task)?, start, &[known], &settings, &|| false, None, &mut |_| ())?;
         let row = Row::new(&task, &found, &compiler);
         println!(
             "rla: searched {} {}: {} candidates in {:.1} s, {:.3} of the default's time (spread {:.3}): {}",

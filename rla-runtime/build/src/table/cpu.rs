@@ -83,7 +83,7 @@ impl Row {
             threads: task.threads,
             of_matrix: None,
             choices: found.best,
-            evidence: Proof::from(found.evidence),
+            evidence: Proof { verified: found.verified, ..Proof::from(found.evidence) },
         }
     }
 }

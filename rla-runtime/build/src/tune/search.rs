@@ -1,4 +1,5 @@
-//! The search: cost-ordered candidates and neighbours of the best so far, in batches that are halved by ever longer timing.
+//! The search: cost-ordered candidates and neighbours of the best so far, in batches that are halved by ever longer timing. What
+//! is fastest at the end must pass a last proof where there is one; the next fastest takes the place of what does not.
 use super::call::{Call, Kernels};
 use super::check::{Cases, Evidence};
 use super::time::{Comparison, Pairs, Timer};
@@ -79,7 +80,13 @@ pub struct Found {
     pub seconds: f64,
     /// Whether it was asked to stop.
     pub interrupted: bool,
+    /// Whether the best passed the last proof; `None` where it was not put to it.
+    pub verified: Option<bool>,
 }
+
+/// What the last proof says of choices: `None` that there is none, else that they pass, or why not. It is asked of what would be kept,
+/// after all timing.
+pub type Prove<'a> = dyn Fn(&Choices) -> Result<Option<Result<(), String>>, Error> + 'a;
 
 /// A seed that no earlier search had.
 pub fn fresh_seed() -> u64 {
@@ -99,13 +106,18 @@ struct Candidate {
     evidence: Evidence,
     choices: Choices,
     text: String,
+    /// Beside the best of its time.
     pairs: Pairs,
+    /// Time over the start's.
+    relative: f64,
 }
 
-/// Searches from `start`, after it among `hints`, for as long as the budget lasts and `stop` is false. `watch` is told of every candidate.
+/// Searches from `start`, after it among `hints`, for as long as the budget lasts and `stop` is false. `watch` is told of every candidate,
+/// once more of one that fails the last proof, which a search that was stopped leaves out.
 ///
 /// # Errors
 /// The start itself cannot be made, or is not right.
+#[allow(clippy::too_many_arguments)]
 pub fn search(
     task: &Task,
     source: &dyn Source,
@@ -113,6 +125,7 @@ pub fn search(
     hints: &[Choices],
     settings: &Settings,
     stop: &(dyn Fn() -> bool + Sync),
+    prove: Option<&Prove>,
     watch: &mut dyn FnMut(&Record),
 ) -> Result<Found, Error> {
     let began = Instant::now();
@@ -147,20 +160,21 @@ pub fn search(
     let kernels = Kernels::open(&made.path, &made.symbol, task.level)?;
     let evidence = cases.check(&kernels)?.map_err(refused)?;
     state.texts.insert(text.clone(), 0);
-    let first = Candidate { number: 0, kernels, evidence, choices: start, text, pairs: Pairs::default() };
+    let first =
+        Candidate { number: 0, kernels, evidence, choices: start, text, pairs: Pairs::default(), relative: 1.0 };
     let mut timer = Timer::new(&mut call, task.slot, settings.clock, &first.kernels)?;
     let mut itself = Pairs::default();
     timer.rounds(&first.kernels, &first.kernels, ROUNDS[0], &mut itself)?;
     let record = state.record(&first, Some(itself.comparison()), Outcome::Start, began);
     watch(&record);
 
-    let mut best: Option<Candidate> = None;
+    let mut contest = Contest { first, best: None, right: vec![] };
     while !ended() {
         // a batch that cannot be over in time is not begun
         if source.compiles() && settings.budget.saturating_sub(began.elapsed()) < longest {
             break;
         }
-        let incumbent = best.as_ref().unwrap_or(&first).choices;
+        let incumbent = contest.incumbent().choices;
         let size = if source.compiles() { 2 * settings.workers.max(1) } else { 4 };
         let (batch, same) = state.next(source, &incumbent, size, began, &ended);
         same.iter().for_each(&mut *watch);
@@ -181,73 +195,123 @@ pub fn search(
                 Err(record) => watch(&record),
             }
         }
-        for record in contest(&mut timer, &first, &mut best, right, &mut state, began)? {
+        for record in contest.hold(&mut timer, right, &mut state, began)? {
             watch(&record);
         }
     }
 
-    // measured once more: the best of many is partly the luckiest
-    let mut last = Pairs::default();
-    let winner = best.as_ref().unwrap_or(&first);
-    timer.rounds(&winner.kernels, &first.kernels, ROUNDS[2], &mut last)?;
-    let mut comparison = last.comparison();
-    let mut winner = winner;
-    if winner.number != 0 && !comparison.wins() {
-        let mut itself = Pairs::default();
-        timer.rounds(&first.kernels, &first.kernels, ROUNDS[1], &mut itself)?;
-        (winner, comparison) = (&first, itself.comparison());
+    let Contest { first, best, mut right } = contest;
+    // the best, then whatever else is right and was faster than the start, the fastest first: what fails the last proof is passed over
+    right.retain(|candidate| best.is_some() && candidate.relative < 1.0);
+    right.sort_by(|a, b| a.relative.total_cmp(&b.relative));
+    let prove = prove.filter(|_| !stop());
+    let mut kept = None;
+    for candidate in best.into_iter().chain(right) {
+        // measured once more: the best of many is partly the luckiest
+        let mut last = Pairs::default();
+        timer.rounds(&candidate.kernels, &first.kernels, ROUNDS[2], &mut last)?;
+        let comparison = last.comparison();
+        if !comparison.wins() {
+            break;
+        }
+        match proved(prove, &candidate.choices)? {
+            Ok(verified) => {
+                kept = Some((candidate, comparison, verified));
+                break;
+            }
+            Err(reason) => {
+                let record = state.records.iter_mut().find(|record| record.number == candidate.number);
+                let record = record.expect("every candidate has a record");
+                record.outcome = Outcome::Refused(reason);
+                watch(record);
+            }
+        }
     }
-    if winner.number == 0 {
-        // beside itself it differs by noise, of which the spread tells
-        comparison = Comparison { ratio: 1.0, other: comparison.seconds, ..comparison };
-    }
+    let (winner, comparison, verified) = match kept {
+        Some(kept) => kept,
+        None => {
+            let verified = proved(prove, &start)?.map_err(refused)?;
+            let mut itself = Pairs::default();
+            timer.rounds(&first.kernels, &first.kernels, ROUNDS[1], &mut itself)?;
+            // beside itself it differs by noise, of which the spread tells
+            let comparison = itself.comparison();
+            (first, Comparison { ratio: 1.0, other: comparison.seconds, ..comparison }, verified)
+        }
+    };
     Ok(Found {
         start,
         best: winner.choices,
-        text: winner.text.clone(),
+        text: winner.text,
         evidence: winner.evidence,
         comparison,
         records: state.records,
         seconds: began.elapsed().as_secs_f64(),
         interrupted: stop(),
+        verified,
     })
 }
 
-/// Times a batch beside the best so far, the promising ones longer; the fastest becomes the best if it wins.
-fn contest(
-    timer: &mut Timer,
-    first: &Candidate,
-    best: &mut Option<Candidate>,
-    mut batch: Vec<Candidate>,
-    state: &mut Searching,
-    began: Instant,
-) -> Result<Vec<Record>, Error> {
-    let mut records = vec![];
-    for (stage, rounds) in ROUNDS.into_iter().enumerate() {
-        for candidate in &mut batch {
-            let other = best.as_ref().unwrap_or(first);
-            timer.rounds(&candidate.kernels, &other.kernels, rounds, &mut candidate.pairs)?;
-        }
-        batch.sort_by(|a, b| a.pairs.comparison().ratio.total_cmp(&b.pairs.comparison().ratio));
-        let near = batch.iter().filter(|c| c.pairs.comparison().ratio < NEAR).count();
-        let keep = match stage {
-            0 => near.min(batch.len().div_ceil(2)),
-            1 => near.min(1),
-            _ => usize::from(batch.first().is_some_and(|c| c.pairs.comparison().wins())),
-        };
-        for loser in batch.drain(keep..) {
-            records.push(state.record(&loser, Some(loser.pairs.comparison()), Outcome::Slower, began));
-        }
-        // the last comparison is of rounds that chose nothing
-        if stage + 2 == ROUNDS.len() {
-            batch.iter_mut().for_each(|c| c.pairs.rounds.clear());
-        }
+/// Whether choices passed the last proof, `None` where there is none; or why they did not.
+fn proved(prove: Option<&Prove>, choices: &Choices) -> Result<Result<Option<bool>, String>, Error> {
+    let Some(prove) = prove else { return Ok(Ok(None)) };
+    Ok(match prove(choices)? {
+        None => Ok(None),
+        Some(Ok(())) => Ok(Some(true)),
+        Some(Err(reason)) => Err(format!("it does not pass `rla verify`: {reason}")),
+    })
+}
+
+/// Who is the fastest of those that are right.
+struct Contest {
+    first: Candidate,
+    /// What wins over the first.
+    best: Option<Candidate>,
+    /// Others that are right.
+    right: Vec<Candidate>,
+}
+
+impl Contest {
+    fn incumbent(&self) -> &Candidate {
+        self.best.as_ref().unwrap_or(&self.first)
     }
-    if let Some(winner) = batch.pop() {
-        records.push(state.record(&winner, Some(winner.pairs.comparison()), Outcome::Best, began));
-        *best = Some(winner);
+
+    /// Times a batch beside the best so far, the promising ones longer; the fastest becomes the best if it wins.
+    fn hold(
+        &mut self,
+        timer: &mut Timer,
+        mut batch: Vec<Candidate>,
+        state: &mut Searching,
+        began: Instant,
+    ) -> Result<Vec<Record>, Error> {
+        let mut records = vec![];
+        for (stage, rounds) in ROUNDS.into_iter().enumerate() {
+            let other = self.incumbent();
+            for candidate in &mut batch {
+                timer.rounds(&candidate.kernels, &other.kernels, rounds, &mut candidate.pairs)?;
+                candidate.relative = candidate.pairs.comparison().ratio * other.relative;
+            }
+            batch.sort_by(|a, b| a.relative.total_cmp(&b.relative));
+            let near = batch.iter().filter(|c| c.pairs.comparison().ratio < NEAR).count();
+            let keep = match stage {
+                0 => near.min(batch.len().div_ceil(2)),
+                1 => near.min(1),
+                _ => usize::from(batch.first().is_some_and(|c| c.pairs.comparison().wins())),
+            };
+            for loser in batch.drain(keep..) {
+                records.push(state.record(&loser, Some(loser.pairs.comparison()), Outcome::Slower, began));
+                self.right.push(loser);
+            }
+            // the last comparison is of rounds that chose nothing
+            if stage + 2 == ROUNDS.len() {
+                batch.iter_mut().for_each(|c| c.pairs.rounds.clear());
+            }
+        }
+        if let Some(winner) = batch.pop() {
+            records.push(state.record(&winner, Some(winner.pairs.comparison()), Outcome::Best, began));
+            self.right.extend(self.best.replace(winner));
+        }
+        Ok(records)
     }
-    Ok(records)
 }
 
 type MadeAll = Vec<(Choices, Result<super::Made, String>)>;
@@ -391,7 +455,10 @@ impl Searching<'_> {
         };
         let kernels = Kernels::open(&made.path, &made.symbol, task.level)?;
         match cases.check(&kernels)? {
-            Ok(evidence) => Ok(Ok(Candidate { number, kernels, evidence, choices, text, pairs: Pairs::default() })),
+            Ok(evidence) => {
+                let (pairs, relative) = (Pairs::default(), f64::NAN);
+                Ok(Ok(Candidate { number, kernels, evidence, choices, text, pairs, relative }))
+            }
             Err(reason) => Ok(Err(self.push(number, choices, None, Outcome::Refused(reason), began))),
         }
     }
