@@ -35,6 +35,8 @@ fn every_parameter_of_every_pass_changes_the_text() {
             let none = match parameter.name {
                 "stream" => !keeps,
                 "vectors" => slot == Slot::Bf16,
+                // of calls, not of texts
+                "threads" => true,
                 _ => false,
             };
             let base = Choices::chunk(32);
@@ -70,11 +72,12 @@ fn what_is_illegal_is_refused_with_the_predicate() {
         (|c| c.prefetch = 9, "prefetch"),
         (|c| c.solve = 5, "solve"),
         (|c| c.unroll = 65, "unroll"),
+        (|c| c.threads = 1025, "threads is at most"),
     ] {
         let found = broken(change).expect("it is refused");
         assert!(found.contains(reason), "{found}");
     }
-    assert_eq!(PREDICATES.len(), 7, "each predicate is broken above");
+    assert_eq!(PREDICATES.len(), 8, "each predicate is broken above");
     let illegal = with(Slot::Forward, Choices::chunk(24));
     assert!(pipeline::cpu_kernel(&built_in("rdn"), Form::Chunk, &illegal, &[Level::Avx512]).is_err());
 }
@@ -125,6 +128,7 @@ fn covering(level: Level) -> Vec<Choices> {
         solve,
         unroll,
         stream,
+        threads: 0,
     };
     rest.into_iter().zip(tiles).map(make).collect()
 }

@@ -3,7 +3,7 @@
 use rla_build::clock::Clock;
 use rla_build::compile::Cache;
 use rla_build::machine;
-use rla_build::table::{self, Row, Table, Tables};
+use rla_build::table::{self, Mode, Row, Table, Tables};
 use rla_build::tune::search::{self, Outcome, Settings};
 use rla_build::tune::{Compiler, Element, Made, Source, Task, write};
 use rla_codegen::data::Dims;
@@ -26,7 +26,7 @@ fn folder(name: &str) -> PathBuf {
 fn task(slot: Slot) -> Task {
     let dims = Dims { sizes: vec![32, 32], batch: 1, tokens: 64, key_heads: 1, value_heads: 2 };
     let recurrence = built_in("rdn");
-    Task { recurrence, slot, level: machine::best(), element: Element::F32, dims, threads: 1 }
+    Task { recurrence, slot, level: machine::best(), element: Element::F32, dims, threads: 1, mode: Mode::Invariant }
 }
 
 fn settings(seconds: u64) -> Settings {

@@ -1,12 +1,12 @@
 //! `rla tune` and what pins or explains a configuration, from outside.
-use rla_build::table::Table;
+use rla_build::table::{Bucket, Mode, Table};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rla"));
-    for name in ["RLA_CPU_LEVEL", "RLA_KERNEL", "RLA_TABLE", "RLA_DEVICE"] {
+    for name in ["RLA_CPU_LEVEL", "RLA_KERNEL", "RLA_TABLE", "RLA_DEVICE", "RLA_MODE"] {
         command.env_remove(name);
     }
     command.env("RLA_CACHE", folder.join("cache"));
@@ -109,6 +109,47 @@ fn candidates_are_packed_here_and_timed_where_there_is_no_compiler() {
         assert!(object["predicted_cycles"].is_number() && object["ms"].is_number(), "{line}");
     }
     assert!(std::fs::read_to_string(of("svg")).expect("a picture").starts_with("<svg"));
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn rows_of_buckets_are_found_applied_and_explained() {
+    let folder = folder("buckets");
+    let table = folder.join("found.toml");
+    let shape = ["--shape", "2,64,1,2,16,16"];
+    let tuned = program(&folder)
+        .args(["tune", "simple_gla", "--pass", "forward", "--mode", "throughput", "--threads", "2"])
+        .args(["--seconds", "8", "--no-verify", "--out"])
+        .arg(&table)
+        .args(shape)
+        .output()
+        .expect("it starts");
+    expect(&tuned, 0, &["simple_gla forward", "mode throughput, for 4 to 7 heads of 64 to 127 tokens"]);
+    let rows = Table::read(&table).expect("a table");
+    let measured = &rows.rows()[0].measured;
+    assert_eq!((measured.mode, measured.bucket), (Mode::Throughput, Some(Bucket { heads: [4, 7], tokens: [64, 127] })));
+
+    let bench = |shape: &str, mode: Option<&str>, environment: &str| {
+        let mut command = program(&folder);
+        command.args(["bench", "simple_gla", "--pass", "forward", "--seconds", "0", "--explain", "--shape", shape]);
+        command.args(mode.into_iter().flat_map(|mode| ["--mode", mode]));
+        command.env("RLA_TABLE", &table).env("RLA_MODE", environment).output().expect("it starts")
+    };
+    let holds = "4 heads of 64 tokens: by ";
+    expect(&bench("2,64,1,2,16,16", Some("throughput"), ""), 0, &["mode throughput, forward", holds]);
+    expect(&bench("2,64,1,2,16,16", None, "throughput"), 0, &[holds]);
+    let pieces = ["no row holds, as in mode invariant", "for 4 to 7 heads of 64 to 127 tokens, not 8 of 64"];
+    expect(&bench("4,64,1,2,16,16", Some("throughput"), ""), 0, &pieces);
+    // an option comes before the environment
+    let text = expect(&bench("2,64,1,2,16,16", Some("invariant"), "throughput"), 0, &["kernel: "]);
+    assert!(!text.contains("heads of 64 tokens: by"), "{text}");
+    expect(&bench("2,64,1,2,16,16", None, "fast"), 2, &["RLA_MODE", "invariant or throughput", "fast"]);
+    let verified = program(&folder)
+        .args(["verify", "simple_gla", "--only", "law: split"])
+        .env("RLA_TABLE", &table)
+        .env("RLA_MODE", "throughput")
+        .output();
+    expect(&verified.expect("it starts"), 0, &["pass"]);
     let _ = std::fs::remove_dir_all(folder);
 }
 

@@ -14,7 +14,7 @@ use rla_runtime::op::{Backend, Problem};
 use rla_runtime::tune::cuda::check::check;
 use rla_runtime::tune::cuda::search::{Card, Found, search};
 use rla_runtime::tune::cuda::{Task, Written, ordered};
-use rla_runtime::{DType, Error, Operation, tune};
+use rla_runtime::{DType, Error, Mode, Operation, tune};
 use rla_tests::golden::built_in;
 use rla_tests::mutant::{Mutant, mutated};
 use rla_tests::{cut, decode};
@@ -268,7 +268,7 @@ fn searched(bench: &mut Bench) -> Result<Found, Error> {
     let recurrence = Arc::new(built_in(bench.variant));
     let budget = Duration::from_secs(600);
     // f64: an interpreter rounds states between two calls, which the laws do not allow
-    let task = Task { recurrence, slot: bench.slot, problem, dtype: DType::F64, budget };
+    let task = Task { recurrence, slot: bench.slot, problem, dtype: DType::F64, budget, mode: Mode::Invariant };
     search(bench, &task, &|| false, &mut |_| ())
 }
 

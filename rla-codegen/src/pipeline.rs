@@ -175,6 +175,16 @@ fn kernels(
     deep(|| emit::cpu::emit(&parts, &interface(recurrence), schedule, symbol, levels).map_err(KernelError::Emit))
 }
 
+/// One line that says which configuration the kernels of a variant have under a schedule, as their text does.
+pub fn configuration(programs: &Programs, schedule: &Schedule) -> String {
+    let parts = emit::cpu::Programs {
+        forward: &programs.forward,
+        training: Some((&programs.forward_save, &programs.backward)),
+        decode: &programs.decode,
+    };
+    emit::cpu::configuration(&parts, schedule)
+}
+
 /// Names and statements for the emitted text.
 pub fn interface(recurrence: &Recurrence) -> emit::cpu::Interface {
     let statement = |s: &Statement| {

@@ -64,12 +64,24 @@ pub struct Choices {
     pub unroll: usize,
     /// Whether what forward keeps for backward passes the caches by.
     pub stream: bool,
+    /// Threads that sequences and heads are divided among, at most; 0: all. Of no text: what is compiled is the same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub threads: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Choices {
     /// Those that were fastest where they were measured, with chunks of so many tokens.
     pub const fn chunk(chunk: usize) -> Choices {
-        Choices { chunk, rows: 0, vectors: 0, prefetch: 1, solve: 4, unroll: 10, stream: true }
+        Choices { chunk, rows: 0, vectors: 0, prefetch: 1, solve: 4, unroll: 10, stream: true, threads: 0 }
+    }
+
+    /// The same for so many threads.
+    pub const fn with_threads(self, threads: usize) -> Choices {
+        Choices { threads, ..self }
     }
 }
 

@@ -3,3 +3,4 @@ pub mod args;
 pub mod dispatch;
 pub mod launch;
 mod place;
+pub mod throughput;

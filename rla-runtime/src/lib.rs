@@ -29,7 +29,7 @@ pub mod variant;
 pub mod verify;
 
 pub use error::{Error, Result};
-pub use op::{Backend, Operation};
+pub use op::{Backend, Mode, Operation};
 pub use problem::{Problem, Products, StateLayout};
 pub use rla_build::{draw, judge};
 pub use rla_dsl_macro::rla_variant;

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernel::args::{self, Region, Rules};
 use crate::kernel::dispatch::{self, Kernel};
 use crate::kernel::launch;
+use crate::kernel::throughput::{Chosen, Throughput};
 use crate::tensor::{DType, Tensor, View, ViewMut};
 use rla_build::tune::Made;
 use rla_codegen::canon::canonicalize;
@@ -20,11 +21,16 @@ use std::sync::Arc;
 #[cfg(feature = "models")]
 pub mod candle;
 pub mod interpret;
+mod mode;
 pub mod pool;
+
+use mode::CallOf;
+pub use mode::{mode_of_process, set_mode};
 
 pub use crate::kernel::dispatch::Report;
 pub use crate::problem::{Problem, Products, StateLayout};
 use interpret::Interpreter;
+pub use rla_build::table::{Bucketed, Mode};
 
 /// What computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +66,8 @@ pub struct Operation {
     recurrence: Arc<Recurrence>,
     backend: Backend,
     engine: Engine,
+    /// In mode throughput on a CPU.
+    throughput: Option<Arc<Throughput>>,
 }
 
 #[derive(Clone)]
@@ -105,6 +113,8 @@ pub struct Saved {
     constants: Vec<f64>,
     initial: Vec<Option<Vec<f64>>>,
     kept: launch::Kept,
+    /// What ran forward, and runs backward.
+    chosen: Option<Chosen>,
     on_device: host::Kept,
 }
 
@@ -142,8 +152,12 @@ pub struct Gradients {
 }
 
 impl Operation {
-    /// An operation of a recurrence. Kernels are chosen, and if need be compiled, here.
+    /// An operation of a recurrence, in the mode that `RLA_MODE` or [`set_mode`] says. Kernels are chosen, and if need be compiled, here.
     pub fn new(recurrence: Recurrence, backend: Backend) -> Result<Operation> {
+        Operation::invariant(recurrence, backend)?.with_mode(mode::mode_of_process()?)
+    }
+
+    fn invariant(recurrence: Recurrence, backend: Backend) -> Result<Operation> {
         let engine = match backend {
             Backend::Oracle => Engine::Interpreter(Arc::new(interpret::Oracle)),
             Backend::Tile => Engine::Interpreter(Arc::new(interpret::Tile::new(&recurrence, None)?)),
@@ -154,7 +168,7 @@ impl Operation {
             }
             Backend::Cuda => return Operation::cuda(recurrence, None),
         };
-        Ok(Operation { recurrence: Arc::new(recurrence), backend, engine })
+        Ok(Operation { recurrence: Arc::new(recurrence), backend, engine, throughput: None })
     }
 
     /// An operation of a published recurrence, by its name (`rdn`, `gated_delta_net` ...).
@@ -165,7 +179,7 @@ impl Operation {
     /// The tile programs, interpreted with chunks of `chunk` tokens.
     pub fn tile(recurrence: Recurrence, chunk: usize) -> Result<Operation> {
         let engine = Engine::Interpreter(Arc::new(interpret::Tile::new(&recurrence, Some(chunk))?));
-        Ok(Operation { recurrence: Arc::new(recurrence), backend: Backend::Tile, engine })
+        Ok(Operation { recurrence: Arc::new(recurrence), backend: Backend::Tile, engine, throughput: None })
     }
 
     /// The chunk-parallel kernel with chunks of `chunk` tokens in every pass, compiled by rustc where that is not what the
@@ -176,6 +190,7 @@ impl Operation {
             recurrence: Arc::new(recurrence),
             backend: Backend::Cpu,
             engine: Engine::Kernel(Arc::new(kernel)),
+            throughput: None,
         })
     }
 
@@ -185,7 +200,7 @@ impl Operation {
         let form = if canonicalize(&recurrence).is_ok() { Form::Chunk } else { Form::Token };
         let kernel = dispatch::with_schedule(&recurrence, form, schedule)?;
         let (recurrence, engine) = (Arc::new(recurrence), Engine::Kernel(Arc::new(kernel)));
-        Ok(Operation { recurrence, backend: Backend::Cpu, engine })
+        Ok(Operation { recurrence, backend: Backend::Cpu, engine, throughput: None })
     }
 
     /// Kernels of a library that was compiled elsewhere with these parameters. Passes that it lacks come from `whole`, or from this
@@ -203,6 +218,7 @@ impl Operation {
             recurrence,
             backend: Backend::Cpu,
             engine: Engine::Kernel(Arc::new(kernel)),
+            throughput: None,
         }))
     }
 
@@ -210,11 +226,11 @@ impl Operation {
     pub fn cuda(recurrence: Recurrence, schedule: Option<cuda::Schedule>) -> Result<Operation> {
         let recurrence = Arc::new(recurrence);
         let engine = match schedule {
-            None => host::Engine::shared(&recurrence)?,
+            None => host::Engine::shared(&recurrence, Mode::Invariant)?,
             Some(schedule) => Arc::new(host::Engine::pinned(&recurrence, schedule)?),
         };
         let engine = Engine::Cuda(engine);
-        Ok(Operation { recurrence, backend: Backend::Cuda, engine })
+        Ok(Operation { recurrence, backend: Backend::Cuda, engine, throughput: None })
     }
 
     /// A kernel text of one's own choice: another configuration, or one under test.
@@ -223,13 +239,18 @@ impl Operation {
             Form::Chunk => Backend::Cpu,
             Form::Token => Backend::Recurrent,
         };
-        let kernel = Kernel::from_text(&recurrence.name, form, text)?;
-        Ok(Operation { recurrence: Arc::new(recurrence), backend, engine: Engine::Kernel(Arc::new(kernel)) })
+        let kernel = Engine::Kernel(Arc::new(Kernel::from_text(&recurrence.name, form, text)?));
+        Ok(Operation { recurrence: Arc::new(recurrence), backend, engine: kernel, throughput: None })
     }
 
     /// An interpreter in the place of a backend, and held to that backend's bounds: kernels under test.
     pub fn stand_in(recurrence: Recurrence, backend: Backend, interpreter: Arc<dyn Interpreter>) -> Operation {
-        Operation { recurrence: Arc::new(recurrence), backend, engine: Engine::Interpreter(interpreter) }
+        Operation {
+            recurrence: Arc::new(recurrence),
+            backend,
+            engine: Engine::Interpreter(interpreter),
+            throughput: None,
+        }
     }
 
     /// Kernels that a build script compiled into this program; see [`crate::variant`].
@@ -242,8 +263,9 @@ impl Operation {
             let expected = format!("the kernels of `{}`", recurrence.name);
             return Err(Error::argument("kernels", expected, kernels.symbol));
         }
-        let kernel = Kernel::compiled(&recurrence.name, kernels)?;
-        Ok(Operation { recurrence: Arc::new(recurrence), backend, engine: Engine::Kernel(Arc::new(kernel)) })
+        let kernel = Engine::Kernel(Arc::new(Kernel::compiled(&recurrence.name, kernels)?));
+        let operation = Operation { recurrence: Arc::new(recurrence), backend, engine: kernel, throughput: None };
+        operation.with_mode(mode::mode_of_process()?)
     }
 
     /// The kernels on the GPU, for calls on raw addresses; `None` on other backends.
@@ -277,7 +299,7 @@ impl Operation {
     pub fn chunk(&self) -> usize {
         match &self.engine {
             Engine::Interpreter(interpreter) => interpreter.chunk(),
-            Engine::Kernel(kernel) => kernel.report.chunk,
+            Engine::Kernel(kernel) => self.throughput.as_ref().map_or(kernel.report.chunk, |t| t.longest_chunk()),
             Engine::Cuda(engine) => engine.chunk(),
         }
     }
@@ -410,14 +432,17 @@ impl Operation {
         let constants = self.constant_values(problem, options.constants)?;
         match &self.engine {
             Engine::Kernel(kernel) => {
+                let slot = if saved.is_some() { CallOf::Training } else { CallOf::Forward(options.products) };
+                let chosen = self.chosen(kernel, problem, inputs, slot)?;
                 let kept = saved.map(|saved| {
                     saved.problem = Some(problem.clone());
                     saved.constants.clone_from(&constants);
+                    saved.chosen = Some(chosen.clone());
                     &mut saved.kept
                 });
                 let initial = options.initial_states;
                 launch::forward(
-                    kernel,
+                    &chosen,
                     recurrence,
                     problem,
                     inputs,
@@ -537,7 +562,12 @@ impl Operation {
                     inputs: input_grads,
                     initial: initial_state_grads,
                 };
-                launch::backward(kernel, recurrence, problem, inputs, &saved.constants, layout, &saved.kept, grads)
+                // what ran forward knows how it lies
+                let chosen = match &saved.chosen {
+                    Some(chosen) => chosen.clone(),
+                    None => self.chosen(kernel, problem, inputs, CallOf::Training)?,
+                };
+                launch::backward(&chosen, recurrence, problem, inputs, &saved.constants, layout, &saved.kept, grads)
             }
             Engine::Cuda(engine) => engine.backward(
                 recurrence,
@@ -616,7 +646,8 @@ impl Operation {
         let constants = self.constant_values(problem, constants)?;
         match &self.engine {
             Engine::Kernel(kernel) => {
-                launch::decode(kernel, recurrence, problem, slots, inputs, &constants, pool, layout, outputs)
+                let chosen = Chosen { kernel: kernel.clone(), threads: 0 };
+                launch::decode(&chosen, recurrence, problem, slots, inputs, &constants, pool, layout, outputs)
             }
             Engine::Cuda(engine) => {
                 engine.decode(recurrence, problem, slots, inputs, &constants, pool, layout, outputs)

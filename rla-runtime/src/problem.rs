@@ -1,6 +1,7 @@
 //! The sizes of a call, and the shapes that follow from them.
 use crate::error::{Error, Result};
 use crate::tensor::View;
+use rla_build::table::Work;
 use rla_codegen::data::Dims;
 use rla_codegen::oracle::shape;
 use rla_dsl::recurrence::{ExprKind, InputKind, Recurrence, Side};
@@ -108,6 +109,11 @@ impl Problem {
             sizes: sizes.collect::<Result<_>>()?,
             cu_seqlens: cu_seqlens.map(<[i64]>::to_vec),
         })
+    }
+
+    /// What a call of these sizes has to do, as buckets of tables count it.
+    pub fn work(&self) -> Work {
+        Work::new(self.sequence_count(), self.value_heads, self.batch * self.tokens)
     }
 
     /// N, the number of sequences.

@@ -5,7 +5,7 @@ use crate::draw::{self, Gates, Keys, Plan, Rejection, Rng, exact};
 use crate::error::{Error, Result};
 use crate::ladder::{self, Outcome, Setting};
 use crate::laws::LAWS;
-use crate::op::{Backend, Operation};
+use crate::op::{Backend, Mode, Operation};
 use rla_codegen::data::Dims;
 use rla_dsl::recurrence::Recurrence;
 
@@ -147,6 +147,8 @@ fn each(
     mut progress: impl FnMut(&str),
     mut row: impl FnMut(Row) -> bool,
 ) -> Result<()> {
+    // the laws are those of this mode
+    let operation = &operation.clone().with_mode(Mode::Invariant)?;
     for shape in SHAPES.iter().filter(|shape| wanted(shape.name)) {
         progress(shape.name);
         if !row(random(operation, setting, shape, seeds, false)?) {
@@ -204,6 +206,22 @@ pub fn of_sizes(operation: &Operation, setting: &Setting, sizes: &[usize], calls
         rows.push(sized(operation, setting, &shape, sizes, 1, calls)?);
     }
     Ok(rows)
+}
+
+/// Random cases of given sizes (K, V, declared dims) of so many sequences, in the operation's own mode: plain ones and packed ones.
+pub fn of_heads(
+    operation: &Operation,
+    setting: &Setting,
+    sizes: &[usize],
+    sequences: usize,
+    calls: Calls,
+) -> Result<Vec<Row>> {
+    let shapes = SHAPES.iter().filter(|shape| ["packed", "strong decay"].contains(&shape.name));
+    let each = shapes.map(|shape| {
+        let shape = Shape { key: sizes[0], value: sizes[1], sequences, ..*shape };
+        sized(operation, setting, &shape, sizes, 1, calls)
+    });
+    each.collect()
 }
 
 fn random(operation: &Operation, setting: &Setting, shape: &Shape, seeds: u64, decode: bool) -> Result<Row> {

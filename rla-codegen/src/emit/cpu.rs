@@ -229,8 +229,8 @@ pub fn emit(
     Ok(CpuKernel { symbol: symbol.into(), levels: levels.to_vec(), source, chunk, chunk_bf16, configuration })
 }
 
-/// The chunks of every pass, and what differs from the default beside them.
-fn configuration(programs: &Programs, schedule: &Schedule) -> String {
+/// The chunks of every pass, and what differs from the default beside them. Threads are of calls, not of a text.
+pub fn configuration(programs: &Programs, schedule: &Schedule) -> String {
     let training = programs.training.map(|(save, _)| Slot::of_training(save));
     let mut passes = vec![(Slot::Forward, "")];
     passes.extend(training.map(|slot| (slot, " with backward")));
@@ -238,7 +238,7 @@ fn configuration(programs: &Programs, schedule: &Schedule) -> String {
         passes.push((Slot::Bf16, " with bf16 products"));
     }
     let describe = |(slot, what): (Slot, &'static str)| {
-        let of = schedule.of(slot);
+        let of = &schedule.of(slot).with_threads(0);
         let beside = choices::difference(of, &Choices::chunk(of.chunk));
         let beside = if *of == Choices::chunk(of.chunk) { String::new() } else { format!(" ({beside})") };
         format!("{}{beside}{what}", of.chunk)

@@ -51,6 +51,13 @@ impl Cost {
         long + 0.25 * short + self.other + self.latency
     }
 
+    /// Where the work is divided among fewer threads than there are: all cycles by so much.
+    pub fn times(&self, factor: f64) -> Cost {
+        let [products, other, moves, latency] =
+            [self.products, self.other, self.moves, self.latency].map(|cycles| cycles * factor);
+        Cost { products, other, moves, latency, ..*self }
+    }
+
     fn add(&mut self, other: &Cost) {
         self.flops += other.flops;
         self.bytes += other.bytes;

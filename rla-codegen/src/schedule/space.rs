@@ -7,8 +7,8 @@ use crate::kernel::Level;
 /// One free choice.
 pub type Parameter = parameter::Parameter<Choices>;
 
-/// Every free choice.
-pub const PARAMETERS: [Parameter; 7] = [
+/// Every free choice; the last is of calls, the others of texts.
+pub const PARAMETERS: [Parameter; 8] = [
     Parameter {
         name: "chunk",
         what: "tokens a chunk",
@@ -58,7 +58,26 @@ pub const PARAMETERS: [Parameter; 7] = [
         get: |c| usize::from(c.stream),
         set: |c, x| c.stream = x != 0,
     },
+    Parameter {
+        name: "threads",
+        what: "threads that sequences and heads are divided among, at most (0: all); only in mode throughput",
+        values: &[0, 1, 2, 4, 8, 16, 32, 64],
+        get: |c| c.threads,
+        set: |c, x| c.threads = x,
+    },
 ];
+
+/// Those that make another text.
+fn of_texts() -> &'static [Parameter] {
+    let all: &'static [Parameter] = const { &PARAMETERS };
+    &all[..all.len() - 1]
+}
+
+/// The choices for each number of threads that a search tries where there are so many.
+pub fn divided(choices: Choices, threads: usize) -> impl Iterator<Item = Choices> {
+    let values = parameter("threads").map_or(&[0][..], |p| p.values);
+    values.iter().filter(move |n| **n < threads.max(1)).map(move |n| choices.with_threads(*n))
+}
 
 /// The parameter of that name.
 pub fn parameter(name: &str) -> Option<&'static Parameter> {
@@ -69,7 +88,7 @@ pub fn parameter(name: &str) -> Option<&'static Parameter> {
 pub type Judged = (Choices, Slot, Option<Level>);
 
 /// Every condition.
-pub const PREDICATES: [Predicate<Judged>; 7] = [
+pub const PREDICATES: [Predicate<Judged>; 8] = [
     Predicate {
         demands: "chunk is 1 or a power of two from 8 to 128; with bf16 products 0 (none), 32, 64 or 128: a panel of tokens is \
                   two vectors wide, so that a vector of pairs is whole",
@@ -93,6 +112,10 @@ pub const PREDICATES: [Predicate<Judged>; 7] = [
     Predicate { demands: "prefetch is at most 8", holds: |(c, _, _)| c.prefetch <= 8 },
     Predicate { demands: "solve is at most 4: registers hold no more blocks", holds: |(c, _, _)| c.solve <= 4 },
     Predicate { demands: "unroll is at most 64", holds: |(c, _, _)| c.unroll <= 64 },
+    Predicate {
+        demands: "threads is at most 1024 (and 0 in rows of mode invariant: one number would hold for all B, N and T)",
+        holds: |(c, _, _)| c.threads <= 1024,
+    },
 ];
 
 /// The tile as asked for, legal or not.
@@ -163,9 +186,9 @@ pub fn parse(text: &str, schedule: &mut Schedule) -> Result<(), String> {
     schedule.refusal().map_or(Ok(()), Err)
 }
 
-/// All legal choices of a slot on a level. What names the level's own tile in other words is left out.
+/// All legal choices of a slot on a level, for all threads. What names the level's own tile in other words is left out.
 pub fn candidates(slot: Slot, level: Level) -> Vec<Choices> {
-    let mut all = parameter::combinations(&PARAMETERS, Choices::chunk(16));
+    let mut all = parameter::combinations(of_texts(), Choices::chunk(16));
     let own = Tile::of(level);
     all.retain(|c| {
         let named = c.rows == own.rows || c.vectors == own.vectors;
@@ -179,5 +202,6 @@ pub fn candidates(slot: Slot, level: Level) -> Vec<Choices> {
 /// Legal choices that differ from others in one parameter, by a step or more.
 pub fn neighbours(choices: &Choices, slot: Slot, level: Level) -> Vec<Choices> {
     let count = |other: &Choices| PARAMETERS.iter().filter(|p| (p.get)(other) != (p.get)(choices)).count();
-    candidates(slot, level).into_iter().filter(|other| count(other) == 1).collect()
+    let others = candidates(slot, level).into_iter().map(|other| other.with_threads(choices.threads));
+    others.chain(divided(*choices, usize::MAX)).filter(|other| count(other) == 1).collect()
 }

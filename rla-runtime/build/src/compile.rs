@@ -60,6 +60,11 @@ impl Cache {
         Cache { folder }
     }
 
+    /// Where `rla tune` keeps the candidates that it compiled.
+    pub fn of_search() -> Cache {
+        Cache::at(Cache::of_user().folder().join("tune"))
+    }
+
     /// A folder of the caller's choice.
     pub fn at(folder: impl Into<PathBuf>) -> Cache {
         Cache { folder: folder.into() }

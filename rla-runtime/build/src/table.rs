@@ -17,10 +17,12 @@ use std::path::{Path, PathBuf};
 pub mod cpu;
 pub mod cuda;
 pub mod measured;
+pub mod mode;
 
 pub use cpu::{Proof, Row};
 
 pub use measured::{Entry, Measured};
+pub use mode::{Bucket, MODE_VARIABLE, Mode, Work};
 
 /// The table that holds for every machine.
 const DEFAULT: &str = include_str!("../../../tunings/default.toml");
@@ -236,7 +238,8 @@ impl Tables {
         Tables::of(&named.unwrap_or_else(machine::device), &[])
     }
 
-    /// Rows of GPUs in all tables of this crate, whatever their device, or in the one that `RLA_TABLE` names: what may run.
+    /// Rows of GPUs in all tables of this crate, whatever their device, or in the one that `RLA_TABLE` names: what may run in mode
+    /// invariant.
     pub fn all_cuda() -> Result<Vec<cuda::Row>, Error> {
         let named = std::env::var_os(TABLE_VARIABLE).filter(|value| !value.is_empty());
         let tables = match named {
@@ -244,7 +247,8 @@ impl Tables {
             Some(path) => vec![Table::read(Path::new(&path))?],
             None => DEVICES.iter().map(|(path, text)| Table::parse(path, text)).collect::<Result<_, _>>()?,
         };
-        Ok(tables.into_iter().flat_map(|table| table.cuda).collect())
+        let rows = tables.into_iter().flat_map(|table| table.cuda);
+        Ok(rows.filter(|row| row.measured.mode == Mode::Invariant).collect())
     }
 
     /// Whether `RLA_TABLE` names a file.
@@ -269,7 +273,8 @@ impl Tables {
         tables.flat_map(|t| t.cuda.iter().filter(wanted).map(|row| (t.path.clone(), row.clone()))).collect()
     }
 
-    /// Parameters of a variant on a level: rows of searches where one fits, else the default's.
+    /// Parameters of a variant on a level: rows of searches where one fits, else the default's. Rows of mode throughput are of
+    /// [`Tables::throughput`].
     pub fn choose(&self, recurrence: &Recurrence, level: Level) -> Result<Chosen, Error> {
         let mut schedule = self.default.schedule(&recurrence.name)?;
         let mut passed_over = self.notes.clone();
@@ -283,6 +288,10 @@ impl Tables {
                     .iter()
                     .filter(|row| row.measured.variant == recurrence.name && row.measured.pass == slot.name())
                 {
+                    if row.measured.mode == Mode::Throughput {
+                        passed_over.push(format!("{}, {}: of mode throughput", table.path, row.name()));
+                        continue;
+                    }
                     match stale(recurrence, &identity, level, slot, row, &mut programs) {
                         None => fitting.push((table, row)),
                         Some(reason) => passed_over.push(format!("{}, {}: {reason}", table.path, row.name())),
@@ -305,6 +314,36 @@ impl Tables {
         }
         Ok(Chosen { schedule, tuned, from, passed_over })
     }
+
+    /// Rows of mode throughput of a variant on a level, those of tables that are asked first at the front; and those that do not hold
+    /// for what the compiler writes today, and why.
+    pub fn throughput(&self, recurrence: &Recurrence, level: Level) -> (Vec<Bucketed>, Vec<String>) {
+        let (mut rows, mut passed_over, mut programs) = (vec![], vec![], None);
+        let identity = identity(recurrence);
+        let wanted = |row: &&Row| row.measured.mode == Mode::Throughput && row.measured.variant == recurrence.name;
+        for table in self.devices.iter().rev() {
+            for row in table.rows.iter().filter(wanted) {
+                let from = format!("{}, {}", table.path, row.name());
+                let Some(slot) = Slot::named(&row.measured.pass) else { continue };
+                match stale(recurrence, &identity, level, slot, row, &mut programs) {
+                    None => rows.push(Bucketed { slot, row: row.clone(), from }),
+                    Some(reason) => passed_over.push(format!("{from}: {reason}")),
+                }
+            }
+        }
+        (rows, passed_over)
+    }
+}
+
+/// A row of mode throughput that holds for what the compiler writes today.
+#[derive(Clone, Debug)]
+pub struct Bucketed {
+    /// The pass.
+    pub slot: Slot,
+    /// The row.
+    pub row: Row,
+    /// Its table and its name.
+    pub from: String,
 }
 
 /// The type that a pass is first tuned for.
@@ -355,7 +394,7 @@ pub fn text_of(
 ) -> Result<String, String> {
     let dims = Dims { sizes: vec![], batch: 1, tokens: 1, key_heads: 1, value_heads: 1 };
     let recurrence = recurrence.clone();
-    let task = Task { recurrence, slot, level, element: Element::F32, dims, threads: 1 };
+    let task = Task { recurrence, slot, level, element: Element::F32, dims, threads: 1, mode: Mode::Invariant };
     Ok(format!("{:032x}", fingerprint(&[&tune::write(&task, programs, choices)?.source])))
 }
 

@@ -5,11 +5,12 @@
 //! takes compiled candidates to a machine without a compiler. Everything works on memory of its own (`call`, `memory`).
 use crate::compile::Cache;
 use crate::error::Error;
+use crate::table::{Mode, Work};
 use rla_codegen::data::Dims;
 use rla_codegen::kernel::{CpuKernel, Form, Level, fingerprint};
 use rla_codegen::pipeline::{self, Programs};
 use rla_codegen::schedule::cost::{self, Caches, Cost};
-use rla_codegen::schedule::{Choices, Schedule, Slot};
+use rla_codegen::schedule::{Choices, Schedule, Slot, space};
 use rla_dsl::recurrence::Recurrence;
 use std::path::PathBuf;
 
@@ -37,9 +38,22 @@ pub struct Task {
     pub dims: Dims,
     /// Threads that run sequences and heads.
     pub threads: usize,
+    /// What the configuration may depend on: in mode throughput a row is written for a bucket, and may name fewer threads.
+    pub mode: Mode,
 }
 
 impl Task {
+    /// What the timed call has to do.
+    pub fn work(&self) -> Work {
+        let Dims { batch, tokens, value_heads, .. } = self.dims;
+        Work::new(batch, value_heads, batch * tokens)
+    }
+
+    /// The threads that candidates may be divided among: in mode throughput as many as are there, else as the call is.
+    fn threads_to_try(&self) -> usize {
+        if self.mode == Mode::Throughput { self.threads } else { 1 }
+    }
+
     /// The programs that the pass runs, in order.
     pub fn programs<'a>(&self, programs: &'a Programs) -> Vec<&'a rla_codegen::tile::Program> {
         match self.slot {
@@ -112,7 +126,19 @@ impl<'a> Compiler<'a> {
 impl Source for Compiler<'_> {
     fn order(&self) -> Vec<(Choices, Cost)> {
         let task = &self.task;
-        cost::ordered(&task.programs(&self.programs), task.slot, task.level, &task.dims.sizes, &self.caches)
+        let programs = task.programs(&self.programs);
+        let ordered = cost::ordered(&programs, task.slot, task.level, &task.dims.sizes, &self.caches);
+        let (threads, heads) = (task.threads as f64, task.work().heads as f64);
+        let turns = |threads: f64| (heads / threads).ceil();
+        let mut all: Vec<(Choices, Cost)> = vec![];
+        for (choices, cost) in ordered {
+            for divided in space::divided(choices, task.threads_to_try()) {
+                let among = if divided.threads == 0 { threads } else { divided.threads as f64 };
+                all.push((divided, cost.times(turns(among) / turns(threads))));
+            }
+        }
+        all.sort_by(|a, b| a.1.cycles().total_cmp(&b.1.cycles()));
+        all
     }
 
     fn fingerprint(&self, choices: &Choices) -> Result<String, String> {

@@ -1,4 +1,5 @@
-//! Which kernel runs: a function of variant, types, sizes and device, never of B, N or T.
+//! Which kernel runs: a function of variant, types, sizes and device, never of B, N or T. In mode throughput `throughput` may ask for
+//! another.
 use crate::device::cpu;
 use crate::device::cpu::library::Library;
 use crate::error::{Error, Result};
@@ -6,10 +7,11 @@ use crate::problem::Products;
 use crate::tensor::DType;
 use rla_build::compile::Cache;
 use rla_build::machine;
-use rla_build::table::{Chosen, DEVICE_VARIABLE, Table, Tables};
+use rla_build::table::{Bucketed, Chosen, DEVICE_VARIABLE, Table, Tables};
 use rla_build::tune::Made;
 use rla_codegen::canon::canonicalize;
 use rla_codegen::kernel::{Compiled, CpuKernel, Form, Level, symbol};
+use rla_codegen::pipeline::Programs;
 use rla_codegen::schedule::{Schedule, space};
 use rla_codegen::{abi, pipeline};
 use rla_dsl::Recurrence;
@@ -46,6 +48,8 @@ pub struct Report {
     pub tuning: String,
     /// What would have come first, and why it was passed over.
     pub passed_over: Vec<String>,
+    /// Whether the caller or `RLA_KERNEL` chose its parameters, for all calls.
+    pub pinned: bool,
 }
 
 impl Report {
@@ -146,7 +150,10 @@ pub fn with_chunk(recurrence: &Recurrence, chunk: usize) -> Result<Kernel> {
         return Err(Error::argument("chunk", "a chunk that the schedule holds", format!("{chunk} ({reason})")));
     }
     let level = cpu::levels()?.into_iter().take(1).collect::<Vec<_>>();
-    Kernel::from_text(&recurrence.name, Form::Chunk, &text(recurrence, Form::Chunk, &schedule, &level)?)
+    let mut kernel =
+        Kernel::from_text(&recurrence.name, Form::Chunk, &text(recurrence, Form::Chunk, &schedule, &level)?)?;
+    kernel.report.pinned = true;
+    Ok(kernel)
 }
 
 /// The kernels of a recurrence with these parameters, compiled by rustc or found in the user's cache.
@@ -154,6 +161,7 @@ pub fn with_schedule(recurrence: &Recurrence, form: Form, schedule: &Schedule) -
     let level = cpu::levels()?.into_iter().take(1).collect::<Vec<_>>();
     let mut kernel = Kernel::from_text(&recurrence.name, form, &text(recurrence, form, schedule, &level)?)?;
     kernel.report.tuning = "parameters of the caller".into();
+    kernel.report.pinned = true;
     Ok(kernel)
 }
 
@@ -180,9 +188,7 @@ pub fn user_table_of(device: &str) -> PathBuf {
 /// else the default's.
 fn parameters(recurrence: &Recurrence, level: Level) -> Result<Chosen> {
     let Some(pin) = pinned() else {
-        let named = std::env::var(DEVICE_VARIABLE).ok().filter(|name| !name.is_empty());
-        let tables = Tables::of(&named.unwrap_or_else(machine::device), &[user_table()])?;
-        return Ok(tables.choose(recurrence, level)?);
+        return Ok(tables()?.choose(recurrence, level)?);
     };
     let mut schedule = shipped(recurrence)?;
     if pin.trim() != "default" {
@@ -191,6 +197,27 @@ fn parameters(recurrence: &Recurrence, level: Level) -> Result<Chosen> {
     }
     let from = vec![format!("pinned by {KERNEL_VARIABLE}={pin}")];
     Ok(Chosen { schedule, tuned: vec![], from, passed_over: vec!["tables of tunings: parameters are pinned".into()] })
+}
+
+/// The tables that kernels of this machine are chosen by at run time.
+fn tables() -> Result<Tables> {
+    let named = std::env::var(DEVICE_VARIABLE).ok().filter(|name| !name.is_empty());
+    Ok(Tables::of(&named.unwrap_or_else(machine::device), &[user_table()])?)
+}
+
+/// Rows of mode throughput that hold on a level of this machine, and why others do not; none where parameters are pinned.
+pub fn throughput(recurrence: &Recurrence, level: Level) -> Result<(Vec<Bucketed>, Vec<String>)> {
+    match pinned() {
+        Some(_) => Ok((vec![], vec![format!("rows of mode throughput: parameters are pinned by {KERNEL_VARIABLE}")])),
+        None => Ok(tables()?.throughput(recurrence, level)),
+    }
+}
+
+/// The schedule that a kernel was written with, where it is one that tables say.
+pub fn schedule_of(recurrence: &Recurrence, programs: &Programs, report: &Report) -> Option<Schedule> {
+    let (shipped, chosen) = (shipped(recurrence).ok(), parameters(recurrence, report.level).ok());
+    let all = chosen.map(|chosen| chosen.schedule).into_iter().chain(shipped);
+    all.into_iter().find(|schedule| pipeline::configuration(programs, schedule) == report.configuration)
 }
 
 /// What the shipped default table says of a variant.
@@ -225,6 +252,7 @@ impl Kernel {
                     origin: "compiled into this program".to_string(),
                     tuning: kernel.tuning.to_string(),
                     passed_over,
+                    pinned: false,
                 };
                 return Ok(Kernel { entry, rest: None, report });
             }
@@ -236,8 +264,12 @@ impl Kernel {
     /// Compiles a generated text with rustc, or finds the library in the user's cache, and loads it. Says on stderr when
     /// rustc runs: that takes seconds.
     pub fn from_text(name: &str, form: Form, text: &CpuKernel) -> Result<Kernel> {
+        Kernel::from_text_in(&Cache::of_user(), name, form, text)
+    }
+
+    /// The same with the library in a cache.
+    pub(super) fn from_text_in(cache: &Cache, name: &str, form: Form, text: &CpuKernel) -> Result<Kernel> {
         let wanted = cpu::levels()?;
-        let cache = Cache::of_user();
         let announce =
             || eprintln!("rla: compiling the kernels of `{name}` with rustc, kept in {}", cache.folder().display());
         // named by its contents alone: a text may hold the kernels of several recurrences
@@ -256,6 +288,7 @@ impl Kernel {
                     origin: format!("compiled by rustc into {}", compiled.path.display()),
                     tuning: String::new(),
                     passed_over,
+                    pinned: false,
                 };
                 return Ok(Kernel { entry, rest: None, report });
             }
@@ -298,6 +331,7 @@ impl Kernel {
             origin: format!("compiled elsewhere, {}", made.path.display()),
             tuning: "parameters of the caller".into(),
             passed_over: vec![],
+            pinned: true,
         };
         Ok(Some(Kernel { entry, rest, report }))
     }

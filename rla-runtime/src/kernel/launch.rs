@@ -4,6 +4,7 @@
 //! so that sums over value heads have a fixed order. Parameters' gradients are kept by sequence and summed in order.
 use super::dispatch::Kernel;
 use super::place::{ABSENT, Place, Spot, StatePlace};
+use super::throughput::Chosen;
 use crate::device::cpu::memory::Floats;
 use crate::error::{Error, Result};
 use crate::problem::{Problem, Products, StateLayout};
@@ -105,12 +106,22 @@ thread_local! {
     static WORKER: RefCell<Worker> = RefCell::default();
 }
 
-fn run(tasks: usize, bytes: usize, body: impl Fn(usize, &mut Worker) + Sync) {
+/// Runs tasks on so many threads at most; 0: on all of the pool.
+fn run(tasks: usize, bytes: usize, threads: usize, body: impl Fn(usize, &mut Worker) + Sync) {
     let body = |task| WORKER.with_borrow_mut(|worker| body(task, worker));
-    if tasks < 2 || bytes < SERIAL_BYTES || rayon::current_num_threads() < 2 {
+    let pool = rayon::current_num_threads();
+    let threads = if threads == 0 { pool } else { threads.min(pool) };
+    if tasks < 2 || bytes < SERIAL_BYTES || threads < 2 {
         (0..tasks).for_each(body);
-    } else {
+    } else if threads == pool {
         (0..tasks).into_par_iter().with_max_len(1).for_each(body);
+    } else {
+        let next = AtomicUsize::new(0);
+        (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
+            let tasks =
+                std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed)).take_while(|task| *task < tasks);
+            tasks.for_each(body);
+        });
     }
 }
 
@@ -153,7 +164,7 @@ fn states_mut(count: usize, views: &mut [Option<ViewMut>], layout: StateLayout) 
 /// Forward; keeps for backward where `kept` is given.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
-    kernel: &Kernel,
+    chosen: &Chosen,
     recurrence: &Recurrence,
     problem: &Problem,
     input_views: &[View],
@@ -165,6 +176,7 @@ pub fn forward(
     finals: &mut [Option<ViewMut>],
     mut kept: Option<&mut Kept>,
 ) -> Result<()> {
+    let kernel = &*chosen.kernel;
     let values = recurrence.inputs.iter().zip(input_views).filter(|(decl, _)| decl.carries_values());
     let products = kernel.products(products, values.map(|(_, view)| view.dtype()));
     let (pass, entry) = match (kept.is_some(), products) {
@@ -189,7 +201,7 @@ pub fn forward(
         memory,
     ));
     let constants = constants(constant_values);
-    run(problem.sequence_count() * problem.value_heads, traffic(problem), |task, worker| {
+    run(problem.sequence_count() * problem.value_heads, traffic(problem), chosen.threads, |task, worker| {
         let shared = &shared;
         let (inputs, outputs, initial, finals, memory) = &shared.0;
         let (index, head) = (task / problem.value_heads, task % problem.value_heads);
@@ -228,7 +240,7 @@ pub fn forward(
 /// Decode in place; sequences whose slot is -1 are skipped.
 #[allow(clippy::too_many_arguments)]
 pub fn decode(
-    kernel: &Kernel,
+    chosen: &Chosen,
     recurrence: &Recurrence,
     problem: &Problem,
     slots: &[i64],
@@ -238,6 +250,7 @@ pub fn decode(
     layout: StateLayout,
     outputs: &mut [ViewMut],
 ) -> Result<()> {
+    let kernel = &*chosen.kernel;
     let entry = kernel.of(abi::PASS_DECODE).decode.ok_or_else(|| missing("decode"))?;
     let scratch = kernel.scratch(abi::PASS_DECODE, &problem.sizes)?;
     let shared = Shared((
@@ -246,7 +259,7 @@ pub fn decode(
         pool.iter_mut().map(|view| StatePlace::write(view, layout)).collect::<Vec<_>>(),
     ));
     let constants = constants(constant_values);
-    run(problem.batch * problem.value_heads, traffic(problem) / 2, |task, worker| {
+    run(problem.batch * problem.value_heads, traffic(problem) / 2, chosen.threads, |task, worker| {
         let shared = &shared;
         let (inputs, outputs, pool) = &shared.0;
         let (index, head) = (task / problem.value_heads, task % problem.value_heads);
@@ -305,7 +318,7 @@ enum Sink {
 /// Backward from what forward kept.
 #[allow(clippy::too_many_arguments)]
 pub fn backward(
-    kernel: &Kernel,
+    chosen: &Chosen,
     recurrence: &Recurrence,
     problem: &Problem,
     input_views: &[View],
@@ -314,6 +327,7 @@ pub fn backward(
     kept: &Kept,
     grads: Gradients,
 ) -> Result<()> {
+    let kernel = &*chosen.kernel;
     let entry = kernel.of(abi::PASS_BACKWARD).backward.ok_or_else(|| missing("backward"))?;
     let scratch = kernel.scratch(abi::PASS_BACKWARD, &problem.sizes)?;
     let count = recurrence.states.len();
@@ -348,7 +362,7 @@ pub fn backward(
     ));
     let constants = constants(constant_values);
     let group = problem.group();
-    run(problem.sequence_count() * problem.key_heads, traffic(problem) * 4, |task, worker| {
+    run(problem.sequence_count() * problem.key_heads, traffic(problem) * 4, chosen.threads, |task, worker| {
         let shared = &shared;
         let (inputs, output_grads, sinks, finals, initial, sums, memory) = &shared.0;
         let (index, key_head) = (task / problem.key_heads, task % problem.key_heads);

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::op::Operation;
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::DType;
+use rla_build::table::Mode;
 use rla_build::table::cuda::Row;
 use rla_build::table::measured::{Measured, Search};
 use rla_build::tune::search::Outcome;
@@ -37,6 +38,8 @@ pub struct Task {
     pub dtype: DType,
     /// Wall time; the default is checked and timed in any case.
     pub budget: Duration,
+    /// What the configuration may depend on: in mode throughput a row is written for a bucket.
+    pub mode: Mode,
 }
 
 impl Task {
@@ -144,6 +147,7 @@ impl Card for Gpu<'_> {
             passes: vec![pass],
             dtype: self.task.dtype,
             choices: Some(choices),
+            mode: Mode::Invariant,
             // short calls in a row, as in a model
             layers: if pass == Pass::Decode { 8 } else { 1 },
             layout: StateLayout::ValueMajor,
@@ -186,6 +190,8 @@ pub fn tune(task: &Task, stop: &dyn Fn() -> bool, watch: &mut dyn FnMut(&Record)
         pass: task.slot.name(),
         dtype: task.dtype.name(),
         sizes: &task.problem.sizes,
+        mode: task.mode,
+        work: problem.work(),
         comparison,
         seconds: began.elapsed().as_secs_f64(),
         candidates: records.len(),

@@ -130,6 +130,8 @@ mod tests {
         let shared = cuda::shared_of(architecture);
         let (text, _) = source.predict(slot, &key, shared).expect("legal");
         let measured = Measured::from(Search {
+            mode: crate::table::Mode::Invariant,
+            work: crate::table::Work::new(1, 1, 64),
             recurrence: &recurrence,
             pass: slot.name(),
             dtype,

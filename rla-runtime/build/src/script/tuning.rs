@@ -3,7 +3,7 @@ use crate::clock::Clock;
 use crate::compile::Cache;
 use crate::error::Error;
 use crate::machine;
-use crate::table::{self, Row, Table, Tables};
+use crate::table::{self, Mode, Row, Table, Tables};
 use crate::tune::search::{self, Settings};
 use crate::tune::{Compiler, Element, Source, Task, write};
 use rla_codegen::data::Dims;
@@ -157,7 +157,15 @@ fn task(recurrence: &Recurrence, slot: Slot) -> Task {
     let mut sizes = vec![128, 128];
     sizes.resize(recurrence.sides.len(), 64);
     let dims = Dims { sizes, batch: 1, tokens: 512, key_heads: 2, value_heads: 2 };
-    Task { recurrence: recurrence.clone(), slot, level: machine::best(), element: Element::F32, dims, threads: 1 }
+    Task {
+        recurrence: recurrence.clone(),
+        slot,
+        level: machine::best(),
+        element: Element::F32,
+        dims,
+        threads: 1,
+        mode: Mode::Invariant,
+    }
 }
 
 #[cfg(test)]

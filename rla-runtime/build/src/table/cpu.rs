@@ -1,6 +1,7 @@
 //! Rows of tables that hold for a processor: `[[tuned]]`.
 use super::Table;
 use super::measured::{Entry, Measured, Search, short};
+use super::mode::Mode;
 use crate::machine;
 use crate::tune::Task;
 use crate::tune::check::Evidence;
@@ -69,6 +70,8 @@ impl Row {
             pass: task.slot.name(),
             dtype: task.element.name(),
             sizes: &dims.sizes,
+            mode: task.mode,
+            work: task.work(),
             comparison: found.comparison,
             seconds: found.seconds,
             candidates: found.records.len(),
@@ -109,6 +112,9 @@ impl Entry for Row {
         let Some(level) = machine::LEVELS.into_iter().find(|l| l.name() == self.level) else {
             return Some(format!("`{}` is no instruction set", self.level));
         };
+        if self.measured.mode == Mode::Invariant && self.choices.threads != 0 {
+            return Some("threads is 0 in mode invariant: one number would hold for all B, N and T".into());
+        }
         space::refusal_on(&self.choices, slot, level)
     }
 

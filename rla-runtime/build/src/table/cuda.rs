@@ -74,6 +74,7 @@ impl Entry for Row {
 #[cfg(test)]
 mod tests {
     use super::super::measured::{Search, put};
+    use super::super::mode::{Bucket, Mode, Work};
     use super::*;
     use crate::tune::time::Comparison;
 
@@ -84,6 +85,8 @@ mod tests {
             pass: Slot::Training.name(),
             dtype: "bf16",
             sizes: &[128, 128],
+            mode: Mode::Invariant,
+            work: Work::new(1, 16, 8192),
             comparison: Comparison { ratio: 0.9, spread: 0.01, seconds: 9e-4, other: 1e-3 },
             seconds: 12.34,
             candidates: 9,
@@ -108,6 +111,36 @@ mod tests {
         let read = Table::parse("t.toml", &table.text().unwrap()).unwrap();
         assert_eq!(read.cuda_rows(), [row(64)]);
         assert_eq!(read.device(), "a card");
+    }
+
+    #[test]
+    fn rows_of_other_buckets_stand_beside_one_another() {
+        let bucketed = |chunk, heads| {
+            let mut row = row(chunk);
+            row.measured.mode = Mode::Throughput;
+            row.measured.bucket = Some(Bucket { heads, tokens: [1024, 2047] });
+            row
+        };
+        let rows = [row(32), bucketed(16, [16, 31]), bucketed(64, [32, 63]), bucketed(32, [16, 31])];
+        let mut table = Table::of_device("a card");
+        rows.clone().into_iter().for_each(|row| put(&mut table.cuda, row));
+        let text = table.text().unwrap();
+        let read = Table::parse("t.toml", &text).unwrap();
+        assert_eq!(read.cuda_rows(), [rows[0].clone(), rows[3].clone(), rows[2].clone()]);
+        assert!(text.contains("mode = \"throughput\"") && text.contains("[cuda.bucket]"), "{text}");
+        assert!(read.cuda_rows()[1].name().ends_with("128,128, 16 to 31 heads of 1024 to 2047 tokens"));
+        for (from, to, reason) in [
+            ("tokens = [1024, 2047]", "tokens = [2048, 2047]", "bucket.tokens: expected two numbers"),
+            ("tokens = [1024, 2047]", "t = [1024, 2047]", "unknown field `t`"),
+            ("mode = \"throughput\"", "mode = \"invariant\"", "a bucket in mode invariant"),
+            ("mode = \"invariant\"", "mode = \"throughput\"", "without the bucket"),
+            ("mode = \"invariant\"", "mode = \"fast\"", "unknown variant `fast`"),
+        ] {
+            let text = text.replace(from, to).replace("[1024,\n", "");
+            assert_ne!(text, table.text().unwrap(), "nothing was changed by {from}");
+            let error = Table::parse("t.toml", &text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{reason}: {error}");
+        }
     }
 
     #[test]

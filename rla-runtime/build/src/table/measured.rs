@@ -1,4 +1,5 @@
 //! What rows of both kinds say, and how tables hold them.
+use super::mode::{Bucket, Mode, Work};
 use super::{Table, identity};
 use crate::tune::time::Comparison;
 use rla_dsl::recurrence::Recurrence;
@@ -18,8 +19,11 @@ pub struct Measured {
     pub dtype: String,
     /// K, V, declared dims.
     pub sizes: Vec<usize>,
-    /// Which laws hold: `invariant`, the configuration does not depend on B, N, T.
-    pub mode: String,
+    /// What the configuration depends on, and so which laws hold.
+    pub mode: Mode,
+    /// In mode throughput the calls that it holds for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<Bucket>,
     /// Milliseconds of the call that was timed.
     pub ms: f64,
     /// Of the default parameters beside it.
@@ -50,6 +54,10 @@ pub struct Search<'a> {
     pub dtype: &'a str,
     /// K, V, declared dims.
     pub sizes: &'a [usize],
+    /// What the configuration may depend on.
+    pub mode: Mode,
+    /// The call that was timed.
+    pub work: Work,
     /// Best beside the default.
     pub comparison: Comparison,
     /// Wall seconds.
@@ -71,7 +79,8 @@ impl From<Search<'_>> for Measured {
             pass: search.pass.into(),
             dtype: search.dtype.into(),
             sizes: search.sizes.to_vec(),
-            mode: "invariant".into(),
+            mode: search.mode,
+            bucket: (search.mode == Mode::Throughput).then(|| Bucket::of(search.work)),
             ms: short(seconds * 1e3),
             ms_default: short(other * 1e3),
             ratio: short(ratio),
@@ -82,6 +91,36 @@ impl From<Search<'_>> for Measured {
             compiler: search.compiler.into(),
             text: search.text.into(),
         }
+    }
+}
+
+impl Measured {
+    /// Why it does not say what it holds for.
+    fn refusal(&self) -> Option<String> {
+        match (self.mode, &self.bucket) {
+            (Mode::Invariant, None) => None,
+            (Mode::Throughput, Some(bucket)) => bucket.refusal(),
+            (Mode::Invariant, Some(_)) => Some("a bucket in mode invariant, whose rows hold for all B, N and T".into()),
+            (Mode::Throughput, None) => Some("mode throughput without the bucket that it holds for".into()),
+        }
+    }
+
+    /// Whether it is of mode throughput and holds for a call of these sizes and this type.
+    pub fn holds_for(&self, dtype: &str, sizes: &[usize], work: Work) -> bool {
+        self.dtype == dtype && self.sizes == sizes && self.bucket.is_some_and(|bucket| bucket.holds(work))
+    }
+
+    /// Why a row of mode throughput does not hold for a call.
+    pub fn not_for(&self, dtype: &str, sizes: &[usize], work: Work) -> Option<String> {
+        let Some(bucket) = &self.bucket else { return Some("of mode invariant".into()) };
+        if self.dtype != dtype {
+            return Some(format!("for {}, not {dtype}", self.dtype));
+        }
+        if self.sizes != sizes {
+            return Some(format!("for sizes {:?}, not {sizes:?}", self.sizes));
+        }
+        let Work { heads, tokens } = work;
+        (!bucket.holds(work)).then(|| format!("for {bucket}, not {heads} of {tokens}"))
     }
 }
 
@@ -125,16 +164,21 @@ pub trait Entry: Serialize + DeserializeOwned {
 
     /// A name for messages.
     fn name(&self) -> String {
-        let Measured { variant, pass, dtype, sizes, .. } = self.measured();
+        let Measured { variant, pass, dtype, sizes, bucket, .. } = self.measured();
         let sizes = sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        format!("{variant} {pass} {} {dtype} {sizes}", self.machine())
+        let bucket = bucket.map_or(String::new(), |bucket| format!(", {bucket}"));
+        format!("{variant} {pass} {} {dtype} {sizes}{bucket}", self.machine())
     }
 }
 
 /// What two rows may not share.
-fn key<R: Entry>(row: &R) -> (&str, &str, &str, &str, &[usize], &[usize], &str) {
-    let Measured { variant, pass, dtype, sizes, mode, .. } = row.measured();
-    (variant, pass, row.machine(), dtype, sizes, row.heads(), mode)
+type Key<'a> = (&'a str, &'a str, &'a str, &'a str, &'a [usize], &'a [usize], Mode, Option<Bucket>);
+
+fn key<R: Entry>(row: &R) -> Key<'_> {
+    let Measured { variant, pass, dtype, sizes, mode, bucket, .. } = row.measured();
+    // H and HV of a bucket are in it
+    let heads = if bucket.is_some() { &[] } else { row.heads() };
+    (variant, pass, row.machine(), dtype, sizes, heads, *mode, *bucket)
 }
 
 /// Puts a row in the place of one with its key.
@@ -158,7 +202,10 @@ fn one<R: Entry>(value: toml::Value) -> Result<R, String> {
     // fields of two structs in one table: serde lets pass what neither knows
     let own = toml::Value::try_from(&row).map_err(|e| e.to_string())?;
     let unknown = value.as_table().into_iter().flat_map(|t| t.keys()).find(|key| own.get(key).is_none());
-    let reason = unknown.map(|key| format!("unknown field `{key}`")).or_else(|| row.refusal());
+    let reason = unknown
+        .map(|key| format!("unknown field `{key}`"))
+        .or_else(|| row.measured().refusal())
+        .or_else(|| row.refusal());
     reason.map_or(Ok(()), |reason| Err(format!("the row {}: {reason}", row.name()))).map(|()| row)
 }
 

@@ -6,6 +6,7 @@
 
 use super::memory::{Buffer, Element, Guarded};
 use crate::error::Error;
+use rayon::prelude::*;
 use rla_codegen::abi::{self, Args, Entry, StateView, View};
 use rla_codegen::data::{Cotangents, Dims, Gradients, Inputs, Outputs};
 use rla_codegen::kernel::Level;
@@ -15,10 +16,13 @@ use rla_dsl::recurrence::{Input, InputKind, Recurrence, Side};
 use std::ops::Range;
 use std::path::Path;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A loaded library of generated kernels.
 pub struct Kernels {
     entry: Entry,
+    /// Threads that tasks are divided among, at most; 0: all of the call's.
+    threads: usize,
     _library: libloading::Library,
 }
 
@@ -36,7 +40,12 @@ impl Kernels {
             // SAFETY: as above; the function takes nothing and only fills in a table.
             unsafe { function() }
         };
-        Ok(Kernels { entry, _library: library })
+        Ok(Kernels { entry, threads: 0, _library: library })
+    }
+
+    /// The same, its tasks divided among so many threads at most; 0: among all of the call's.
+    pub fn divided(self, threads: usize) -> Kernels {
+        Kernels { threads, ..self }
     }
 }
 
@@ -180,34 +189,36 @@ impl Call {
     pub fn run(&mut self, kernels: &Kernels, slot: Slot) -> Result<(), Error> {
         let missing = |what: &str| Error::Compile(format!("the kernel has no {what}: a defect of ours"));
         let entry = &kernels.entry;
+        let threads = if kernels.threads == 0 { self.threads } else { kernels.threads.min(self.threads) };
         match slot {
-            Slot::Forward => self.each(entry.forward.ok_or_else(|| missing("forward"))?, false),
-            Slot::Bf16 => self.each(entry.forward_bf16.ok_or_else(|| missing("forward with bf16 products"))?, false),
+            Slot::Forward => self.each(entry.forward.ok_or_else(|| missing("forward"))?, false, threads),
+            Slot::Bf16 => {
+                self.each(entry.forward_bf16.ok_or_else(|| missing("forward with bf16 products"))?, false, threads);
+            }
             Slot::Training | Slot::TrainingChannel => {
-                self.each(entry.forward.ok_or_else(|| missing("forward"))?, false);
-                self.each(entry.backward.ok_or_else(|| missing("backward"))?, true);
+                self.each(entry.forward.ok_or_else(|| missing("forward"))?, false, threads);
+                self.each(entry.backward.ok_or_else(|| missing("backward"))?, true, threads);
             }
         }
         Ok(())
     }
 
-    /// Every sequence and key head, by as many threads as there are; the value heads of a key head in order.
-    fn each(&mut self, pass: Pass, backward: bool) {
+    /// Every sequence and key head, by so many threads of the process's pool, as the runtime does; the value heads of a key head in
+    /// order.
+    fn each(&mut self, pass: Pass, backward: bool, threads: usize) {
         let heads = self.dims.key_heads;
         let tasks = self.sequences.len() * heads;
-        let threads = self.threads.min(tasks).max(1);
+        let threads = threads.min(tasks).max(1);
         let calls = Calls::new(self, pass, backward);
         if threads == 1 {
             (0..tasks).for_each(|task| calls.run(task / heads, task % heads, 0));
             return;
         }
-        std::thread::scope(|scope| {
-            for thread in 0..threads {
-                let calls = &calls;
-                scope.spawn(move || {
-                    (thread..tasks).step_by(threads).for_each(|task| calls.run(task / heads, task % heads, thread));
-                });
-            }
+        let next = AtomicUsize::new(0);
+        (0..threads).into_par_iter().with_max_len(1).for_each(|thread| {
+            let tasks =
+                std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed)).take_while(|task| *task < tasks);
+            tasks.for_each(|task| calls.run(task / heads, task % heads, thread));
         });
     }
 

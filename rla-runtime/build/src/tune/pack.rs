@@ -2,6 +2,7 @@
 use super::{Element, Made, Source, Task};
 use crate::error::Error;
 use crate::machine;
+use crate::table::Mode;
 use crate::whole;
 use rla_codegen::data::Dims;
 use rla_codegen::schedule::cost::Cost;
@@ -171,6 +172,7 @@ impl Packed {
                 value_heads: *value_heads,
             },
             threads: self.threads,
+            mode: Mode::Invariant,
             recurrence,
         })
     }

@@ -157,9 +157,9 @@ pub fn search(
     let made = source.make(&start).map_err(refused)?;
     // nothing if it was in the cache
     let mut longest = since.elapsed();
-    let kernels = Kernels::open(&made.path, &made.symbol, task.level)?;
+    let kernels = Kernels::open(&made.path, &made.symbol, task.level)?.divided(start.threads);
     let evidence = cases.check(&kernels)?.map_err(refused)?;
-    state.texts.insert(text.clone(), 0);
+    state.texts.insert((text.clone(), start.threads), 0);
     let first =
         Candidate { number: 0, kernels, evidence, choices: start, text, pairs: Pairs::default(), relative: 1.0 };
     let mut timer = Timer::new(&mut call, task.slot, settings.clock, &first.kernels)?;
@@ -344,8 +344,8 @@ struct Searching<'a> {
     order: Vec<(Choices, Cost)>,
     costs: BTreeMap<Choices, f64>,
     seen: BTreeSet<Choices>,
-    /// Number of the candidate with a text.
-    texts: BTreeMap<String, usize>,
+    /// Number of the candidate with a text, for as many threads.
+    texts: BTreeMap<(String, usize), usize>,
     /// Number of the latest candidate.
     count: usize,
     /// Number and text of those that are being made.
@@ -401,7 +401,10 @@ impl Searching<'_> {
         neighbours.sort_by(|a, b| self.predicted(a).total_cmp(&self.predicted(b)));
         let mut neighbours = neighbours.into_iter();
         let start = Choices::chunk(best.chunk);
-        let plain = |c: &Choices| (c.prefetch, c.unroll, c.stream) == (start.prefetch, start.unroll, start.stream);
+        let plain = |c: &Choices| {
+            let of = |c: &Choices| (c.prefetch, c.unroll, c.stream);
+            of(c) == of(&start) && c.threads == best.threads
+        };
         let mut far: Vec<Choices> = vec![];
         for (choices, _) in &self.order {
             if plain(choices) && tried.insert(coarse(choices)) {
@@ -424,10 +427,10 @@ impl Searching<'_> {
             self.count += 1;
             let outcome = match source.fingerprint(&choices) {
                 Err(reason) => Outcome::Refused(reason),
-                Ok(text) => match self.texts.get(&text) {
+                Ok(text) => match self.texts.get(&(text.clone(), choices.threads)) {
                     Some(&same) => Outcome::Same(same),
                     None => {
-                        self.texts.insert(text.clone(), self.count);
+                        self.texts.insert((text.clone(), choices.threads), self.count);
                         self.numbers.insert(choices, (self.count, text));
                         batch.push(choices);
                         continue;
@@ -453,7 +456,7 @@ impl Searching<'_> {
             Ok(made) => made,
             Err(reason) => return Ok(Err(self.push(number, choices, None, Outcome::Refused(reason), began))),
         };
-        let kernels = Kernels::open(&made.path, &made.symbol, task.level)?;
+        let kernels = Kernels::open(&made.path, &made.symbol, task.level)?.divided(choices.threads);
         match cases.check(&kernels)? {
             Ok(evidence) => {
                 let (pairs, relative) = (Pairs::default(), f64::NAN);

@@ -1,8 +1,9 @@
 //! `rla bench VARIANT|FILE --backend cpu|cuda --shape B,T,H,HV,K,V`: kernels timed beside the machine's ceilings.
-use crate::options::{self, BackendOption, DTypeOption, LayoutOption, ProductsOption};
+use crate::options::{self, BackendOption, DTypeOption, LayoutOption, ModeOption, ProductsOption};
 use crate::output::{self, Failure};
 use crate::source;
 use clap::{Args, ValueEnum};
+use rla_codegen::schedule::Slot;
 use rla_codegen::schedule::cuda::Choices;
 use rla_dsl::Recurrence;
 use rla_runtime::bench::{self, Bench, Pass, Row};
@@ -13,6 +14,7 @@ use rla_runtime::device::cpu::{
 use rla_runtime::device::cuda;
 use rla_runtime::device::cuda::bench::{Settings, Timed};
 use rla_runtime::device::cuda::kernels::Tile;
+use rla_runtime::kernel::throughput::Asked;
 use rla_runtime::{Backend, DType, Error, Operation, Problem, Products};
 use serde_json::json;
 use std::process::ExitCode;
@@ -86,6 +88,9 @@ pub struct Arguments {
     /// Seconds to spend, all passes together, at least five samples each
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     seconds: f64,
+    /// What the configuration may depend on (default: invariant, or what RLA_MODE says)
+    #[arg(long, value_enum)]
+    mode: Option<ModeOption>,
     /// Says line by line which kernel and configuration ran, where its parameters come from, and why others did not
     #[arg(long)]
     explain: bool,
@@ -145,6 +150,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         return Err(Error::argument("--seconds", "a positive number", arguments.seconds.to_string()).into());
     }
     let problem = problem(&arguments, &recurrence)?;
+    options::mode(arguments.mode)?;
     let passes: Vec<Pass> = arguments.pass.iter().map(|&pass| pass.into()).collect();
     if backend == Backend::Cuda {
         return cuda(&arguments, recurrence, &problem, dtype, passes);
@@ -179,6 +185,21 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let operation_lines = operation.report().filter(|_| arguments.explain).map(|report| {
         let mut lines = report.explain();
         lines.push(report.products(dtype));
+        if let Some(throughput) = operation.throughput() {
+            let mut asked: Vec<Asked> = vec![];
+            for pass in &passes {
+                let slot = match pass {
+                    Pass::Forward if operation.products(products, dtype) == Products::Input => Slot::Bf16,
+                    Pass::Forward => Slot::Forward,
+                    Pass::Backward | Pass::Train => throughput.training(),
+                    Pass::Decode => continue,
+                };
+                if !asked.iter().any(|asked| asked.slot == slot) {
+                    asked.push(Asked::of(&problem, slot, dtype));
+                }
+            }
+            lines.extend(asked.into_iter().flat_map(|asked| throughput.explain(asked)));
+        }
         lines
     });
     let variant = operation.recurrence().name.clone();
@@ -258,6 +279,7 @@ fn cuda(
         passes,
         dtype,
         choices,
+        mode: rla_runtime::op::mode_of_process()?,
         layers: arguments.layers.max(1),
         layout: arguments.state_layout.into(),
         budget: Duration::from_secs_f64(arguments.seconds.min(3600.0)),

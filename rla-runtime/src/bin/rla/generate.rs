@@ -1,5 +1,5 @@
 //! `rla generate`: text from a trained model.
-use crate::options::{BackendOption, DeviceOption};
+use crate::options::{BackendOption, DeviceOption, ModeOption};
 use crate::output::{self, Failure};
 use crate::train::printable;
 use clap::Args;
@@ -44,6 +44,9 @@ pub struct Arguments {
     /// What runs the recurrences of a model on the CPU
     #[arg(long, value_enum, default_value_t = BackendOption::Cpu)]
     backend: BackendOption,
+    /// What the configuration of the recurrence's calls may depend on [default: invariant, or what RLA_MODE says]
+    #[arg(long, value_enum)]
+    mode: Option<ModeOption>,
     /// Threads [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
@@ -55,6 +58,7 @@ pub struct Arguments {
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     crate::options::threads(arguments.threads)?;
+    crate::options::mode(arguments.mode)?;
     let place = arguments.device.place(arguments.backend)?;
     let lm = checkpoint::load_model(&arguments.checkpoint, place)?.frozen()?;
     let sampling = Sampling {

@@ -2,7 +2,7 @@
 use clap::ValueEnum;
 #[cfg(feature = "models")]
 use rla_runtime::model::Place;
-use rla_runtime::{Backend, DType, Error, Products, StateLayout};
+use rla_runtime::{Backend, DType, Error, Mode, Products, StateLayout};
 
 /// What computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -102,6 +102,29 @@ pub fn products(option: ProductsOption, backend: Backend, dtype: DType) -> Resul
         return Err(Error::argument("--products", "f32, or bf16 or f16 inputs with --backend cpu", "input"));
     }
     Ok(products)
+}
+
+/// What the configuration of a call may depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModeOption {
+    /// On variant, types, K, V, H, HV and device alone: all laws hold bit for bit
+    Invariant,
+    /// On B, N and T too, by rows of tables for buckets of them
+    Throughput,
+}
+
+impl From<ModeOption> for Mode {
+    fn from(option: ModeOption) -> Mode {
+        match option {
+            ModeOption::Invariant => Mode::Invariant,
+            ModeOption::Throughput => Mode::Throughput,
+        }
+    }
+}
+
+/// The mode of all operations of this process, where one is named.
+pub fn mode(option: Option<ModeOption>) -> Result<(), Error> {
+    option.map_or(Ok(()), |option| rla_runtime::op::set_mode(option.into()))
 }
 
 /// Layout of states.

@@ -1,5 +1,5 @@
 //! `rla train`: a language model on text, with progress, a log, checkpoints and a loss curve.
-use crate::options::{BackendOption, DeviceOption};
+use crate::options::{BackendOption, DeviceOption, ModeOption};
 use crate::output::{self, Failure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -50,6 +50,9 @@ pub struct Arguments {
     /// What runs the recurrences of a model on the CPU
     #[arg(long, value_enum, default_value_t = BackendOption::Cpu)]
     backend: BackendOption,
+    /// What the configuration of the recurrence's calls may depend on [default: invariant, or what RLA_MODE says]
+    #[arg(long, value_enum)]
+    mode: Option<ModeOption>,
     /// Threads [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
@@ -162,6 +165,7 @@ impl RecipeArguments {
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     crate::options::threads(arguments.threads)?;
+    crate::options::mode(arguments.mode)?;
     let place = arguments.device.place(arguments.backend)?;
     let here = [PathBuf::from(".")];
     let corpus = Corpus::read(if arguments.data.is_empty() { &here } else { &arguments.data })?;

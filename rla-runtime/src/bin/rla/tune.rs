@@ -1,12 +1,12 @@
 //! `rla tune VARIANT|FILE`: the fastest parameters of a variant's kernels on this machine, of those that are right.
-use crate::options::{self, BackendOption, DTypeOption};
+use crate::options::{self, BackendOption, DTypeOption, ModeOption};
 use crate::output::{self, Failure};
 use crate::source;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use rla_build::clock::Clock;
 use rla_build::compile::Cache;
-use rla_build::table::{self, Row, Table};
+use rla_build::table::{self, Mode, Row, Table};
 use rla_build::tune::pack::{self, Manifest, Unpacked};
 use rla_build::tune::search::{self, Outcome, Record, Settings};
 use rla_build::tune::{Compiler, Element, Source, Task};
@@ -64,10 +64,14 @@ pub struct Arguments {
     /// Element type of q, k, v and the like: f32 or bf16 (default: f32, on a GPU bf16)
     #[arg(long, value_enum)]
     dtype: Option<DTypeOption>,
+    /// What the configuration may depend on: invariant (one for all calls), or throughput (rows for the bucket of B, N and T that
+    /// --shape lies in; on the CPU threads are searched too)
+    #[arg(long, value_enum, default_value = "invariant")]
+    mode: ModeOption,
     /// Seconds to search, all passes together
     #[arg(long, value_name = "S", default_value_t = 60.0)]
     seconds: f64,
-    /// Threads of the timed call; one is timed by its own processor time (default: 1)
+    /// Threads of the timed call; one is timed by its own processor time (default: 1, in mode throughput all)
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Compilers at a time (default: all processors)
@@ -92,7 +96,7 @@ pub struct Arguments {
     #[arg(long, value_name = "LEVEL")]
     level: Option<String>,
     /// Checks and times the candidates of a folder, all that it holds
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["list", "variant", "backend"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["list", "variant", "backend", "mode"])]
     from: Option<PathBuf>,
     /// One JSON object a line
     #[arg(long)]
@@ -133,10 +137,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return list(arguments, &tasks);
     }
     if let Some(folder) = &arguments.pack {
+        if arguments.mode != ModeOption::Invariant {
+            return Err(Error::argument("--mode", "invariant with --pack", "throughput").into());
+        }
         return into_pack(arguments, &tasks, folder);
     }
     listen()?;
-    let cache = Cache::at(Cache::of_user().folder().join("tune"));
+    if let Some(threads) = tasks.iter().map(|task| task.threads).find(|threads| *threads > 1) {
+        rla_runtime::bench::set_threads(threads)?;
+    }
+    let cache = Cache::of_search();
     let compiler = table::compiler();
     let each = arguments.seconds / tasks.len() as f64;
     for task in &tasks {
@@ -203,6 +213,9 @@ fn tasks(arguments: &Arguments, recurrence: &Recurrence) -> Result<Vec<Task>, Er
         DType::Bf16 => Element::Bf16,
         other => return Err(Error::argument("--dtype", "f32 or bf16", other.name())),
     };
+    let mode = Mode::from(arguments.mode);
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.unwrap_or_else(|| if mode == Mode::Throughput { all() } else { 1 });
     let task = |pass: &PassOption| {
         let (slot, element) = match pass {
             PassOption::Forward => (Slot::Forward, element),
@@ -215,7 +228,7 @@ fn tasks(arguments: &Arguments, recurrence: &Recurrence) -> Result<Vec<Task>, Er
             return Err(Error::unsupported("--pass bf16", "products in bf16 need avx512bf16"));
         }
         let (recurrence, dims) = (recurrence.clone(), dims.clone());
-        Ok(Task { recurrence, slot, level, element, dims, threads: arguments.threads.unwrap_or(1) })
+        Ok(Task { recurrence, slot, level, element, dims, threads, mode })
     };
     arguments.pass.iter().map(task).collect()
 }
@@ -321,6 +334,9 @@ impl Summary<'_> {
             row.of_matrix.unwrap_or(f64::NAN)
         ))?;
         output::line(&format!("  {}", space::difference(&row.choices, self.start)))?;
+        if let Some(bucket) = &row.measured.bucket {
+            output::line(&format!("  mode throughput, for {bucket}"))?;
+        }
         let proof = &row.evidence;
         let passed = proof.verified == Some(true);
         let verified = if passed { ", passed rla verify" } else { ", not put through rla verify" };
@@ -399,7 +415,7 @@ fn list(arguments: &Arguments, tasks: &[Task]) -> Result<ExitCode, Failure> {
 fn into_pack(arguments: &Arguments, tasks: &[Task], folder: &Path) -> Result<ExitCode, Failure> {
     let mut manifest = Manifest::read(folder).unwrap_or_default();
     manifest.compiler = table::compiler();
-    let cache = Cache::at(Cache::of_user().folder().join("tune"));
+    let cache = Cache::of_search();
     for task in tasks {
         let source = Compiler::new(task, cache.clone(), cpu::caches()).map_err(Error::from)?;
         let name = format!("{} {} {}", task.recurrence.name, task.slot.name(), task.level.name());

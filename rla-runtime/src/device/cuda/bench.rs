@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::{DType, Tensor};
 use rla_build::quantile::{median, quantile};
+use rla_build::table::Mode;
 use rla_codegen::schedule::cuda::{Choices, Schedule};
 use rla_dsl::recurrence::{InputKind, Recurrence};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub dtype: DType,
     /// The kernels' choices; `None`: what calls take.
     pub choices: Option<Choices>,
+    /// What choices that nobody gave may depend on.
+    pub mode: Mode,
     /// Layers of a decode step, each with states of its own.
     pub layers: usize,
     /// Layout of decode's states.
@@ -65,6 +68,7 @@ pub struct KernelTime {
 /// Memory and calls of a problem.
 struct Calls {
     engine: Engine,
+    problem: Problem,
     buffers: Vec<Buffer>,
     key: Key,
     whole: Call,
@@ -90,15 +94,45 @@ impl Calls {
         self.engine.device()
     }
 
+    /// The problem of a pass: a step of decode has one token.
+    fn problem_of(&self, kind: Kind) -> Problem {
+        let tokens = if kind == Kind::Decode { 1 } else { self.problem.tokens };
+        Problem { tokens, ..self.problem.clone() }
+    }
+
+    fn pass(&self, kind: Kind) -> Result<Arc<Kernels>> {
+        self.engine.pass(kind, &self.key, &self.problem_of(kind))
+    }
+
+    /// The configuration of a pass, and why rows of mode throughput do not hold.
+    fn configuration(&self, kinds: &[Kind], passes: &[Arc<Kernels>]) -> Vec<String> {
+        let mut lines: Vec<String> = passes.iter().map(|pass| pass.from.clone()).collect();
+        for reason in kinds.iter().flat_map(|kind| self.engine.passed_over(*kind, &self.key, &self.problem_of(*kind))) {
+            let line = format!("not {reason}");
+            // forward that keeps and backward have the same
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        lines
+    }
+
     fn new(recurrence: &Arc<Recurrence>, problem: &Problem, settings: &Settings) -> Result<Calls> {
-        let engine = Engine::with(recurrence, settings.choices.map(Schedule::all))?;
+        let engine = Engine::with(recurrence, settings.choices.map(Schedule::all), settings.mode)?;
         let elem = host::elem(settings.dtype)?;
         let inputs: Vec<Elem> =
             recurrence.inputs.iter().map(|d| if d.carries_values() { elem } else { Elem::F32 }).collect();
         let key = engine.key_of(problem, inputs.clone(), elem, inputs);
         let call = engine.call(problem, &recurrence.const_defaults(&problem.sizes));
-        let mut calls =
-            Calls { engine, buffers: vec![], key, whole: call.clone(), steps: vec![], layers: settings.layers };
+        let mut calls = Calls {
+            engine,
+            problem: problem.clone(),
+            buffers: vec![],
+            key,
+            whole: call.clone(),
+            steps: vec![],
+            layers: settings.layers,
+        };
         if settings.passes.iter().any(|p| *p != Pass::Decode) {
             calls.whole = calls.call(recurrence, problem, settings, call.clone())?;
             for view in calls.whole.inputs.clone() {
@@ -214,7 +248,7 @@ pub fn first_calls(
         let mut once = || -> Result<f64> {
             let start = Instant::now();
             for kind in all {
-                let kernels = calls.engine.pass(*kind, &calls.key)?;
+                let kernels = calls.pass(*kind)?;
                 let mut call = if pass == Pass::Decode { calls.steps[0].clone() } else { calls.whole.clone() };
                 if matches!(kind, Kind::ForwardSave | Kind::Backward) {
                     call.kept = room(&mut kept, kernels.kept_bytes(&call.sequences, call.heads))?;
@@ -257,12 +291,12 @@ impl Ready {
         let mut calls = Calls::new(recurrence, problem, settings)?;
         let mut compiled: Vec<Vec<Arc<Kernels>>> = vec![];
         for pass in &settings.passes {
-            let kernels = kinds(*pass).iter().map(|kind| calls.engine.pass(*kind, &calls.key));
+            let kernels = kinds(*pass).iter().map(|kind| calls.pass(*kind));
             compiled.push(kernels.collect::<Result<_>>()?);
         }
         // what forward keeps is there before backward alone runs
         let trains = settings.passes.iter().any(|p| matches!(p, Pass::Backward | Pass::Train));
-        let save = trains.then(|| calls.engine.pass(Kind::ForwardSave, &calls.key)).transpose()?;
+        let save = trains.then(|| calls.pass(Kind::ForwardSave)).transpose()?;
         let kept_bytes = save.as_ref().map_or(0, |s| s.kept_bytes(&calls.whole.sequences, calls.whole.heads));
         calls.whole.kept = calls.room(kept_bytes)?;
         let mut ready = Ready {
@@ -393,7 +427,7 @@ pub fn measure(recurrence: &Arc<Recurrence>, problem: &Problem, settings: &Setti
                 copy_gbs: ceilings.copy_gbs(),
             },
             kernels: ready.kernels(i, &flush)?,
-            configuration: ready.compiled[i].iter().map(|pass| pass.from.clone()).collect(),
+            configuration: ready.calls.configuration(kinds(ready.passes[i]), &ready.compiled[i]),
             kept_bytes: if matches!(pass, Pass::Backward | Pass::Train) { ready.kept_bytes } else { 0 },
             workspace_bytes: ready.workspace_bytes,
         });

@@ -6,6 +6,7 @@ use super::{Device, kernels, tunings};
 use crate::error::{Error, Result};
 use crate::problem::{Problem, StateLayout};
 use crate::tensor::{DType, View, ViewMut};
+use rla_build::table::Mode;
 use rla_codegen::pipeline::cuda::slot;
 use rla_codegen::schedule::cuda::{self, Choices, Pins, Schedule};
 use rla_codegen::tile::Role;
@@ -33,8 +34,12 @@ pub struct Engine {
     /// What the user's environment sets over all others.
     pins: Pins,
     tunings: Tunings,
-    passes: Mutex<HashMap<(u8, Key), Arc<Pass>>>,
+    mode: Mode,
+    passes: Mutex<HashMap<Id, Arc<Pass>>>,
 }
+
+/// A pass, what it is compiled for, and the row of mode throughput that comes first for it, if there is one.
+type Id = (u8, Key, Option<usize>);
 
 /// What forward keeps on the device.
 #[derive(Default)]
@@ -173,12 +178,12 @@ fn refused_pins(reason: String) -> Error {
 
 impl Engine {
     /// Kernels for the first GPU, their choices by the tables.
-    pub fn new(recurrence: &Arc<Recurrence>) -> Result<Engine> {
+    pub fn new(recurrence: &Arc<Recurrence>, mode: Mode) -> Result<Engine> {
         let device = Device::first()?;
         let tunings = Tunings::of(&device, recurrence)?;
         let pins = Pins::parse(&std::env::var(PINS).unwrap_or_default()).map_err(refused_pins)?;
         let (source, passes) = (kernels::source(recurrence)?, Mutex::default());
-        Ok(Engine { source, device, pinned: None, pins, tunings, passes })
+        Ok(Engine { source, device, pinned: None, pins, tunings, mode, passes })
     }
 
     /// The same, with these choices.
@@ -195,27 +200,38 @@ impl Engine {
             pinned: Some(schedule),
             pins: Pins::default(),
             tunings,
+            mode: Mode::Invariant,
             passes: Mutex::default(),
         })
     }
 
     /// With these choices where there are any.
-    pub fn with(recurrence: &Arc<Recurrence>, schedule: Option<Schedule>) -> Result<Engine> {
+    pub fn with(recurrence: &Arc<Recurrence>, schedule: Option<Schedule>, mode: Mode) -> Result<Engine> {
         match schedule {
             Some(schedule) => Engine::pinned(recurrence, schedule),
-            None => Engine::new(recurrence),
+            None => Engine::new(recurrence, mode),
         }
     }
 
-    /// The same as [`Engine::new`], one engine a process.
-    pub fn shared(recurrence: &Arc<Recurrence>) -> Result<Arc<Engine>> {
+    /// The same kernels in a mode; pinned ones have one for all calls.
+    pub fn with_mode(self: &Arc<Engine>, recurrence: &Arc<Recurrence>, mode: Mode) -> Result<Arc<Engine>> {
+        if self.pinned.is_some() || self.mode == mode { Ok(self.clone()) } else { Engine::shared(recurrence, mode) }
+    }
+
+    /// What the configuration of a call may depend on.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The same as [`Engine::new`], one engine a process and mode.
+    pub fn shared(recurrence: &Arc<Recurrence>, mode: Mode) -> Result<Arc<Engine>> {
         static ENGINES: Mutex<Vec<(String, Arc<Engine>)>> = Mutex::new(Vec::new());
         let symbol = rla_codegen::kernel::symbol(recurrence, rla_codegen::kernel::Form::Chunk);
         let mut engines = ENGINES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((_, engine)) = engines.iter().find(|(s, _)| *s == symbol) {
+        if let Some((_, engine)) = engines.iter().find(|(s, engine)| *s == symbol && engine.mode == mode) {
             return Ok(engine.clone());
         }
-        let engine = Arc::new(Engine::new(recurrence)?);
+        let engine = Arc::new(Engine::new(recurrence, mode)?);
         engines.push((symbol, engine.clone()));
         Ok(engine)
     }
@@ -237,18 +253,20 @@ impl Engine {
             return schedule.forward.chunk;
         }
         let widest = vec![MOST_CHANNELS; self.source.recurrence().sides.len()];
-        let class = self.source.chunk(cuda::Slot::Forward, Elem::Bf16, &widest).max(self.tunings.longest_chunk());
+        let class =
+            self.source.chunk(cuda::Slot::Forward, Elem::Bf16, &widest).max(self.tunings.longest_chunk(self.mode));
         let pinned = self.pins.over(cuda::Slot::Forward, Choices { chunk: class, ..Choices::default() });
         pinned.map_or(class, |choices| choices.chunk)
     }
 
-    /// The kernels of a pass, compiled at the first call for their sizes and types.
-    pub fn pass(&self, kind: Kind, key: &Key) -> Result<Arc<Pass>> {
+    /// The kernels of a pass, compiled at the first call for their sizes and types, in mode throughput for the bucket of the problem.
+    pub fn pass(&self, kind: Kind, key: &Key, problem: &Problem) -> Result<Arc<Pass>> {
         let mut key = key.clone();
         if kind == Kind::Decode {
             key.choices = Choices::default();
         }
-        let id = (kind as u8, key.clone());
+        let work = (self.mode == Mode::Throughput).then(|| problem.work());
+        let id = (kind as u8, key.clone(), self.tunings.bucket(slot(kind), &key, work));
         let mut passes = self.passes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(pass) = passes.get(&id) {
             return Ok(pass.clone());
@@ -256,7 +274,8 @@ impl Engine {
         let (choices, from) = match &self.pinned {
             Some(schedule) => (*schedule.of(slot(kind)), "as the caller chose".to_string()),
             None => {
-                let (choices, from) = self.tunings.choices(&self.device, &self.source, slot(kind), &key);
+                let (choices, from) =
+                    self.tunings.choices((&*self.device).into(), &self.source, slot(kind), &key, work);
                 let pinned = self.pins.over(slot(kind), choices);
                 let from = match self.pins.of(slot(kind)) {
                     true => format!("{from}, with {PINS}"),
@@ -269,6 +288,14 @@ impl Engine {
         let pass = Arc::new(Pass::new(&self.device, &self.source, kind, &key, &from)?);
         passes.insert(id, pass.clone());
         Ok(pass)
+    }
+
+    /// In mode throughput why rows do not hold for calls of a problem.
+    pub fn passed_over(&self, kind: Kind, key: &Key, problem: &Problem) -> Vec<String> {
+        match self.mode {
+            Mode::Throughput => self.tunings.not_for(slot(kind), key, problem.work()),
+            Mode::Invariant => vec![],
+        }
     }
 
     fn key(&self, problem: &Problem, inputs: &[View], output: DType) -> Result<Key> {
@@ -332,7 +359,7 @@ impl Engine {
     ) -> Result<()> {
         let output = one_type(recurrence, outputs)?;
         let key = self.key(problem, inputs, output)?;
-        let pass = self.pass(if kept.is_some() { Kind::ForwardSave } else { Kind::Forward }, &key)?;
+        let pass = self.pass(if kept.is_some() { Kind::ForwardSave } else { Kind::Forward }, &key, problem)?;
         let mut staging = Staging { device: &self.device, buffers: vec![] };
         let mut call = self.call(problem, constants);
         call.sequences = self.sequences(problem, &mut staging)?;
@@ -376,7 +403,7 @@ impl Engine {
                 *elem = self::elem(view.dtype())?;
             }
         }
-        let pass = self.pass(Kind::Backward, &key)?;
+        let pass = self.pass(Kind::Backward, &key, problem)?;
         let mut staging = Staging { device: &self.device, buffers: vec![] };
         let mut call = self.call(problem, constants);
         call.sequences = self.sequences(problem, &mut staging)?;
@@ -423,7 +450,7 @@ impl Engine {
         outputs: &mut [ViewMut],
     ) -> Result<()> {
         let output = one_type(recurrence, outputs)?;
-        let pass = self.pass(Kind::Decode, &self.key(problem, inputs, output)?)?;
+        let pass = self.pass(Kind::Decode, &self.key(problem, inputs, output)?, problem)?;
         let mut staging = Staging { device: &self.device, buffers: vec![] };
         let mut call = self.call(problem, constants);
         call.sequences = self.sequences(problem, &mut staging)?;

@@ -3,9 +3,26 @@ use super::Device;
 use super::kernels::{Elem, Key, Source};
 use crate::error::Result;
 use crate::kernel::dispatch;
-use rla_build::table::{DEVICE_VARIABLE, Entry, Tables, cuda::Row};
+use rla_build::table::{DEVICE_VARIABLE, Entry, Measured, Mode, Tables, Work, cuda::Row};
 use rla_codegen::schedule::cuda::{Choices, Load, Slot, beside_for, groups_for};
 use rla_dsl::recurrence::Recurrence;
+
+/// What of a card decides the choices of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Card {
+    /// Bytes of shared memory that a block may have.
+    pub shared: usize,
+    /// Multiprocessors.
+    pub multiprocessors: usize,
+    /// Whether it starts a kernel before another has ended.
+    pub overlaps: bool,
+}
+
+impl From<&Device> for Card {
+    fn from(device: &Device) -> Card {
+        Card { shared: device.shared, multiprocessors: device.multiprocessors, overlaps: device.overlaps() }
+    }
+}
 
 /// Rows of this card and this variant; a table's name beside each.
 #[derive(Default)]
@@ -64,33 +81,66 @@ impl Tunings {
         Ok(Tunings { rows: tables.cuda(recurrence, |row| row.architecture == architecture) })
     }
 
-    /// Tokens of the longest chunk that rows give a forward that keeps nothing, 1 where there are none.
-    pub fn longest_chunk(&self) -> usize {
-        let forward = self.rows.iter().filter(|(_, row)| row.measured.pass == Slot::Forward.name());
+    /// Rows of one's own, a table's name beside each; those that are asked first at the front.
+    pub fn with_rows(rows: Vec<(String, Row)>) -> Tunings {
+        Tunings { rows }
+    }
+
+    /// Tokens of the longest chunk that rows give a forward that keeps nothing in a mode, 1 where there are none.
+    pub fn longest_chunk(&self, mode: Mode) -> usize {
+        let forward = self.rows.iter().filter(|(_, row)| {
+            row.measured.pass == Slot::Forward.name()
+                && (row.measured.mode == Mode::Invariant || row.measured.mode == mode)
+        });
         forward.map(|(_, row)| row.choices.chunk).max().unwrap_or(1)
     }
 
-    /// The choices of a slot for sizes and types, and where they come from: a row's, which depend on nothing else, or the class's and the
-    /// key's. A row applies only where the compiler writes the very text that was checked then; where it does not, a line says so.
-    pub fn choices(&self, device: &Device, source: &Source, slot: Slot, key: &Key) -> (Choices, String) {
+    /// The rows that may hold for a call, in the order in which they are asked: with `work`, in mode throughput, those whose bucket holds
+    /// it, then those of mode invariant.
+    fn asked(&self, slot: Slot, key: &Key, work: Option<Work>) -> impl Iterator<Item = usize> {
         let dtype = dtype(key.output);
-        let fits = |row: &&(String, Row)| {
-            row.1.measured.pass == slot.name() && row.1.measured.dtype == dtype && row.1.measured.sizes == key.sizes
+        let of = |measured: &Measured, mode| measured.mode == mode && measured.pass == slot.name();
+        let bucketed = move |row: &Row| {
+            of(&row.measured, Mode::Throughput)
+                && work.is_some_and(|work| row.measured.holds_for(dtype, &key.sizes, work))
         };
-        for (table, row) in self.rows.iter().filter(fits) {
+        let invariant = move |row: &Row| {
+            of(&row.measured, Mode::Invariant) && row.measured.dtype == dtype && row.measured.sizes == key.sizes
+        };
+        let numbers = |holds: &dyn Fn(&Row) -> bool| -> Vec<usize> {
+            (0..self.rows.len()).filter(|index| holds(&self.rows[*index].1)).collect()
+        };
+        numbers(&bucketed).into_iter().chain(numbers(&invariant))
+    }
+
+    /// What the choices of a call depend on beside slot, sizes and types: the first bucket's row that holds it.
+    pub fn bucket(&self, slot: Slot, key: &Key, work: Option<Work>) -> Option<usize> {
+        self.asked(slot, key, work).find(|index| self.rows[*index].1.measured.mode == Mode::Throughput)
+    }
+
+    /// The choices of a slot for sizes and types, and where they come from: a row's, or the class's and the key's. In mode throughput a
+    /// call's `work` is given, and rows of its bucket come first; without it they depend on nothing else. A row applies only where the
+    /// compiler writes the very text that was checked then; where it does not, a line says so.
+    pub fn choices(&self, card: Card, source: &Source, slot: Slot, key: &Key, work: Option<Work>) -> (Choices, String) {
+        for index in self.asked(slot, key, work) {
+            let (table, row) = &self.rows[index];
             // the text that was measured: q, k, v and the like in one type, a value head a key head
             let measured = Key { choices: row.choices, ..Key::usual(source.recurrence(), &key.sizes, key.output) };
-            match source.predict(slot, &measured, device.shared) {
+            match source.predict(slot, &measured, card.shared) {
                 Ok((text, _)) if text == row.measured.text => {
+                    let from = format!("by {table}, {}", row.name());
+                    if row.measured.mode == Mode::Throughput {
+                        return (row.choices, from);
+                    }
                     // a search at one shape that kept the width of such calls says nothing about others
                     let [batch, _, _, value_heads] = row.timed;
-                    let load = load(source, &key.sizes, batch * value_heads, device.multiprocessors);
-                    let calls = usual(&load, device.overlaps(), key.output);
+                    let load = load(source, &key.sizes, batch * value_heads, card.multiprocessors);
+                    let calls = usual(&load, card.overlaps, key.output);
                     let kept = |of: fn(&Choices) -> usize| {
                         if of(&row.choices) == of(&calls) { of(&key.choices) } else { of(&row.choices) }
                     };
                     let (groups, beside) = (kept(|c| c.groups), kept(|c| c.beside));
-                    return (Choices { groups, beside, ..row.choices }, format!("by {table}, {}", row.name()));
+                    return (Choices { groups, beside, ..row.choices }, from);
                 }
                 _ => eprintln!(
                     "rla: {table}, {}: measured with another compiler ({}), ignored",
@@ -100,5 +150,18 @@ impl Tunings {
             }
         }
         (Choices { chunk: source.chunk(slot, key.output, &key.sizes), ..key.choices }, "the default".into())
+    }
+
+    /// Why rows of mode throughput do not hold for a call.
+    pub fn not_for(&self, slot: Slot, key: &Key, work: Work) -> Vec<String> {
+        let rows = self
+            .rows
+            .iter()
+            .filter(|(_, row)| row.measured.mode == Mode::Throughput && row.measured.pass == slot.name());
+        let reason = |(table, row): &(String, Row)| {
+            let reason = row.measured.not_for(dtype(key.output), &key.sizes, work)?;
+            Some(format!("{table}, {}: {reason}", row.name()))
+        };
+        rows.filter_map(reason).collect()
     }
 }

@@ -99,7 +99,7 @@ impl<'a> Site<'a> {
     fn pass(&self, kind: Kind) -> Result<Arc<Pass>> {
         let count = self.recurrence.inputs.len();
         let key = self.engine.key_of(self.problem, vec![Elem::F32; count], Elem::F32, vec![Elem::F32; count]);
-        self.engine.pass(kind, &key)
+        self.engine.pass(kind, &key, self.problem)
     }
 
     /// The call with its sequences; the offsets' memory beside it.

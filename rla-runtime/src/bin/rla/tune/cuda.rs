@@ -53,6 +53,7 @@ pub fn run(arguments: &Arguments, recurrence: Recurrence) -> Result<ExitCode, Fa
     let device = Device::first()?;
     listen()?;
     let each = arguments.seconds / slots.len() as f64;
+    let mode = arguments.mode.into();
     for slot in slots {
         if STOP.load(Ordering::Relaxed) {
             break;
@@ -63,7 +64,7 @@ pub fn run(arguments: &Arguments, recurrence: Recurrence) -> Result<ExitCode, Fa
             _ => problem.clone(),
         };
         let budget = Duration::from_secs_f64(each.min(1e6));
-        search(arguments, &device, &Task { recurrence: recurrence.clone(), slot, problem, dtype, budget })?;
+        search(arguments, &device, &Task { recurrence: recurrence.clone(), slot, problem, dtype, budget, mode })?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -122,6 +123,9 @@ fn search(arguments: &Arguments, device: &Device, task: &Task) -> Result<(), Fai
             row.measured.ms, row.measured.ms_default, row.measured.ratio, row.measured.spread, row.of_copy
         ))?;
         output::line(&format!("  {}", text(&row.choices, slot)))?;
+        if let Some(bucket) = &row.measured.bucket {
+            output::line(&format!("  mode throughput, for {bucket}"))?;
+        }
         let proof = &row.evidence;
         output::line(&format!(
             "  {} cases, worst error {:.2} of its bound, {} runs alike, passed rla verify",
