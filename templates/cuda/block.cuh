@@ -113,6 +113,10 @@ template <class T, int COLS, bool FLIP> struct Fragments {
   __device__ __forceinline__ float at(int r, int c) const { return widen(p[FLIP ? in_fragments<COLS>(c, r) : in_fragments<COLS>(r, c)]); }
 };
 
+// Whether an operand comes from global memory: all of it is asked for as early as registers allow.
+template <class B> constexpr bool waits = false;
+template <class T, int COLS, bool FLIP> constexpr bool waits<Fragments<T, COLS, FLIP>> = true;
+
 // Which blocks of 16 x 16 of an operand are not zero.
 enum Part { WHOLE, UPPER, LOWER };  // all; row <= column; row >= column
 // Whether rows m ... m + ROWS - 1 of a left operand are not zero in columns k ... k + 15.
@@ -126,7 +130,7 @@ __device__ __forceinline__ void mac(float (&acc)[HW][4], A a, B b, int m, int n)
   constexpr int W = HW / H;
   [[maybe_unused]] const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
   if constexpr (sizeof(P) == 2) {
-#pragma unroll(H > 1 ? 2 : 4)
+#pragma unroll(H > 1 && !waits<B> ? 2 : 4)
     for (int k = 0; k < K; k += 16) {
       if (!reaches<PART, 16 * H>(m, k)) continue;
       u32 x[H][4];

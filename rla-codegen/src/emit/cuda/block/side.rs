@@ -18,6 +18,15 @@ struct Streamed {
     form: Option<(Shape, usize)>,
 }
 
+/// Steps of a sum over rows that are written out, for so many results: their fragments are asked for as early as registers allow.
+fn fragments_ahead(results: usize) -> usize {
+    match results {
+        0..=2 => 4,
+        3 | 4 => 8,
+        _ => 2,
+    }
+}
+
 impl State<'_, '_> {
     fn is_fragments(&self, r: Ref) -> bool {
         let there = |place: &crate::emit::cuda::place::Place| place.order == Order::Fragments;
@@ -149,7 +158,7 @@ impl State<'_, '_> {
         let groups: Vec<Group> = results.iter().map(|n| self.group_of(*n).expect("it has products")).collect();
         let rows = self.block.sizes.padded(graph.nodes[results[0]].shape.rows);
         let inner = self.streamed(results[0]).and_then(|s| s.form).expect("it streams").1;
-        out.line("#pragma unroll 2");
+        out.line(format!("#pragma unroll {}", fragments_ahead(results.len())));
         out.line(format!("for (int k = 0; k < {inner}; k += 16) {{"));
         let right: BTreeSet<usize> =
             groups.iter().flat_map(|g| &g.products).map(|(_, r)| self.factors(*r).1.node).collect();

@@ -131,6 +131,8 @@ impl Frame<'_> {
             0..=27648 if chunk <= 32 && name == "prepare" => (128, 8),
             0..=36864 if chunk <= 32 => (128, 5),
             0..=57344 if chunk <= 32 => (128, 4),
+            // of longer chunks: a thread of prepare makes do with 64 registers too
+            0..=57344 if name == "prepare" => (256, 4),
             0..=114688 => (256, 2),
             _ => (512, 1),
         };
