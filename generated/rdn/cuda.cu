@@ -147,7 +147,7 @@ extern "C" __global__ void __launch_bounds__(128, 6) rla_c_db0f4a7fe25c0a6125a02
                           store_block<2560>(16, w42, v42);
 }
 
-// forward, chain; 256 threads, 150144 bytes of shared memory
+// forward, chain; 256 threads, 147072 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_chain(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   wait_for_end();
@@ -168,7 +168,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
-  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 150016);
+  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 146944);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
@@ -177,7 +177,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 16768;
           const i64 record0_step = x.heads * 16768;
           int place4_0 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 150016, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 146944, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   fetch<16672, CLUSTER>(crew, shared + 0 + place4_0 * 16768, record0 + 0, 0);
                   record0 += record0_step;
@@ -188,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       if (member == 1) {
           int place3_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 150016, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 146944, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows1.fetch(crew, (bf16*)(shared + 67072 + place3_0 * 8704), valid);
@@ -200,7 +200,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const int part = member == 3;
           int place2_2 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 150016, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 146944, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 2; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows2.fetch(crew, (bf16*)(shared + 93184 + place2_2 * 8704), valid);
@@ -212,7 +212,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           int place3_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
           Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows3(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 150016, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 146944, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows1.fetch(crew, (bf16*)(shared + 67072 + place3_0 * 8704), valid);
@@ -222,7 +222,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           });
       }
   }
-  char* const exchange = shared + 115200 + warp % GROUPS * 34816;
+  char* const exchange = shared + 115200 + warp % GROUPS * 31744;
   if (role == 0) {
       // carries S
       Tile<16> state0;
@@ -250,7 +250,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const bf16* const slab6 = (const bf16*)(shared + 110592 + place3 * 1536);
           char* const from0 = exchange + 0 + place3 * 4096;
           char* const at25 = exchange + 20480 + place2 * 2048;
-          char* const at27 = exchange + 24576 + place3 * 2048;
+          char* const at27 = exchange + 24576 + place3 * 1024;
           // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
           Tile<4> t6;
           take<bf16, 24>(t6, slab6 + own);
@@ -280,7 +280,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           every(t73, [&](float& x, int n, int e, int r, int c) { x = (per_token(v72, n, e) * t27.x[n][e]); });
           multiply<bf16, 136, true, WHOLE, false, 1>(state0, t73, v4);
           leave(at25, t25);
-          leave(at27, t27);
+          leave<bf16>(at27, t27);
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
           place4 = place4 == 3 ? 0 : place4 + 1;
@@ -317,7 +317,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const bf16* const slab6 = (const bf16*)(shared + 110592 + place3 * 1536);
           char* const from1 = exchange + 12288 + place2 * 4096;
           char* const at25 = exchange + 20480 + place2 * 2048;
-          char* const at48 = exchange + 30720 + place2 * 2048;
+          char* const at48 = exchange + 27648 + place2 * 2048;
           Tile<4> t25;
           found(t25, at25);
           // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
@@ -379,10 +379,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const bf16* const v49 = (const bf16*)(shared + 93184 + place2 * 8704);
           char* const from0 = exchange + 0 + place3 * 4096;
           char* const from1 = exchange + 12288 + place2 * 4096;
-          char* const at27 = exchange + 24576 + place3 * 2048;
-          char* const at48 = exchange + 30720 + place2 * 2048;
-          Tile<4> t27;
-          found(t27, at27);
+          char* const at27 = exchange + 24576 + place3 * 1024;
+          char* const at48 = exchange + 27648 + place2 * 2048;
           Tile<4> t48;
           found(t48, at48);
           // output o = a * S[t-1] * q + gamma * R[t] * q
@@ -396,7 +394,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           // output o = a * S[t-1] * q + gamma * R[t] * q
           Tile<4> t69;
           every(t69, [&](float& x, int n, int e, int r, int c) { x = (per_token(v53, n, e) * t52.x[n][e]) + (per_token(v59, n, e) * t58.x[n][e]) + (per_token(v65, n, e) * (per_token(v29, n, e) * t48.x[n][e])); });
-          multiply<bf16, 40, false, UPPER, false, 1>(t69, t27, v55);
+          multiply_left<bf16, 40, false, UPPER, false, 4>(t69, at27, v55);
           multiply<bf16, 40, false, UPPER, false, 1>(t69, t48, v61);
           // output 0
           write_rows<bf16>(t69, out0 + channel, out0_step, ch.valid, 16);
@@ -418,7 +416,7 @@ extern "C" __global__ void __launch_bounds__(128, 6) rla_c_db0f4a7fe25c0a6125a02
   const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
   const i64 number = slot * x.heads + head;
   char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
   if (!ch.valid) return;
   let_next_start();
   float* const w7 = (float*)(record + 0);
@@ -436,22 +434,22 @@ extern "C" __global__ void __launch_bounds__(128, 6) rla_c_db0f4a7fe25c0a6125a02
   bf16* const w21 = (bf16*)(record + 1312);
   bf16* const w42 = (bf16*)(record + 3872);
   bf16* const w44 = (bf16*)(record + 6432);
-  bf16* const w55 = (bf16*)(kept + 100512);
-  bf16* const w61 = (bf16*)(kept + 103072);
-  bf16* const w82 = (bf16*)(kept + 105632);
-  bf16* const w85 = (bf16*)(kept + 108192);
-  bf16* const w23 = (bf16*)(kept + 110752);
-  float* const k13 = (float*)(kept + 99328);
-  float* const k18 = (float*)(kept + 99456);
-  float* const k29 = (float*)(kept + 99584);
-  float* const k32 = (float*)(kept + 99712);
-  float* const k34 = (float*)(kept + 99728);
-  float* const k39 = (float*)(kept + 99856);
-  float* const k65 = (float*)(kept + 99984);
-  float* const k70 = (float*)(kept + 100112);
-  float* const k72 = (float*)(kept + 100128);
-  float* const k59 = (float*)(kept + 100256);
-  float* const k53 = (float*)(kept + 100384);
+  bf16* const w55 = (bf16*)(kept + 83104);
+  bf16* const w61 = (bf16*)(kept + 85664);
+  bf16* const w82 = (bf16*)(kept + 88224);
+  bf16* const w85 = (bf16*)(kept + 90784);
+  bf16* const w23 = (bf16*)(kept + 93344);
+  float* const k13 = (float*)(kept + 81920);
+  float* const k18 = (float*)(kept + 82048);
+  float* const k29 = (float*)(kept + 82176);
+  float* const k32 = (float*)(kept + 82304);
+  float* const k34 = (float*)(kept + 82320);
+  float* const k39 = (float*)(kept + 82448);
+  float* const k65 = (float*)(kept + 82576);
+  float* const k70 = (float*)(kept + 82704);
+  float* const k72 = (float*)(kept + 82720);
+  float* const k59 = (float*)(kept + 82848);
+  float* const k53 = (float*)(kept + 82976);
   auto in3 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[3].s1 + n]); };
   auto in4 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[4].s1 + n]); };
   auto in5 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[5].s1 + n]); };
@@ -583,7 +581,7 @@ extern "C" __global__ void __launch_bounds__(128, 6) rla_c_db0f4a7fe25c0a6125a02
                           store_block<2560>(22, w42, v42);
 }
 
-// forward_save, chain; 256 threads, 134784 bytes of shared memory
+// forward_save, chain; 256 threads, 131712 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_save_chain(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   wait_for_end();
@@ -604,7 +602,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
-  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 134656);
+  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 131584);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
@@ -612,16 +610,16 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       if (member == 0) {
           const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 9088;
           const i64 record0_step = x.heads * 9088;
-          const char* kept0 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 113408;
-          const i64 kept0_step = x.heads * 113408;
+          const char* kept0 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 96000;
+          const i64 kept0_step = x.heads * 96000;
           int place2_0 = 0;
           int place4_0 = 0;
-          const char* kept2 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 113408;
-          const i64 kept2_step = x.heads * 113408;
+          const char* kept2 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 96000;
+          const i64 kept2_step = x.heads * 96000;
           int place2_2 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 134656, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 131584, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 10240 + place2_0 * 2560, kept0 + 110752, 1);
+                  fetch<2560, CLUSTER>(crew, shared + 10240 + place2_0 * 2560, kept0 + 93344, 1);
                   fetch<8992, CLUSTER>(crew, shared + 15360 + place4_0 * 9088, record0 + 0, 2);
                   kept0 += kept0_step;
                   record0 += record0_step;
@@ -629,7 +627,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
                   place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
               }
               if (const int i = step - 2; i >= 0 && i < chunks) {
-                  fetch<5120, CLUSTER>(crew, shared + 0 + place2_2 * 5120, kept2 + 100512, 0);
+                  fetch<5120, CLUSTER>(crew, shared + 0 + place2_2 * 5120, kept2 + 83104, 0);
                   kept2 += kept2_step;
                   place2_2 = place2_2 == 1 ? 0 : place2_2 + 1;
               }
@@ -638,7 +636,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       if (member == 1) {
           int place3_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows3(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 134656, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131584, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows3.fetch(crew, (bf16*)(shared + 51712 + place3_0 * 8704), valid);
@@ -650,7 +648,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const int part = member == 3;
           int place2_2 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows4(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 134656, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131584, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 2; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows4.fetch(crew, (bf16*)(shared + 77824 + place2_2 * 8704), valid);
@@ -662,7 +660,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           int place3_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows3(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
           Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows5(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 134656, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131584, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows3.fetch(crew, (bf16*)(shared + 51712 + place3_0 * 8704), valid);
@@ -672,7 +670,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           });
       }
   }
-  char* const exchange = shared + 99840 + warp % GROUPS * 34816;
+  char* const exchange = shared + 99840 + warp % GROUPS * 31744;
   if (role == 0) {
       // carries S
       Tile<16> state0;
@@ -689,7 +687,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
           char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
           const bf16* const v23 = (const bf16*)(shared + 10240 + place2 * 2560);
           const float* const v7 = (const float*)(shared + 15360 + place4 * 9088);
           const float* const v13 = (const float*)(shared + 15488 + place4 * 9088);
@@ -701,7 +699,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const bf16* const slab6 = (const bf16*)(shared + 95232 + place3 * 1536);
           char* const from0 = exchange + 0 + place3 * 4096;
           char* const at25 = exchange + 20480 + place2 * 2048;
-          char* const at27 = exchange + 24576 + place3 * 2048;
+          char* const at27 = exchange + 24576 + place3 * 1024;
           // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
           Tile<4> t6;
           take<bf16, 24>(t6, slab6 + own);
@@ -724,7 +722,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           every(t15, [&](float& x, int n, int e, int r, int c) { x = (per_token(v13, n, e) * t14.x[n][e]); });
           multiply<bf16, 40, false, UPPER, false, 1>(t25, t15, v21);
           // kept for backward
-          every(t25, [&](float& x, int n, int e, int r, int c) { const int row = channel + r; ((float*)(kept + 65536))[c * 132 + row] = narrow<float>(x); });
+          keep_rows<bf16, 128>((bf16*)(kept + 65536) + channel, t25);
           // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
           Tile<4> t27;
           every(t27, [&](float& x, int n, int e, int r, int c) { x = (t8.x[n][e] - (per_token(v18, n, e) * t25.x[n][e])); });
@@ -733,7 +731,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           every(t73, [&](float& x, int n, int e, int r, int c) { x = (per_token(v72, n, e) * t27.x[n][e]); });
           multiply<bf16, 136, true, WHOLE, false, 1>(state0, t73, v4);
           leave(at25, t25);
-          leave(at27, t27);
+          leave<bf16>(at27, t27);
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
           place4 = place4 == 3 ? 0 : place4 + 1;
@@ -758,7 +756,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
           char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
           const float* const v13 = (const float*)(shared + 15488 + place4 * 9088);
           const float* const v32 = (const float*)(shared + 15872 + place4 * 9088);
           const float* const v34 = (const float*)(shared + 15888 + place4 * 9088);
@@ -771,7 +769,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const bf16* const slab6 = (const bf16*)(shared + 95232 + place3 * 1536);
           char* const from1 = exchange + 12288 + place2 * 4096;
           char* const at25 = exchange + 20480 + place2 * 2048;
-          char* const at48 = exchange + 30720 + place2 * 2048;
+          char* const at48 = exchange + 27648 + place2 * 2048;
           Tile<4> t25;
           found(t25, at25);
           // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
@@ -796,7 +794,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           multiply<bf16, 40, false, UPPER, false, 1>(t46, t37, v42);
           multiply<bf16, 40, false, UPPER, false, 1>(t46, t35, v44);
           // kept for backward
-          every(t46, [&](float& x, int n, int e, int r, int c) { const int row = channel + r; ((float*)(kept + 82432))[c * 132 + row] = narrow<float>(x); });
+          keep_rows<bf16, 128>((bf16*)(kept + 73728) + channel, t46);
           // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
           Tile<4> t48;
           every(t48, [&](float& x, int n, int e, int r, int c) { x = (t35.x[n][e] - (per_token(v39, n, e) * t46.x[n][e])); });
@@ -826,7 +824,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
           char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
           const bf16* const v55 = (const bf16*)(shared + 0 + place2 * 5120);
           const bf16* const v61 = (const bf16*)(shared + 2560 + place2 * 5120);
           const float* const v29 = (const float*)(shared + 15744 + place4 * 9088);
@@ -836,12 +834,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const bf16* const v49 = (const bf16*)(shared + 77824 + place2 * 8704);
           char* const from0 = exchange + 0 + place3 * 4096;
           char* const from1 = exchange + 12288 + place2 * 4096;
-          char* const at27 = exchange + 24576 + place3 * 2048;
-          char* const at48 = exchange + 30720 + place2 * 2048;
+          char* const at27 = exchange + 24576 + place3 * 1024;
+          char* const at48 = exchange + 27648 + place2 * 2048;
           keep<bf16, 16, 128>((bf16*)(kept + 0) + channel * 128, from0);
           keep<bf16, 16, 128>((bf16*)(kept + 32768) + channel * 128, from1);
-          Tile<4> t27;
-          found(t27, at27);
           Tile<4> t48;
           found(t48, at48);
           // output o = a * S[t-1] * q + gamma * R[t] * q
@@ -855,7 +851,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           // output o = a * S[t-1] * q + gamma * R[t] * q
           Tile<4> t69;
           every(t69, [&](float& x, int n, int e, int r, int c) { x = (per_token(v53, n, e) * t52.x[n][e]) + (per_token(v59, n, e) * t58.x[n][e]) + (per_token(v65, n, e) * (per_token(v29, n, e) * t48.x[n][e])); });
-          multiply<bf16, 40, false, UPPER, false, 1>(t69, t27, v55);
+          multiply_left<bf16, 40, false, UPPER, false, 4>(t69, at27, v55);
           multiply<bf16, 40, false, UPPER, false, 1>(t69, t48, v61);
           // output 0
           write_rows<bf16>(t69, out0 + channel, out0_step, ch.valid, 16);
@@ -868,11 +864,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
   if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way
 }
 
-// backward, chain; 256 threads, 131968 bytes of shared memory
+// backward, chain; 256 threads, 166016 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7fe25c0a6125a02633a7674d92_backward_chain(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   let_next_start();
-  constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 1;
+  constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 2;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
   const i64 sequence = blockIdx.x / SLICES / x.heads;
@@ -889,86 +885,86 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
-  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 131840);
+  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 165888);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
       const Chunk ch = chunk_at(0);
       if (member == 0) {
-          const char* record0 = (char*)__builtin_assume_aligned((x.kept + 99328), 128) + (ch.slot * x.heads + head) * 113408;
-          const i64 record0_step = -x.heads * 113408;
-          int place3_0 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 131840, chunks + LAG, [&](Crew& crew, int step) {
+          const char* record0 = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + (ch.slot * x.heads + head) * 96000;
+          const i64 record0_step = -x.heads * 96000;
+          int place4_0 = 0;
+          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
-                  fetch<13984, CLUSTER>(crew, shared + 0 + place3_0 * 14080, record0 + 0, 0);
+                  fetch<13984, CLUSTER>(crew, shared + 0 + place4_0 * 14080, record0 + 0, 0);
                   record0 += record0_step;
-                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
+                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
               }
           });
       }
       if (member == 1) {
-          int place3_0 = 0;
-          int place2_1 = 0;
+          int place4_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 1);
-          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows3(x.inputs[2], ch, ch.head, column, 128, false, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131840, chunks + LAG, [&](Crew& crew, int step) {
+          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows4(x.output_grads[0], ch, ch.head, column, 128, true, true, 0);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows1.fetch(crew, (bf16*)(shared + 42240 + place3_0 * 8704), valid);
-                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
-              }
-              if (const int i = step - 1; i >= 0 && i < chunks) {
-                  const int valid = i == 0 ? last : CHUNK;
-                  rows3.fetch(crew, (bf16*)(shared + 94464 + place2_1 * 1536), valid);
-                  place2_1 = place2_1 == 1 ? 0 : place2_1 + 1;
+                  rows1.fetch(crew, (bf16*)(shared + 56320 + place4_0 * 8704), valid);
+                  rows4.fetch(crew, (bf16*)(shared + 130560 + place4_0 * 1536), valid);
+                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
               }
           });
       }
       if (member == 2) {
-          int place3_0 = 0;
+          int place4_0 = 0;
+          const char* kept1 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 96000;
+          const i64 kept1_step = -x.heads * 96000;
+          int place3_1 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, true, 0);
-          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows4(x.output_grads[0], ch, ch.head, column, 128, true, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131840, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows2.fetch(crew, (bf16*)(shared + 68352 + place3_0 * 8704), valid);
-                  rows4.fetch(crew, (bf16*)(shared + 97536 + place3_0 * 1536), valid);
-                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
+                  rows2.fetch(crew, (bf16*)(shared + 91136 + place4_0 * 8704), valid);
+                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
+              }
+              if (const int i = step - 1; i >= 0 && i < chunks) {
+                  fetch_part<CHUNK, 32, 256, 48, 1>(crew, shared + 136704 + place3_1 * 1536, kept1 + 65536 + column * 2, 0);
+                  kept1 += kept1_step;
+                  place3_1 = place3_1 == 2 ? 0 : place3_1 + 1;
               }
           });
       }
       if (member == 3) {
-          int place3_0 = 0;
+          int place4_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, true, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131840, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows2.fetch(crew, (bf16*)(shared + 68352 + place3_0 * 8704), valid);
-                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
+                  rows2.fetch(crew, (bf16*)(shared + 91136 + place4_0 * 8704), valid);
+                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
               }
           });
       }
       if (member == 4) {
-          int place3_0 = 0;
-          const char* kept1 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 113408;
-          const i64 kept1_step = -x.heads * 113408;
-          int place2_1 = 0;
+          int place4_0 = 0;
+          int place3_1 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131840, chunks + LAG, [&](Crew& crew, int step) {
+          Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows3(x.inputs[2], ch, ch.head, column, 128, false, true, 0);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
-                  rows1.fetch(crew, (bf16*)(shared + 42240 + place3_0 * 8704), valid);
-                  place3_0 = place3_0 == 2 ? 0 : place3_0 + 1;
+                  rows1.fetch(crew, (bf16*)(shared + 56320 + place4_0 * 8704), valid);
+                  place4_0 = place4_0 == 3 ? 0 : place4_0 + 1;
               }
               if (const int i = step - 1; i >= 0 && i < chunks) {
-                  fetch_part<CHUNK, 64, 528, 80, 1>(crew, shared + 102144 + place2_1 * 2560, kept1 + 65536 + column * 4, 0);
-                  kept1 += kept1_step;
-                  place2_1 = place2_1 == 1 ? 0 : place2_1 + 1;
+                  const int valid = i == 0 ? last : CHUNK;
+                  rows3.fetch(crew, (bf16*)(shared + 125952 + place3_1 * 1536), valid);
+                  place3_1 = place3_1 == 2 ? 0 : place3_1 + 1;
               }
           });
       }
   }
-  char* const exchange = shared + 107264 + warp % GROUPS * 24576;
+  char* const exchange = shared + 141312 + warp % GROUPS * 24576;
   if (role == 0) {
       // carries R
       Tile<16> state1;
@@ -977,27 +973,28 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       });
       int place2 = 0;
       int place3 = 0;
+      int place4 = 0;
       for (int step = 0; step < chunks + LAG; step++) {
           meet();
           const int i = step - 0;
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 99328), 128) + number * 113408;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 99328;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
-          const float* const v13 = (const float*)(shared + 0 + place3 * 14080);
-          const float* const v21 = (const float*)(shared + 256 + place3 * 14080);
-          const float* const v29 = (const float*)(shared + 528 + place3 * 14080);
-          const float* const v40 = (const float*)(shared + 656 + place3 * 14080);
-          const float* const v42 = (const float*)(shared + 784 + place3 * 14080);
-          const float* const v43 = (const float*)(shared + 800 + place3 * 14080);
-          const float* const v92 = (const float*)(shared + 928 + place3 * 14080);
-          const bf16* const v38 = (const bf16*)(shared + 3744 + place3 * 14080);
-          const bf16* const v130 = (const bf16*)(shared + 6304 + place3 * 14080);
-          const bf16* const v4 = (const bf16*)(shared + 42240 + place3 * 8704);
-          const bf16* const v33 = (const bf16*)(shared + 68352 + place3 * 8704);
-          const bf16* const slab44 = (const bf16*)(shared + 97536 + place3 * 1536);
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + number * 96000;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 81920;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
+          const float* const v13 = (const float*)(shared + 0 + place4 * 14080);
+          const float* const v21 = (const float*)(shared + 256 + place4 * 14080);
+          const float* const v29 = (const float*)(shared + 528 + place4 * 14080);
+          const float* const v40 = (const float*)(shared + 656 + place4 * 14080);
+          const float* const v42 = (const float*)(shared + 784 + place4 * 14080);
+          const float* const v43 = (const float*)(shared + 800 + place4 * 14080);
+          const float* const v92 = (const float*)(shared + 928 + place4 * 14080);
+          const bf16* const v38 = (const bf16*)(shared + 3744 + place4 * 14080);
+          const bf16* const v130 = (const bf16*)(shared + 6304 + place4 * 14080);
+          const bf16* const v4 = (const bf16*)(shared + 56320 + place4 * 8704);
+          const bf16* const v33 = (const bf16*)(shared + 91136 + place4 * 8704);
+          const bf16* const slab44 = (const bf16*)(shared + 130560 + place4 * 1536);
           char* const from1 = exchange + 8192 + place3 * 4096;
           char* const at131 = exchange + 20480 + place2 * 2048;
           // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
@@ -1022,7 +1019,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           every(t131, [&](float& x, int n, int e, int r, int c) { x = 0.f; });
           multiply<bf16, 40, true, LOWER, false, 2>(t131, t87, v130);
           // for finish
-          every(t131, [&](float& x, int n, int e, int r, int c) { const int row = channel + r; ((float*)(passed + 65536))[c * 132 + row] = narrow<float>(x); });
+          keep_rows<bf16, 128>((bf16*)(passed + 65536) + channel, t131);
           // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
           Tile<4> t146;
           every(t146, [&](float& x, int n, int e, int r, int c) { x = (-((per_token(v29, n, e) * t131.x[n][e]) * per_token(v13, n, e))); });
@@ -1031,6 +1028,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           leave(at131, t131);
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
+          place4 = place4 == 3 ? 0 : place4 + 1;
       }
       if (x.state_grads_out[1].ptr) every(state1, [&](float& y, int, int, int r, int c) {
           if (channel + r < 128 && c < 128) rows_of<float>(x.state_grads_out[1], sequence, head, 0)[(i64)(channel + r) * x.state_grads_out[1].s2 + (i64)(c) * x.state_grads_out[1].s3] = y;
@@ -1044,30 +1042,31 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       });
       int place2 = 0;
       int place3 = 0;
+      int place4 = 0;
       for (int step = 0; step < chunks + LAG; step++) {
           meet();
           const int i = step - 1;
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 99328), 128) + number * 113408;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 99328;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
-          const float* const v13 = (const float*)(shared + 0 + place3 * 14080);
-          const float* const v16 = (const float*)(shared + 128 + place3 * 14080);
-          const float* const v24 = (const float*)(shared + 384 + place3 * 14080);
-          const float* const v26 = (const float*)(shared + 400 + place3 * 14080);
-          const float* const v42 = (const float*)(shared + 784 + place3 * 14080);
-          const float* const v43 = (const float*)(shared + 800 + place3 * 14080);
-          const float* const v109 = (const float*)(shared + 1056 + place3 * 14080);
-          const bf16* const v37 = (const bf16*)(shared + 1184 + place3 * 14080);
-          const bf16* const v158 = (const bf16*)(shared + 8864 + place3 * 14080);
-          const bf16* const v160 = (const bf16*)(shared + 11424 + place3 * 14080);
-          const bf16* const v4 = (const bf16*)(shared + 42240 + place3 * 8704);
-          const bf16* const v33 = (const bf16*)(shared + 68352 + place3 * 8704);
-          const bf16* const slab6 = (const bf16*)(shared + 94464 + place2 * 1536);
-          const bf16* const slab44 = (const bf16*)(shared + 97536 + place3 * 1536);
-          const float* const v17 = (const float*)(shared + 102144 + place2 * 2560);
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + number * 96000;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 81920;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
+          const float* const v13 = (const float*)(shared + 0 + place4 * 14080);
+          const float* const v16 = (const float*)(shared + 128 + place4 * 14080);
+          const float* const v24 = (const float*)(shared + 384 + place4 * 14080);
+          const float* const v26 = (const float*)(shared + 400 + place4 * 14080);
+          const float* const v42 = (const float*)(shared + 784 + place4 * 14080);
+          const float* const v43 = (const float*)(shared + 800 + place4 * 14080);
+          const float* const v109 = (const float*)(shared + 1056 + place4 * 14080);
+          const bf16* const v37 = (const bf16*)(shared + 1184 + place4 * 14080);
+          const bf16* const v158 = (const bf16*)(shared + 8864 + place4 * 14080);
+          const bf16* const v160 = (const bf16*)(shared + 11424 + place4 * 14080);
+          const bf16* const v4 = (const bf16*)(shared + 56320 + place4 * 8704);
+          const bf16* const v33 = (const bf16*)(shared + 91136 + place4 * 8704);
+          const bf16* const slab6 = (const bf16*)(shared + 125952 + place3 * 1536);
+          const bf16* const slab44 = (const bf16*)(shared + 130560 + place4 * 1536);
+          const bf16* const v17 = (const bf16*)(shared + 136704 + place3 * 1536);
           char* const from0 = exchange + 0 + place2 * 4096;
           char* const at131 = exchange + 20480 + place2 * 2048;
           Tile<4> t131;
@@ -1094,7 +1093,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           multiply<bf16, 40, true, LOWER, false, 1>(t103, t44, v37);
           // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
           Tile<4> t154;
-          every(t154, [&](float& x, int n, int e, int r, int c) { x = f_inside((t6.x[n][e] - v17[(c) * 20 + (own + r)]), v24[0], const0, (t131.x[n][e] * per_token(v26, n, e))); });
+          every(t154, [&](float& x, int n, int e, int r, int c) { x = f_inside((t6.x[n][e] - widen(v17[(c) * 24 + (own + r)])), v24[0], const0, (t131.x[n][e] * per_token(v26, n, e))); });
           // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
           Tile<4> t155;
           every(t155, [&](float& x, int n, int e, int r, int c) { x = (-t154.x[n][e]); });
@@ -1104,7 +1103,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           multiply<bf16, 40, true, LOWER, false, 2>(t162, t103, v158);
           multiply<bf16, 40, true, LOWER, false, 1>(t162, t155, v160);
           // for finish
-          every(t162, [&](float& x, int n, int e, int r, int c) { const int row = channel + r; ((float*)(passed + 82432))[c * 132 + row] = narrow<float>(x); });
+          keep_rows<bf16, 128>((bf16*)(passed + 73728) + channel, t162);
           // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
           Tile<4> t177;
           every(t177, [&](float& x, int n, int e, int r, int c) { x = (per_token(v13, n, e) * ((-(per_token(v16, n, e) * t162.x[n][e])) - t154.x[n][e])); });
@@ -1112,6 +1111,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           multiply<bf16, 136, true, WHOLE, false, 1>(state0, t177, v4);
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
+          place4 = place4 == 3 ? 0 : place4 + 1;
       }
       if (x.state_grads_out[0].ptr) every(state0, [&](float& y, int, int, int r, int c) {
           if (channel + r < 128 && c < 128) rows_of<float>(x.state_grads_out[0], sequence, head, 0)[(i64)(channel + r) * x.state_grads_out[0].s2 + (i64)(c) * x.state_grads_out[0].s3] = y;
@@ -1126,9 +1126,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 99328), 128) + number * 113408;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 99328;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + number * 96000;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 81920;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
           char* const from0 = exchange + 0 + place2 * 4096;
           char* const from1 = exchange + 8192 + place3 * 4096;
           keep<bf16, 16, 128>((bf16*)(passed + 0) + channel * 128, from0);
@@ -1140,7 +1140,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
   if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way
 }
 
-// backward, finish; 256 threads, 86400 bytes of shared memory
+// backward, finish; 256 threads, 110976 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02633a7674d92_backward_finish(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   wait_for_end();
@@ -1148,10 +1148,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   const i64 slot = blockIdx.x / (u32)x.heads;
   i64 sequence;
   const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
-  const i64 number = from_now(slot * x.heads + head);
-  char* const record = (char*)__builtin_assume_aligned((x.kept + 99328), 128) + number * 113408;
-  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 99328;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 113408;
+  const i64 number = slot * x.heads + head;
+  char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + number * 96000;
+  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 81920;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
   if (!ch.valid) return;
   float* const v13 = (float*)(record + 0);
   float* const v40 = (float*)(record + 656);
@@ -1159,12 +1159,12 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   float* const v43 = (float*)(record + 800);
   bf16* const v45 = (bf16*)(passed + 0);
   bf16* const v46 = (bf16*)(passed + 32768);
-  float* const v131 = (float*)(passed + 65536);
-  float* const v162 = (float*)(passed + 82432);
+  bf16* const v131 = (bf16*)(passed + 65536);
+  bf16* const v162 = (bf16*)(passed + 73728);
   bf16* const v0 = (bf16*)(kept + 0);
-  float* const v17 = (float*)(kept + 65536);
+  bf16* const v17 = (bf16*)(kept + 65536);
   bf16* const v20 = (bf16*)(kept + 32768);
-  float* const v30 = (float*)(kept + 82432);
+  bf16* const v30 = (bf16*)(kept + 73728);
   const float* const in3_rows = rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head);
   auto in3 = [&](int t, int n) { return widen(in3_rows[ch.token(t) * x.inputs[3].s1 + n]); };
   const float* const in4_rows = rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head);
@@ -1176,43 +1176,47 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   bf16* const v6 = (bf16*)(shared + 8704);
   float* const v7 = (float*)(shared + 17408);
   float* const v10 = (float*)(shared + 17536);
-  float* const v11 = (float*)(shared + 35968);
+  float* const v11 = (float*)(shared + 70784);
   float* const v14 = (float*)(shared + 17664);
   float* const v16 = (float*)(shared + 17792);
-  bf16* const v19 = (bf16*)(shared + 40576);
-  float* const v21 = (float*)(shared + 17920);
-  float* const v24 = (float*)(shared + 18048);
-  float* const v26 = (float*)(shared + 18176);
-  float* const v28 = (float*)(shared + 18304);
-  float* const v29 = (float*)(shared + 18432);
-  bf16* const v33 = (bf16*)(shared + 18560);
-  bf16* const v44 = (bf16*)(shared + 27264);
+  bf16* const h17 = (bf16*)(shared + 17920);
+  bf16* const v19 = (bf16*)(shared + 75392);
+  float* const v21 = (float*)(shared + 26624);
+  float* const v24 = (float*)(shared + 26752);
+  float* const v26 = (float*)(shared + 26880);
+  float* const v28 = (float*)(shared + 27008);
+  float* const v29 = (float*)(shared + 27136);
+  bf16* const h30 = (bf16*)(shared + 27264);
+  bf16* const v33 = (bf16*)(shared + 35968);
+  bf16* const v44 = (bf16*)(shared + 44672);
   float* const v52 = (float*)(shared + 13824);
   float* const v53 = (float*)(shared + 0);
   float* const v60 = (float*)(shared + 14336);
   float* const v62 = (float*)(shared + 128);
   float* const v65 = (float*)(shared + 15360);
   float* const v66 = (float*)(shared + 256);
-  float* const v73 = (float*)(shared + 49280);
-  float* const v76 = (float*)(shared + 49408);
+  float* const v73 = (float*)(shared + 84096);
+  float* const v76 = (float*)(shared + 84224);
   float* const v90 = (float*)(shared + 8704);
   float* const v98 = (float*)(shared + 15872);
   float* const v106 = (float*)(shared + 8960);
-  float* const v115 = (float*)(shared + 35968);
-  float* const v126 = (float*)(shared + 36992);
-  bf16* const v133 = (bf16*)(shared + 49536);
-  float* const v137 = (float*)(shared + 58240);
-  float* const v151 = (float*)(shared + 58368);
-  bf16* const v165 = (bf16*)(shared + 58496);
-  float* const v170 = (float*)(shared + 67200);
-  float* const v183 = (float*)(shared + 38016);
+  float* const v115 = (float*)(shared + 22912);
+  float* const v126 = (float*)(shared + 23936);
+  bf16* const h131 = (bf16*)(shared + 53376);
+  bf16* const v133 = (bf16*)(shared + 84352);
+  float* const v137 = (float*)(shared + 93056);
+  float* const v151 = (float*)(shared + 93184);
+  bf16* const h162 = (bf16*)(shared + 62080);
+  bf16* const v165 = (bf16*)(shared + 93312);
+  float* const v170 = (float*)(shared + 102016);
+  float* const v183 = (float*)(shared + 24960);
   float* const v187 = (float*)(shared + 384);
   float* const v192 = (float*)(shared + 9216);
   float* const v193 = (float*)(shared + 16896);
-  float* const v201 = (float*)(shared + 67328);
-  bf16* const h32 = (bf16*)(shared + 67456);
-  bf16* const h118 = (bf16*)(shared + 76160);
-  bf16* const h189 = (bf16*)(shared + 81280);
+  float* const v201 = (float*)(shared + 102144);
+  bf16* const h32 = (bf16*)(shared + 102272);
+  bf16* const h118 = (bf16*)(shared + 17792);
+  bf16* const h189 = (bf16*)(shared + 27136);
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   copy_rows<bf16, 32, 128, 136>(v4, x.inputs[1], ch, ch.key_head, 128, false);
   copies_end();
@@ -1226,6 +1230,14 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   copies_end();
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   copy_rows<bf16, 32, 128, 136>(v44, x.output_grads[0], ch, ch.head, 128, true);
+  copies_end();
+  copy_apart<bf16, 32, 128, 136>(h17, v17);
+  copies_end();
+  copy_apart<bf16, 32, 128, 136>(h30, v30);
+  copies_end();
+  copy_apart<bf16, 32, 128, 136>(h131, v131);
+  copies_end();
+  copy_apart<bf16, 32, 128, 136>(h162, v162);
   copies_end();
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
@@ -1280,22 +1292,22 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
               {
                       const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
                       constexpr int N = sweep_width<32, 128>(4);
-                      sweep<32, 128, N, 6, 4>([&](int r, int c, auto& sum) {
+                      sweep<32, 128, N, 6, 1>([&](int r, int c, auto& sum) {
                               const Width<N> width;
                               Some<N> e19, o2, e32, e133, e165;
                               #pragma unroll
                               for (int n = 0; n < N; n++) {
-                                      e19.x[n] = ((v7[r] * pick(width, &v6[(r) * 136 + (c)], n)) - (v16[r] * pick<true>(width, &v17[(r) * 132 + (c)], n)));
-                                      o2.x[n] = (f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0, (pick<true>(width, &v131[(r) * 132 + (c)], n) * v26[r])) + (pick<true>(width, &v162[(r) * 132 + (c)], n) * v7[r]));
-                                      e32.x[n] = ((v26[r] * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0)) - (v29[r] * pick<true>(width, &v30[(r) * 132 + (c)], n)));
+                                      e19.x[n] = ((v7[r] * pick(width, &v6[(r) * 136 + (c)], n)) - (v16[r] * pick(width, &h17[(r) * 136 + (c)], n)));
+                                      o2.x[n] = (f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0, (pick(width, &h131[(r) * 136 + (c)], n) * v26[r])) + (pick(width, &h162[(r) * 136 + (c)], n) * v7[r]));
+                                      e32.x[n] = ((v26[r] * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0)) - (v29[r] * pick(width, &h30[(r) * 136 + (c)], n)));
                                       sum[0] += (pick(width, &v44[(r) * 136 + (c)], n) * (v21[r] * e32.x[n]));
                                       sum[1] += ((pick(width, &v44[(r) * 136 + (c)], n) * v40[r]) * e32.x[n]);
-                                      e133.x[n] = (-(v29[r] * pick<true>(width, &v131[(r) * 132 + (c)], n)));
-                                      sum[2] += (pick<true>(width, &v131[(r) * 132 + (c)], n) * pick<true>(width, &v30[(r) * 132 + (c)], n));
-                                      sum[3] += (pick<true>(width, &v131[(r) * 132 + (c)], n) * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0));
-                                      e165.x[n] = ((-(v16[r] * pick<true>(width, &v162[(r) * 132 + (c)], n))) - f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick<true>(width, &v17[(r) * 132 + (c)], n)), v24[0], const0, (pick<true>(width, &v131[(r) * 132 + (c)], n) * v26[r])));
-                                      sum[4] += (pick<true>(width, &v162[(r) * 132 + (c)], n) * pick<true>(width, &v17[(r) * 132 + (c)], n));
-                                      sum[5] += (pick<true>(width, &v162[(r) * 132 + (c)], n) * pick(width, &v6[(r) * 136 + (c)], n));
+                                      e133.x[n] = (-(v29[r] * pick(width, &h131[(r) * 136 + (c)], n)));
+                                      sum[2] += (pick(width, &h131[(r) * 136 + (c)], n) * pick(width, &h30[(r) * 136 + (c)], n));
+                                      sum[3] += (pick(width, &h131[(r) * 136 + (c)], n) * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0));
+                                      e165.x[n] = ((-(v16[r] * pick(width, &h162[(r) * 136 + (c)], n))) - f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0, (pick(width, &h131[(r) * 136 + (c)], n) * v26[r])));
+                                      sum[4] += (pick(width, &h162[(r) * 136 + (c)], n) * pick(width, &h17[(r) * 136 + (c)], n));
+                                      sum[5] += (pick(width, &h162[(r) * 136 + (c)], n) * pick(width, &v6[(r) * 136 + (c)], n));
                                   }
                                   put(&v19[(r) * 136 + (c)], e19);
                                   if (x.input_grads[2].ptr) { if (r < 32 && c < 128) grad2.put(r, c, o2); }
@@ -1397,7 +1409,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
                                                                               float a91_[H * W][4] = {};
                                                                               float a108_[H * W][4] = {};
                                                                               float a179_[H * W][4] = {};
-                                                                              #pragma unroll 2
+                                                                              #pragma unroll 8
                                                                               for (int k = 0; k < 128; k += 16) {
                                                                                       constexpr int w = 0;
                                                                                       u32 b0[4];

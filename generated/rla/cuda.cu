@@ -366,7 +366,7 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755
   const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
   const i64 number = slot * x.heads + head;
   char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
   if (!ch.valid) return;
   let_next_start();
   float* const w7 = (float*)(record + 0);
@@ -381,16 +381,16 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755
   float* const w51 = (float*)(record + 928);
   bf16* const w17 = (bf16*)(record + 1056);
   bf16* const w33 = (bf16*)(record + 3616);
-  bf16* const w40 = (bf16*)(kept + 83360);
-  float* const k10 = (float*)(kept + 82432);
-  float* const k12 = (float*)(kept + 82560);
-  float* const k22 = (float*)(kept + 82688);
-  float* const k24 = (float*)(kept + 82704);
-  float* const k44 = (float*)(kept + 82832);
-  float* const k49 = (float*)(kept + 82960);
-  float* const k51 = (float*)(kept + 82976);
-  float* const k38 = (float*)(kept + 83104);
-  float* const k31 = (float*)(kept + 83232);
+  bf16* const w40 = (bf16*)(kept + 74656);
+  float* const k10 = (float*)(kept + 73728);
+  float* const k12 = (float*)(kept + 73856);
+  float* const k22 = (float*)(kept + 73984);
+  float* const k24 = (float*)(kept + 74000);
+  float* const k44 = (float*)(kept + 74128);
+  float* const k49 = (float*)(kept + 74256);
+  float* const k51 = (float*)(kept + 74272);
+  float* const k38 = (float*)(kept + 74400);
+  float* const k31 = (float*)(kept + 74528);
   auto in3 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[3].s1 + n]); };
   auto in4 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[4].s1 + n]); };
   auto in5 = [&](int t, int n) { return widen(rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head)[ch.token(t) * x.inputs[5].s1 + n]); };
@@ -516,8 +516,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 6272;
           const i64 record0_step = x.heads * 6272;
           int place6_0 = 0;
-          const char* kept2 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 86016;
-          const i64 kept2_step = x.heads * 86016;
+          const char* kept2 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 77312;
+          const i64 kept2_step = x.heads * 77312;
           int place4_2 = 0;
           copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
@@ -526,7 +526,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
                   place6_0 = place6_0 == 5 ? 0 : place6_0 + 1;
               }
               if (const int i = step - 2; i >= 0 && i < chunks) {
-                  fetch<2560, CLUSTER>(crew, shared + 0 + place4_2 * 2560, kept2 + 83360, 0);
+                  fetch<2560, CLUSTER>(crew, shared + 0 + place4_2 * 2560, kept2 + 74656, 0);
                   kept2 += kept2_step;
                   place4_2 = place4_2 == 3 ? 0 : place4_2 + 1;
               }
@@ -588,7 +588,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
           char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
           const float* const v7 = (const float*)(shared + 10240 + place6 * 6272);
           const float* const v49 = (const float*)(shared + 11152 + place6 * 6272);
           const float* const v51 = (const float*)(shared + 11168 + place6 * 6272);
@@ -633,7 +633,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
           char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
           const float* const v7 = (const float*)(shared + 10240 + place6 * 6272);
           const float* const v12 = (const float*)(shared + 10496 + place6 * 6272);
           const float* const v22 = (const float*)(shared + 10624 + place6 * 6272);
@@ -664,7 +664,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           every(t20, [&](float& x, int n, int e, int r, int c) { x = t6.x[n][e] - (per_token(v12, n, e) * t13.x[n][e]); });
           multiply<bf16, 40, false, UPPER, true, 1>(t20, t8, v17);
           // kept for backward
-          every(t20, [&](float& x, int n, int e, int r, int c) { const int row = channel + r; ((float*)(kept + 65536))[c * 132 + row] = narrow<float>(x); });
+          keep_rows<bf16, 128>((bf16*)(kept + 65536) + channel, t20);
           // R[t] = a * R[t-1] + gamma * r * k^T
           Tile<4> t25;
           every(t25, [&](float& x, int n, int e, int r, int c) { x = (per_token(v24, n, e) * f_clamp(t20.x[n][e], v22[0], const0)); });
@@ -696,7 +696,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
           char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
           const bf16* const v40 = (const bf16*)(shared + 0 + place4 * 2560);
           const float* const v7 = (const float*)(shared + 10240 + place6 * 6272);
           const float* const v10 = (const float*)(shared + 10368 + place6 * 6272);
@@ -744,7 +744,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
   if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way
 }
 
-// backward, chain; 256 threads, 159872 bytes of shared memory
+// backward, chain; 256 threads, 154752 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464fa868726bb53755f1357c740df_backward_chain(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   let_next_start();
@@ -765,16 +765,16 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
-  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 159744);
+  set_up_barriers<AHEAD, CLUSTER, 5>(shared + 154624);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
       const Chunk ch = chunk_at(0);
       if (member == 0) {
-          const char* record0 = (char*)__builtin_assume_aligned((x.kept + 82432), 128) + (ch.slot * x.heads + head) * 86016;
-          const i64 record0_step = -x.heads * 86016;
+          const char* record0 = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + (ch.slot * x.heads + head) * 77312;
+          const i64 record0_step = -x.heads * 77312;
           int place6_0 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 159744, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 154624, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   fetch<3488, CLUSTER>(crew, shared + 0 + place6_0 * 3584, record0 + 0, 0);
                   record0 += record0_step;
@@ -783,11 +783,38 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           });
       }
       if (member == 1) {
-          int place6_0 = 0;
+          const char* kept1 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 77312;
+          const i64 kept1_step = -x.heads * 77312;
           int place5_1 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 1);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 154624, chunks + LAG, [&](Crew& crew, int step) {
+              if (const int i = step - 1; i >= 0 && i < chunks) {
+                  const int valid = i == 0 ? last : CHUNK;
+                  rows1.fetch(crew, (bf16*)(shared + 21504 + place5_1 * 8704), valid);
+                  fetch_part<CHUNK, 32, 256, 48, 1>(crew, shared + 126464 + place5_1 * 1536, kept1 + 65536 + column * 2, 0);
+                  kept1 += kept1_step;
+                  place5_1 = place5_1 == 4 ? 0 : place5_1 + 1;
+              }
+          });
+      }
+      if (member == 2 || member == 3) {
+          const int part = member == 3;
+          int place6_0 = 0;
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, true, part);
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 154624, chunks + LAG, [&](Crew& crew, int step) {
+              if (const int i = step - 0; i >= 0 && i < chunks) {
+                  const int valid = i == 0 ? last : CHUNK;
+                  rows2.fetch(crew, (bf16*)(shared + 65024 + place6_0 * 8704), valid);
+                  place6_0 = place6_0 == 5 ? 0 : place6_0 + 1;
+              }
+          });
+      }
+      if (member == 4) {
+          int place6_0 = 0;
+          int place5_1 = 0;
+          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 0);
           Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows3(x.output_grads[0], ch, ch.head, column, 128, true, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 159744, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 154624, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
                   rows3.fetch(crew, (bf16*)(shared + 117248 + place6_0 * 1536), valid);
@@ -800,35 +827,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
               }
           });
       }
-      if (member == 2 || member == 3) {
-          const int part = member == 3;
-          int place6_0 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, true, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 159744, chunks + LAG, [&](Crew& crew, int step) {
-              if (const int i = step - 0; i >= 0 && i < chunks) {
-                  const int valid = i == 0 ? last : CHUNK;
-                  rows2.fetch(crew, (bf16*)(shared + 65024 + place6_0 * 8704), valid);
-                  place6_0 = place6_0 == 5 ? 0 : place6_0 + 1;
-              }
-          });
-      }
-      if (member == 4) {
-          const char* kept1 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 86016;
-          const i64 kept1_step = -x.heads * 86016;
-          int place5_1 = 0;
-          Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 159744, chunks + LAG, [&](Crew& crew, int step) {
-              if (const int i = step - 1; i >= 0 && i < chunks) {
-                  const int valid = i == 0 ? last : CHUNK;
-                  rows1.fetch(crew, (bf16*)(shared + 21504 + place5_1 * 8704), valid);
-                  fetch_part<CHUNK, 64, 528, 80, 1>(crew, shared + 126464 + place5_1 * 2560, kept1 + 65536 + column * 4, 0);
-                  kept1 += kept1_step;
-                  place5_1 = place5_1 == 4 ? 0 : place5_1 + 1;
-              }
-          });
-      }
   }
-  char* const exchange = shared + 139264 + warp % GROUPS * 20480;
+  char* const exchange = shared + 134144 + warp % GROUPS * 20480;
   if (role == 0) {
       // carries R
       Tile<16> state1;
@@ -843,9 +843,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 82432), 128) + number * 86016;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 82432;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + number * 77312;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 73728;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
           const float* const v33 = (const float*)(shared + 528 + place6 * 3584);
           const float* const v85 = (const float*)(shared + 672 + place6 * 3584);
           const bf16* const v23 = (const bf16*)(shared + 65024 + place6 * 8704);
@@ -884,9 +884,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 82432), 128) + number * 86016;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 82432;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + number * 77312;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 73728;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
           const float* const v10 = (const float*)(shared + 0 + place6 * 3584);
           const float* const v12 = (const float*)(shared + 128 + place6 * 3584);
           const float* const v18 = (const float*)(shared + 256 + place6 * 3584);
@@ -899,7 +899,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const bf16* const v4 = (const bf16*)(shared + 21504 + place5 * 8704);
           const bf16* const v23 = (const bf16*)(shared + 65024 + place6 * 8704);
           const bf16* const slab35 = (const bf16*)(shared + 117248 + place6 * 1536);
-          const float* const v16 = (const float*)(shared + 126464 + place5 * 2560);
+          const bf16* const v16 = (const bf16*)(shared + 126464 + place5 * 1536);
           char* const from0 = exchange + 0 + place2 * 4096;
           char* const from1 = exchange + 8192 + place3 * 4096;
           // R[t] = a * R[t-1] + gamma * r * k^T
@@ -920,10 +920,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           every(t80, [&](float& x, int n, int e, int r, int c) { x = (per_token(v34, n, e) * t38.x[n][e]) + ((t35.x[n][e] * per_token(v31, n, e)) * per_token(v10, n, e)); });
           multiply<bf16, 40, true, LOWER, false, 1>(t80, t35, v29);
           // for finish
-          every(t80, [&](float& x, int n, int e, int r, int c) { const int row = channel + r; ((float*)(passed + 65536))[c * 132 + row] = narrow<float>(x); });
+          keep_rows<bf16, 128>((bf16*)(passed + 65536) + channel, t80);
           // R[t] = a * R[t-1] + gamma * r * k^T
           Tile<4> t149;
-          every(t149, [&](float& x, int n, int e, int r, int c) { x = (-(f_inside(v16[(c) * 20 + (own + r)], v18[0], const0, (t80.x[n][e] * per_token(v20, n, e))) * per_token(v12, n, e))); });
+          every(t149, [&](float& x, int n, int e, int r, int c) { x = (-(f_inside(widen(v16[(c) * 24 + (own + r)]), v18[0], const0, (t80.x[n][e] * per_token(v20, n, e))) * per_token(v12, n, e))); });
           multiply<bf16, 136, true, WHOLE, false, 1>(state0, t107, v23);
           multiply<bf16, 136, true, WHOLE, false, 1>(state0, t149, v4);
           place2 = place2 == 1 ? 0 : place2 + 1;
@@ -944,9 +944,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_at(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 82432), 128) + number * 86016;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 82432;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + number * 77312;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 73728;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
           char* const from0 = exchange + 0 + place2 * 4096;
           char* const from1 = exchange + 8192 + place3 * 4096;
           keep<bf16, 16, 128>((bf16*)(passed + 0) + channel * 128, from0);
@@ -958,7 +958,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
   if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way
 }
 
-// backward, finish; 256 threads, 101120 bytes of shared memory
+// backward, finish; 256 threads, 109824 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755f1357c740df_backward_finish(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   wait_for_end();
@@ -967,9 +967,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   i64 sequence;
   const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
   const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned((x.kept + 82432), 128) + number * 86016;
-  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 82432;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 86016;
+  char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + number * 77312;
+  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 73728;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
   if (!ch.valid) return;
   float* const v12 = (float*)(record + 128);
   float* const v31 = (float*)(record + 400);
@@ -977,10 +977,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   float* const v34 = (float*)(record + 544);
   bf16* const v36 = (bf16*)(passed + 0);
   bf16* const v37 = (bf16*)(passed + 32768);
-  float* const v80 = (float*)(passed + 65536);
+  bf16* const v80 = (bf16*)(passed + 65536);
   bf16* const v0 = (bf16*)(kept + 0);
   bf16* const v9 = (bf16*)(kept + 32768);
-  float* const v16 = (float*)(kept + 65536);
+  bf16* const v16 = (bf16*)(kept + 65536);
   const float* const in3_rows = rows_of<const float>(x.inputs[3], ch.batch, ch.first, ch.head);
   auto in3 = [&](int t, int n) { return widen(in3_rows[ch.token(t) * x.inputs[3].s1 + n]); };
   const float* const in4_rows = rows_of<const float>(x.inputs[4], ch.batch, ch.first, ch.head);
@@ -991,42 +991,43 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   bf16* const v4 = (bf16*)(shared + 0);
   bf16* const v6 = (bf16*)(shared + 8704);
   float* const v7 = (float*)(shared + 17408);
-  bf16* const v8 = (bf16*)(shared + 35712);
+  bf16* const v8 = (bf16*)(shared + 44416);
   float* const v10 = (float*)(shared + 17536);
   float* const v11 = (float*)(shared + 17664);
-  float* const v14 = (float*)(shared + 44416);
-  float* const v18 = (float*)(shared + 17792);
-  float* const v20 = (float*)(shared + 17920);
-  float* const v22 = (float*)(shared + 18048);
-  bf16* const v23 = (bf16*)(shared + 18176);
-  float* const v28 = (float*)(shared + 26880);
-  bf16* const v35 = (bf16*)(shared + 27008);
-  float* const v44 = (float*)(shared + 35712);
+  float* const v14 = (float*)(shared + 53120);
+  bf16* const h16 = (bf16*)(shared + 17792);
+  float* const v18 = (float*)(shared + 26496);
+  float* const v20 = (float*)(shared + 26624);
+  float* const v22 = (float*)(shared + 26752);
+  bf16* const v23 = (bf16*)(shared + 26880);
+  float* const v28 = (float*)(shared + 35584);
+  bf16* const v35 = (bf16*)(shared + 35712);
+  float* const v44 = (float*)(shared + 44416);
   float* const v45 = (float*)(shared + 0);
-  float* const v53 = (float*)(shared + 36224);
+  float* const v53 = (float*)(shared + 44928);
   float* const v55 = (float*)(shared + 128);
-  float* const v58 = (float*)(shared + 37248);
+  float* const v58 = (float*)(shared + 45952);
   float* const v59 = (float*)(shared + 256);
-  float* const v66 = (float*)(shared + 49024);
-  float* const v69 = (float*)(shared + 49152);
-  float* const v83 = (float*)(shared + 75520);
-  float* const v91 = (float*)(shared + 37760);
-  float* const v102 = (float*)(shared + 75776);
-  float* const v112 = (float*)(shared + 38784);
-  float* const v123 = (float*)(shared + 39808);
-  float* const v128 = (float*)(shared + 49280);
-  bf16* const v132 = (bf16*)(shared + 49408);
-  float* const v140 = (float*)(shared + 76032);
-  float* const v141 = (float*)(shared + 40832);
-  float* const v154 = (float*)(shared + 41344);
+  float* const v66 = (float*)(shared + 57728);
+  float* const v69 = (float*)(shared + 57856);
+  float* const v83 = (float*)(shared + 84224);
+  float* const v91 = (float*)(shared + 46464);
+  float* const v102 = (float*)(shared + 84480);
+  float* const v112 = (float*)(shared + 47488);
+  float* const v123 = (float*)(shared + 48512);
+  float* const v128 = (float*)(shared + 57984);
+  bf16* const v132 = (bf16*)(shared + 58112);
+  float* const v140 = (float*)(shared + 84736);
+  float* const v141 = (float*)(shared + 49536);
+  float* const v154 = (float*)(shared + 50048);
   float* const v158 = (float*)(shared + 384);
-  float* const v162 = (float*)(shared + 42368);
-  bf16* const h15 = (bf16*)(shared + 80640);
-  bf16* const h19 = (bf16*)(shared + 58112);
-  bf16* const h21 = (bf16*)(shared + 66816);
-  bf16* const h27 = (bf16*)(shared + 85760);
-  bf16* const h115 = (bf16*)(shared + 90880);
-  bf16* const h137 = (bf16*)(shared + 96000);
+  float* const v162 = (float*)(shared + 51072);
+  bf16* const h15 = (bf16*)(shared + 89344);
+  bf16* const h19 = (bf16*)(shared + 66816);
+  bf16* const h21 = (bf16*)(shared + 75520);
+  bf16* const h27 = (bf16*)(shared + 94464);
+  bf16* const h115 = (bf16*)(shared + 99584);
+  bf16* const h137 = (bf16*)(shared + 104704);
   // S[t] = a * S[t-1] + beta * v * k^T
   copy_rows<bf16, 32, 128, 136>(v4, x.inputs[1], ch, ch.key_head, 128, false);
   copies_end();
@@ -1037,6 +1038,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   fill<1, 1>(0, [&](auto width, int r, int c, int n) { return (-const0); }, [&](int r, int c, auto y) { put(&v18[0], y); });
   // output o = a * S[t-1] * q + gamma * R[t] * q
   copy_rows<bf16, 32, 128, 136>(v23, x.inputs[0], ch, ch.key_head, 128, false);
+  copies_end();
+  copy_apart<bf16, 32, 128, 136>(h16, v16);
   copies_end();
   // R[t] = a * R[t-1] + gamma * r * k^T
   copy_rows<bf16, 32, 128, 136>(v35, x.output_grads[0], ch, ch.head, 128, true);
@@ -1089,12 +1092,12 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
                               #pragma unroll
                               for (int n = 0; n < N; n++) {
                                       e8.x[n] = (v7[r] * pick(width, &v6[(r) * 136 + (c)], n));
-                                      e19.x[n] = f_clamp(pick(width, &v16[(r) * 132 + (c)], n), v18[0], const0);
+                                      e19.x[n] = f_clamp(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0);
                                       e21.x[n] = (v20[r] * e19.x[n]);
                                       sum[0] += (pick(width, &v35[(r) * 136 + (c)], n) * (v10[r] * e21.x[n]));
                                       sum[1] += ((pick(width, &v35[(r) * 136 + (c)], n) * v31[r]) * e21.x[n]);
-                                      sum[2] += (pick(width, &v80[(r) * 132 + (c)], n) * e19.x[n]);
-                                      e132.x[n] = (-f_inside(pick(width, &v16[(r) * 132 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 132 + (c)], n) * v20[r])));
+                                      sum[2] += (pick(width, &v80[(r) * 128 + (c)], n) * e19.x[n]);
+                                      e132.x[n] = (-f_inside(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 128 + (c)], n) * v20[r])));
                                   }
                                   put(&v8[(r) * 136 + (c)], e8);
                                   put(&h19[(r) * 136 + (c)], e19);
@@ -1193,7 +1196,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
                                                                           constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
                                                                           float a40_[H * W][4] = {};
                                                                           float a84_[H * W][4] = {};
-                                                                          #pragma unroll 2
+                                                                          #pragma unroll 4
                                                                           for (int k = 0; k < 128; k += 16) {
                                                                                   constexpr int w = 0;
                                                                                   u32 b9[4];
@@ -1221,7 +1224,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
                                                                                       float a48_[H * W][4] = {};
                                                                                       float a105_[H * W][4] = {};
                                                                                       float a147_[H * W][4] = {};
-                                                                                      #pragma unroll 2
+                                                                                      #pragma unroll 8
                                                                                       for (int k = 0; k < 128; k += 16) {
                                                                                               constexpr int w = 0;
                                                                                               u32 b0[4];
@@ -1301,7 +1304,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
                                                                                                                   if (x.input_grads[2].ptr) {
                                                                                                                           const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
                                                                                                                           float o2[H * W][4] = {};
-                                                                                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o2[w][e]; o2[w][e] = (f_inside(pick(width, &v16[(r) * 132 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 132 + (c)], n) * v20[r])) + ((((v34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * v7[r])); });
+                                                                                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o2[w][e]; o2[w][e] = (f_inside(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 128 + (c)], n) * v20[r])) + ((((v34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * v7[r])); });
                                                                                                                           put_tile<H, W>(m, n, o2, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad2.put(r, c, y); });
                                                                                                                       }
                                                                                                                   });

@@ -349,6 +349,18 @@ template <int T, bool BACK> __device__ __forceinline__ void apply_channels(float
   __syncwarp();
 }
 
+// On sm_90a four warps at a time may leave registers to others of the block, or take what is left: all four, at one place of the code.
+template <int N> __device__ __forceinline__ void leave_registers() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
+#endif
+}
+template <int N> __device__ __forceinline__ void take_registers() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
+#endif
+}
+
 // All warps of the block, whatever code they are in: not bar.sync, which is for warps at one place of the code.
 __device__ __forceinline__ void meet() { asm volatile("barrier.cta.sync 1, %0;" ::"n"(THREADS - 32 * TELLERS) : "memory"); }
 

@@ -206,6 +206,27 @@ impl<'a> Plan<'a> {
         out
     }
 
+    /// Whether all that a role does with a value is products whose left operand it is.
+    pub fn only_multiplies(&self, role: &Role, value: usize) -> bool {
+        let elementwise = |n: usize| {
+            let mut todo = vec![n];
+            while let Some(m) = todo.pop() {
+                let products = |t: &usize| self.is_product(*t) && (*t == m || self.is_inline(*t));
+                let operands: Vec<usize> = match self.sums.get(&m) {
+                    _ if self.chain.multiply(self.graph, self.depends, m).is_some() => vec![],
+                    Some(terms) => terms.iter().map(|(_, t)| *t).filter(|t| !products(t)).collect(),
+                    None => self.graph.nodes[m].kind.operands().iter().map(|r| r.node).collect(),
+                };
+                if operands.contains(&value) {
+                    return true;
+                }
+                todo.extend(operands.into_iter().filter(|x| self.is_inline(*x)));
+            }
+            false
+        };
+        !role.tiles.iter().any(|n| elementwise(*n))
+    }
+
     /// Inputs and elementwise work on them: every role that needs one makes it.
     fn is_free(&self, n: usize) -> bool {
         if self.depends[n] || self.stored.contains(&n) {

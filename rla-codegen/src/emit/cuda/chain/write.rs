@@ -49,6 +49,8 @@ pub struct Writer<'a> {
     pub roomy: bool,
     /// What other roles read.
     pub handed: BTreeSet<What>,
+    /// Of these, values that are left as left operands.
+    pub rounded: BTreeSet<usize>,
 }
 
 impl Writer<'_> {
@@ -75,7 +77,7 @@ impl Writer<'_> {
     /// no state before that; what others read is left where the warp would wait.
     pub fn write(&self, role: &Role) -> String {
         let mut out = Text::default();
-        for n in &role.values {
+        for n in role.values.iter().filter(|n| !self.rounded.contains(n)) {
             out.line(format!("Tile<{}> t{n};", self.tiles(*n)));
             out.line(format!("found(t{n}, at{n});"));
         }
@@ -135,7 +137,7 @@ impl Writer<'_> {
             self.add(n, &name, role, false, &mut out);
             self.add(n, &name, role, true, &mut out);
         }
-        left.into_iter().flatten().for_each(|n| out.line(format!("leave(at{n}, t{n});")));
+        left.into_iter().flatten().for_each(|n| out.line(self.leave(n)));
         out.finish()
     }
 
@@ -178,9 +180,33 @@ impl Writer<'_> {
         if self.handed.contains(&What::Tile(n)) && !role.values.contains(&n) {
             match left {
                 Some(left) => left.push(n),
-                None => out.line(format!("leave(at{n}, t{n});")),
+                None => out.line(self.leave(n)),
             }
         }
+    }
+
+    /// Leaves a value for other roles.
+    fn leave(&self, n: usize) -> String {
+        match self.rounded.contains(&n) {
+            true => format!("leave<{}>(at{n}, t{n});", self.product.c()),
+            false => format!("leave(at{n}, t{n});"),
+        }
+    }
+
+    /// Whether a product has its left operand in two parts: what goes through the inverse of a system is a sum that later tokens' terms may
+    /// cancel.
+    fn is_in_parts(&self, tile: usize, image: usize) -> bool {
+        solves(self.plan.graph, image) && sums_tokens(self.plan.graph, tile)
+    }
+
+    /// Whether the roles that find a value multiply it and nothing else: then it is left for them rounded.
+    pub fn is_left_rounded(&self, roles: &[Role], n: usize) -> bool {
+        let (graph, chain) = (self.plan.graph, self.chain());
+        let products = chain.tiles.iter().filter_map(|t| chain.multiply(graph, self.plan.depends, *t));
+        let mut products = products.filter(|m| m.tile == n);
+        self.product != Elem::F32
+            && products.all(|m| !self.is_in_parts(n, m.image))
+            && roles.iter().filter(|r| r.values.contains(&n)).all(|r| self.plan.only_multiplies(r, n))
     }
 
     /// Tiles of given values that a value's products need.
@@ -250,10 +276,15 @@ impl Writer<'_> {
                     self.tiles(m.tile),
                     image.name
                 )),
-                // what goes through the inverse of a system is a sum that later tokens' terms may cancel: twice the digits
+                None if role.values.contains(&m.tile) && self.rounded.contains(&m.tile) => out.line(format!(
+                    "multiply_left<{types}, {}>({name}, at{}, {});",
+                    self.tiles(m.tile),
+                    m.tile,
+                    image.name
+                )),
                 None => out.line(format!(
                     "multiply<{types}, {}>({name}, {}, {});",
-                    1 + usize::from(solves(graph, m.image) && sums_tokens(graph, m.tile)),
+                    1 + usize::from(self.is_in_parts(m.tile, m.image)),
                     self.name(m.tile),
                     image.name
                 )),

@@ -117,6 +117,17 @@ fn in_few_pieces(items: &[Item], lags: &dyn Fn(&Item) -> Option<(usize, usize)>)
     out
 }
 
+/// How work and memory are divided.
+#[derive(Clone, Copy)]
+struct Way {
+    /// Whether each state has a role.
+    split: bool,
+    /// Steps between the fetching of an item and its first reader's.
+    ahead: usize,
+    /// Whether what lies one behind the other is fetched in one piece.
+    whole: bool,
+}
+
 impl Frame<'_> {
     pub(super) fn chain(&self, g: usize, group: &Group, chain: &Chain) -> Result<Kernel, Error> {
         let sizes = self.sizes();
@@ -144,13 +155,16 @@ impl Frame<'_> {
                 stores: stores.clone(),
                 roomy: true,
                 handed: BTreeSet::new(),
+                rounded: BTreeSet::new(),
             };
             let layout = self.best_layout(&mut writer, &items, keeps, groups, channels / 16 / groups, overlapped);
             (groups, layout)
         });
         // narrower where roles would have to be joined; what is kept, and gradients, take registers: there also where warps are many
         let fits = |(groups, layout): &(usize, Layout)| {
-            let few = self.pass == Pass::Forward || threads(*groups, layout, overlapped) <= MOST_THREADS;
+            let roles = layout.roles.len();
+            let moves = Crew::of(groups * roles, overlapped).registers(*groups, roles).is_some();
+            let few = self.pass == Pass::Forward || moves || threads(*groups, layout, overlapped) <= MOST_THREADS;
             *groups == 1 || layout.roles.len() == divided && few
         };
         let (groups, layout) = ways.find(fits).expect("one group is taken in any case");
@@ -183,8 +197,12 @@ impl Frame<'_> {
         slices: usize,
         overlapped: bool,
     ) -> Layout {
-        let ways = [(true, 4), (true, 3), (true, 2), (true, 1), (false, 2), (false, 1), (false, 0)];
-        let layouts = ways.into_iter().map(|way| self.layout(writer, items, keeps, groups, way, overlapped));
+        let in_roles = (1..=4).rev().map(|ahead| Way { split: true, ahead, whole: true });
+        // in more pieces each waits only for who reads it, and takes less room
+        let in_pieces = (1..=2).rev().map(|ahead| Way { split: true, ahead, whole: false });
+        let joined = (0..=2).rev().map(|ahead| Way { split: false, ahead, whole: true });
+        let ways = in_roles.chain(in_pieces).chain(joined);
+        let layouts = ways.map(|way| self.layout(writer, items, keeps, groups, way, overlapped));
         let fits = |l: &Layout| {
             let alone = cluster(&Crew::of(groups * l.roles.len(), overlapped), slices) == 1;
             let most = if l.ahead > 2 && alone { self.config.shared.min(AHEAD_SHARED) } else { self.config.shared };
@@ -335,12 +353,14 @@ impl Frame<'_> {
         items: &[Item],
         keeps: bool,
         groups: usize,
-        (split, ahead): (bool, usize),
+        Way { split, ahead, whole }: Way,
         overlapped: bool,
     ) -> Layout {
         let roles = writer.plan.roles(split, keeps);
         let handed = writer.plan.handed(&roles);
         writer.handed = handed.keys().copied().collect();
+        let values = handed.keys().filter_map(|what| if let What::Tile(n) = what { Some(*n) } else { None });
+        writer.rounded = values.filter(|n| writer.is_left_rounded(&roles, *n)).collect();
         writer.roomy = 32 * (groups * roles.len() + Crew::of(groups * roles.len(), overlapped).warps()) <= ROOMY;
         let bodies: Vec<String> = roles.iter().map(|role| writer.write(role)).collect();
         let lags = |item: &Item| {
@@ -351,7 +371,7 @@ impl Frame<'_> {
                 .collect();
             Some((*lags.iter().min()?, *lags.iter().max()?))
         };
-        let items = in_few_pieces(items, &lags);
+        let items = if whole { in_few_pieces(items, &lags) } else { items.to_vec() };
         let mut staged = 0;
         let rings = items
             .iter()
@@ -370,7 +390,7 @@ impl Frame<'_> {
                     let per_tile = if self.config.product == Elem::F32 { 512 } else { 256 };
                     self.sizes().padded(self.state_shape(s).cols) / 8 * per_tile
                 }
-                What::Tile(n) => writer.tiles(n) * 512,
+                What::Tile(n) => writer.tiles(n) * if writer.rounded.contains(&n) { 256 } else { 512 },
                 What::Room(_) => unreachable!("it is not handed on"),
             };
             exchange.insert(what, (exchange_bytes, bytes, places));
@@ -426,6 +446,10 @@ impl Frame<'_> {
         }
         for (r, role) in layout.roles.iter().enumerate() {
             out.line(format!("if (role == {r}) {{"));
+            let crew = Crew::of(groups * layout.roles.len(), overlapped);
+            if let Some(registers) = crew.registers(groups, layout.roles.len()) {
+                out.line(format!("take_registers<{registers}>();"));
+            }
             self.role(role, &layout.bodies[r], layout, &mut out);
             out.line("}");
         }

@@ -22,6 +22,12 @@ const DIVIDED: usize = 4096;
 /// Chunks after which a telling warp says how far its block is, so that it does not hold up what the others write.
 const TOLD_EVERY: usize = 8;
 
+/// Registers of a multiprocessor.
+const REGISTERS: usize = 65536;
+
+/// Registers with which a thread that copies makes do.
+pub(super) const COPYING: usize = 80;
+
 /// Warps that copy: as many as fill whole schedulers, and four more where registers allow it and there are few.
 fn copiers(workers: usize) -> usize {
     let left = 4 - workers % 4;
@@ -49,6 +55,13 @@ impl Crew {
 
     pub(super) fn warps(&self) -> usize {
         self.copiers + self.tellers
+    }
+
+    /// Registers of a thread that computes, where those that copy leave it some: four warps of each role, and four of the crew, since
+    /// registers are divided anew by four warps; of three roles, since of two there are enough.
+    pub(super) fn registers(&self, groups: usize, roles: usize) -> Option<usize> {
+        let divides = groups == 4 && self.warps() == 4 && roles == 3;
+        divides.then(|| (REGISTERS / 32 - 4 * COPYING) / (groups * roles) / 8 * 8)
     }
 }
 
@@ -153,6 +166,9 @@ impl Frame<'_> {
         out.line(format!("constexpr int CLUSTER = BULK ? {cluster} : 1;"));
         out.line(format!("set_up_barriers<AHEAD, CLUSTER, {warps}>(shared + {barriers});"));
         out.line("if (role >= ROLES) {");
+        if crew.registers(groups, layout.roles.len()).is_some() {
+            out.line(format!("leave_registers<{COPYING}>();"));
+        }
         out.line("const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;");
         out.line("const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk");
         out.line("const Chunk ch = chunk_at(0);");
