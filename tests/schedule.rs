@@ -1,7 +1,7 @@
 //! Every parameter of the schedule changes what is emitted, and no legal value changes results beyond rounding.
 use rla_codegen::kernel::{Form, Level};
 use rla_codegen::pipeline;
-use rla_codegen::schedule::space::{self, PARAMETERS, PREDICATES};
+use rla_codegen::schedule::space::{self, PREDICATES};
 use rla_codegen::schedule::{Choices, Schedule, Slot, cost};
 use rla_runtime::Operation;
 use rla_runtime::case::{Case, Results};
@@ -23,13 +23,18 @@ fn with(slot: Slot, choices: Choices) -> Schedule {
 }
 
 /// A variant that has use for every parameter: a system of two readouts, values kept, products over sides.
-const SUBJECTS: [(&str, Slot); 4] =
-    [("rdn", Slot::Forward), ("rdn", Slot::Training), ("kda", Slot::TrainingChannel), ("rdn", Slot::Bf16)];
+const SUBJECTS: [(&str, Slot); 5] = [
+    ("rdn", Slot::Forward),
+    ("rdn", Slot::Training),
+    ("kda", Slot::TrainingChannel),
+    ("rdn", Slot::Bf16),
+    ("rdn", Slot::Decode),
+];
 
 #[test]
 fn every_parameter_of_every_pass_changes_the_text() {
     for (variant, slot) in SUBJECTS {
-        for parameter in &PARAMETERS {
+        for parameter in space::parameters(slot) {
             let keeps = matches!(slot, Slot::Training | Slot::TrainingChannel);
             // only training keeps; products in bf16 have one width
             let none = match parameter.name {
@@ -39,7 +44,7 @@ fn every_parameter_of_every_pass_changes_the_text() {
                 "threads" => true,
                 _ => false,
             };
-            let base = Choices::chunk(32);
+            let base = Choices::chunk(if slot == Slot::Decode { 1 } else { 32 });
             let texts: BTreeSet<String> = parameter
                 .values
                 .iter()
@@ -72,12 +77,14 @@ fn what_is_illegal_is_refused_with_the_predicate() {
         (|c| c.prefetch = 9, "prefetch"),
         (|c| c.solve = 5, "solve"),
         (|c| c.unroll = 65, "unroll"),
+        (|c| c.ahead = 257, "ahead is at most"),
+        (|c| c.readouts = 4, "readouts is at most"),
         (|c| c.threads = 1025, "threads is at most"),
     ] {
         let found = broken(change).expect("it is refused");
         assert!(found.contains(reason), "{found}");
     }
-    assert_eq!(PREDICATES.len(), 8, "each predicate is broken above");
+    assert_eq!(PREDICATES.len(), 10, "each predicate is broken above");
     let illegal = with(Slot::Forward, Choices::chunk(24));
     assert!(pipeline::cpu_kernel(&built_in("rdn"), Form::Chunk, &illegal, &[Level::Avx512]).is_err());
 }
@@ -128,7 +135,7 @@ fn covering(level: Level) -> Vec<Choices> {
         solve,
         unroll,
         stream,
-        threads: 0,
+        ..Choices::chunk(chunk)
     };
     rest.into_iter().zip(tiles).map(make).collect()
 }
@@ -169,6 +176,9 @@ fn parameters_are_set_by_name() {
         ("sideways.chunk=16", "expected one of forward, training"),
         ("forward.chonk=16", "expected one of chunk, rows"),
         ("forward.chunk=17", "chunk is 1 or a power"),
+        ("decode.chunk=16", "expected one of ahead, readouts"),
+        ("decode.ahead=300", "ahead is at most"),
+        ("forward.ahead=8", "expected one of chunk, rows"),
         ("forward.chunk=x", "expected PASS.PARAMETER=NUMBER"),
     ] {
         let refused = space::parse(text, &mut Schedule::default()).expect_err(text);

@@ -172,10 +172,14 @@ fn rows_of_buckets_are_merged_by_their_key_and_read_as_they_were_written() {
 fn everywhere(name: &str, variant: &str) -> Operation {
     let (_, programs) = chunk_programs(&built_in(variant)).expect("of the class");
     let mut rows = vec![];
-    for slot in [Slot::Forward, Slot::of_training(&programs.forward_save)] {
+    for slot in [Slot::Forward, Slot::of_training(&programs.forward_save), Slot::Decode] {
         for (number, [batch, tokens]) in [[1, 40], [1, 80], [2, 20], [2, 40], [4, 80], [1, 300]].into_iter().enumerate()
         {
-            let choices = Choices::chunk([8, 32][number % 2]).with_threads(number % 3);
+            let choices = match slot {
+                Slot::Decode => Choices { ahead: [2, 0][number % 2], readouts: 1, ..Choices::chunk(1) },
+                _ => Choices::chunk([8, 32][number % 2]),
+            };
+            let choices = choices.with_threads(number % 3);
             let mut row = row(variant, slot, choices, Mode::Throughput, [batch, tokens]);
             // the range says what it holds for
             row.measured.bucket = Some(Bucket { heads: [1 + 3 * number, 3 + 3 * number], tokens: [1, 1000] });
@@ -183,7 +187,7 @@ fn everywhere(name: &str, variant: &str) -> Operation {
         }
     }
     let (rows, passed_over) = bucketed(name, variant, &rows);
-    assert_eq!((rows.len(), passed_over.len()), (12, 0));
+    assert_eq!((rows.len(), passed_over.len()), (18, 0));
     Operation::builtin(variant, Backend::Cpu).expect("kernels").with_rows(rows, vec![])
 }
 
@@ -217,6 +221,13 @@ fn results_are_within_the_bound_whatever_row_holds() {
         for row in rows {
             assert!(row.passed && row.cases > 0, "{} sequences: {row:?}", 1 + shape);
         }
+        let decode = verify::of_heads(&operation, &setting, &[12, 20], 0, verify::Calls::Decode).expect("it runs");
+        assert!(decode.iter().all(|row| row.passed && row.cases > 0), "{decode:?}");
+        let heads = 2 * (1 + shape);
+        let step = Problem { value_heads: heads, key_heads: heads, ..problem(1, 1) };
+        let throughput = operation.throughput().expect("the mode");
+        let row = throughput.row(Asked::of(&step, Slot::Decode, DType::F32)).expect("a row for every step");
+        assert_eq!(row.row.choices.readouts, 1);
     }
     // `rla verify` is of mode invariant whatever it is given
     let all = verify::verify(&operation, &setting, 1, |check| check == "law: split", |_| ()).expect("it runs");

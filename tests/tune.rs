@@ -61,10 +61,14 @@ fn mutant(name: &str) -> Mutant {
     Mutant::all().into_iter().find(|m| m.name() == name).unwrap_or_else(|| panic!("no mutant `{name}`"))
 }
 
-/// Programs in which forward, or backward, has a fault.
-fn faulty(programs: &Programs, name: &str, backward: bool) -> Programs {
+/// Programs in which a slot's has a fault.
+fn faulty(programs: &Programs, name: &str, slot: Slot) -> Programs {
     let mut programs = programs.clone();
-    let program = if backward { &mut programs.backward } else { &mut programs.forward };
+    let program = match slot {
+        Slot::Decode => &mut programs.decode,
+        slot if slot.trains() => &mut programs.backward,
+        _ => &mut programs.forward,
+    };
     *program = mutated(program, &mutant(name)).unwrap_or_else(|| panic!("`{name}` has no place"));
     programs
 }
@@ -73,8 +77,13 @@ fn faulty(programs: &Programs, name: &str, backward: bool) -> Programs {
 fn refusals(slot: Slot, faults: &[(usize, &str)]) -> Vec<String> {
     let task = task(slot);
     let (_, programs) = chunk_programs(&task.recurrence).expect("of the class");
+    // decode's chunk is a token, and it has another number
+    let of = |number| match slot {
+        Slot::Decode => Choices { ahead: number, ..Choices::chunk(1) },
+        _ => Choices::chunk(number),
+    };
     let planted: Vec<(Choices, Programs)> =
-        faults.iter().map(|&(chunk, name)| (Choices::chunk(chunk), faulty(&programs, name, slot.trains()))).collect();
+        faults.iter().map(|&(number, name)| (of(number), faulty(&programs, name, slot))).collect();
     let cache = folder(&format!("planted-{}", slot.name()));
     let compiler = Compiler::new(&task, Cache::at(&cache), Caches::default()).expect("of the class");
     let (own, wrong) = (task.clone(), planted.clone());
@@ -82,8 +91,12 @@ fn refusals(slot: Slot, faults: &[(usize, &str)]) -> Vec<String> {
         let programs = wrong.iter().find(|(c, _)| c == choices).map_or(&programs, |(_, wrong)| wrong);
         write(&own, programs, choices)
     }));
-    let start = Choices::chunk(if slot.trains() { 32 } else { 16 });
-    let right = Choices { prefetch: 0, ..start };
+    let start = match slot {
+        Slot::Decode => of(0),
+        slot if slot.trains() => of(32),
+        _ => of(16),
+    };
+    let right = if slot == Slot::Decode { of(8) } else { Choices { prefetch: 0, ..start } };
     let mut candidates: Vec<Choices> = planted.iter().map(|(choices, _)| *choices).collect();
     candidates.push(right);
     let source = Few { compiler, candidates };
@@ -115,6 +128,13 @@ fn a_wrong_mask_and_a_dropped_operation_are_refused_with_the_reason() {
 fn a_wrong_gradient_is_refused_with_the_reason() {
     let reasons = refusals(Slot::Training, &[(16, "gradient of the state: not carried")]);
     assert!(reasons[0].contains("grad.") && reasons[0].contains("is off by"), "{reasons:?}");
+}
+
+#[test]
+fn a_wrong_step_of_decode_is_refused_with_the_reason() {
+    for reason in refusals(Slot::Decode, &[(2, "clamp: left out"), (4, "state: starts at zero")]) {
+        assert!(reason.contains("out.") && reason.contains("is off by"), "{reason}");
+    }
 }
 
 /// A text whose training is right for the sizes that are checked before timing and leaves out small ones, which `rla verify` tries.

@@ -43,6 +43,9 @@ fn list_prints_parameters_predicates_and_ordered_candidates() {
         .filter_map(|line| line.split_whitespace().next()?.parse().ok())
         .collect();
     assert!(cycles.len() > 100 && cycles.is_sorted(), "{} candidates", cycles.len());
+    let decode = program(&folder).args(["tune", "rdn", "--list", "--pass", "decode"]).output().expect("it starts");
+    let text = expect(&decode, 0, &["parameters of decode:", "ahead ", "readouts", "threads", "(the default)"]);
+    assert!(!text.contains("vectors of a row"), "{text}");
     let refused = program(&folder).args(["tune", "rdn", "--pass", "forward", "--seconds", "-1"]).output();
     expect(&refused.expect("it starts"), 2, &[]);
     let _ = std::fs::remove_dir_all(folder);
@@ -128,6 +131,16 @@ fn rows_of_buckets_are_found_applied_and_explained() {
     let rows = Table::read(&table).expect("a table");
     let measured = &rows.rows()[0].measured;
     assert_eq!((measured.mode, measured.bucket), (Mode::Throughput, Some(Bucket { heads: [4, 7], tokens: [64, 127] })));
+
+    let step = program(&folder)
+        .args(["tune", "simple_gla", "--pass", "decode", "--seconds", "8", "--no-verify", "--out"])
+        .arg(&table)
+        .args(shape)
+        .output();
+    expect(&step.expect("it starts"), 0, &["simple_gla decode"]);
+    let rows = Table::read(&table).expect("a table");
+    let row = rows.rows().iter().find(|row| row.measured.pass == "decode").expect("a row of decode");
+    assert_eq!((row.measured.mode, row.timed, row.choices.chunk), (Mode::Invariant, [2, 1], 1));
 
     let bench = |shape: &str, mode: Option<&str>, environment: &str| {
         let mut command = program(&folder);

@@ -64,6 +64,12 @@ pub struct Choices {
     pub unroll: usize,
     /// Whether what forward keeps for backward passes the caches by.
     pub stream: bool,
+    /// Decode: KiB from a line that is updated to the one that is fetched meanwhile; 0: as many as were fastest where it was measured.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ahead: usize,
+    /// Decode: readouts that one sweep of a state takes at a time; 0: as many as the registers hold.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub readouts: usize,
     /// Threads that sequences and heads are divided among, at most; 0: all. Of no text: what is compiled is the same.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub threads: usize,
@@ -76,7 +82,18 @@ fn is_zero(number: &usize) -> bool {
 impl Choices {
     /// Those that were fastest where they were measured, with chunks of so many tokens.
     pub const fn chunk(chunk: usize) -> Choices {
-        Choices { chunk, rows: 0, vectors: 0, prefetch: 1, solve: 4, unroll: 10, stream: true, threads: 0 }
+        Choices {
+            chunk,
+            rows: 0,
+            vectors: 0,
+            prefetch: 1,
+            solve: 4,
+            unroll: 10,
+            stream: true,
+            ahead: 0,
+            readouts: 0,
+            threads: 0,
+        }
     }
 
     /// The same for so many threads.
@@ -97,11 +114,13 @@ pub enum Slot {
     TrainingChannel,
     /// Forward whose products take bf16 operands.
     Bf16,
+    /// Decode, token by token.
+    Decode,
 }
 
 impl Slot {
     /// All of them.
-    pub const ALL: [Slot; 4] = [Slot::Forward, Slot::Training, Slot::TrainingChannel, Slot::Bf16];
+    pub const ALL: [Slot; 5] = [Slot::Forward, Slot::Training, Slot::TrainingChannel, Slot::Bf16, Slot::Decode];
 
     /// The name in tables, and of the field of [`Schedule`].
     pub fn name(self) -> &'static str {
@@ -110,6 +129,7 @@ impl Slot {
             Slot::Training => "training",
             Slot::TrainingChannel => "training_channel",
             Slot::Bf16 => "bf16",
+            Slot::Decode => "decode",
         }
     }
 
@@ -141,6 +161,8 @@ pub struct Schedule {
     pub training_channel: Choices,
     /// Of [`Slot::Bf16`]; a chunk of 0: there is none.
     pub bf16: Choices,
+    /// Of [`Slot::Decode`], whose chunk is a token.
+    pub decode: Choices,
 }
 
 impl Default for Schedule {
@@ -150,6 +172,7 @@ impl Default for Schedule {
             training: Choices::chunk(32),
             training_channel: Choices::chunk(16),
             bf16: Choices::chunk(0),
+            decode: Choices::chunk(1),
         }
     }
 }
@@ -158,7 +181,8 @@ impl Schedule {
     /// Token by token.
     pub const TOKEN: Schedule = {
         let token = Choices { prefetch: 0, ..Choices::chunk(1) };
-        Schedule { forward: token, training: token, training_channel: token, bf16: Choices::chunk(0) }
+        let (bf16, decode) = (Choices::chunk(0), Choices::chunk(1));
+        Schedule { forward: token, training: token, training_channel: token, bf16, decode }
     };
 
     /// The default, with products in bf16 in chunks of so many tokens.
@@ -175,6 +199,7 @@ impl Schedule {
             training: alike(self.training),
             training_channel: alike(self.training_channel),
             bf16: Choices { chunk: bf16, ..self.bf16 },
+            decode: self.decode,
         }
     }
 
@@ -185,6 +210,7 @@ impl Schedule {
             Slot::Training => &self.training,
             Slot::TrainingChannel => &self.training_channel,
             Slot::Bf16 => &self.bf16,
+            Slot::Decode => &self.decode,
         }
     }
 
@@ -195,6 +221,7 @@ impl Schedule {
             Slot::Training => &mut self.training,
             Slot::TrainingChannel => &mut self.training_channel,
             Slot::Bf16 => &mut self.bf16,
+            Slot::Decode => &mut self.decode,
         }
     }
 

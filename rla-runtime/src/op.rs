@@ -646,7 +646,7 @@ impl Operation {
         let constants = self.constant_values(problem, constants)?;
         match &self.engine {
             Engine::Kernel(kernel) => {
-                let chosen = Chosen { kernel: kernel.clone(), threads: 0 };
+                let chosen = self.chosen(kernel, problem, inputs, CallOf::Decode)?;
                 launch::decode(&chosen, recurrence, problem, slots, inputs, &constants, pool, layout, outputs)
             }
             Engine::Cuda(engine) => {

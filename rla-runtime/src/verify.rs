@@ -218,7 +218,9 @@ pub fn of_heads(
 ) -> Result<Vec<Row>> {
     let shapes = SHAPES.iter().filter(|shape| ["packed", "strong decay"].contains(&shape.name));
     let each = shapes.map(|shape| {
-        let shape = Shape { key: sizes[0], value: sizes[1], sequences, ..*shape };
+        // decode's sequences are not packed
+        let (tokens, sequences) = if calls == Calls::Decode { (9, 0) } else { (shape.tokens, sequences) };
+        let shape = Shape { key: sizes[0], value: sizes[1], tokens, sequences, ..*shape };
         sized(operation, setting, &shape, sizes, 1, calls)
     });
     each.collect()

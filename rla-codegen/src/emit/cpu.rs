@@ -237,6 +237,9 @@ pub fn configuration(programs: &Programs, schedule: &Schedule) -> String {
     if schedule.bf16.chunk > 0 {
         passes.push((Slot::Bf16, " with bf16 products"));
     }
+    if schedule.decode.with_threads(0) != Choices::chunk(1) {
+        passes.push((Slot::Decode, " in decode"));
+    }
     let describe = |(slot, what): (Slot, &'static str)| {
         let of = &schedule.of(slot).with_threads(0);
         let beside = choices::difference(of, &Choices::chunk(of.chunk));
@@ -261,7 +264,11 @@ fn level_text(programs: &Programs, interface: &Interface, schedule: &Schedule, l
     let mut passes: Vec<PassText> = parts
         .into_iter()
         .map(|(name, pass, program, choices)| {
-            let own = if pass == Pass::Decode { decode::write(program, interface, level, &attributes) } else { None };
+            let own = if pass == Pass::Decode {
+                decode::write(program, interface, &schedule.decode, level, &attributes)
+            } else {
+                None
+            };
             let general = || frame::write(pass, false, program, interface, &choices, level, &attributes);
             PassText { name, text: indented2(&own.unwrap_or_else(general)) }
         })

@@ -273,12 +273,41 @@ pub fn predict(
     sizes: &[usize],
     caches: &Caches,
 ) -> Cost {
+    if slot == Slot::Decode {
+        return decode(programs, choices, sizes);
+    }
     let mut total = Cost::default();
     let tile = Tile::chosen(choices, level);
     for program in programs {
         total.add(&Count { program, choices, slot, sizes, tile }.cost(caches));
     }
     total
+}
+
+/// Readouts that are counted for a state in decode.
+const READOUTS: usize = 3;
+/// Cycles that a line of a state is waited for where nothing is fetched ahead.
+const MISS: f64 = 20.0;
+/// KiB ahead at which half of that is left.
+const HALF: f64 = 4.0;
+
+/// Decode of one token: a state is swept for as many readouts as are taken at a time, and to be updated; lines wait that are fetched late.
+fn decode(programs: &[&Program], choices: &Choices, sizes: &[usize]) -> Cost {
+    let side = |axis: Axis| if let Axis::Side(side) = axis { sizes[usize::from(side)] as f64 } else { 1.0 };
+    let states = programs.iter().flat_map(|program| &program.states);
+    let elements: f64 = states.map(|state| side(state.free) * side(state.contracted)).sum();
+    let at_once = if choices.readouts == 0 { READOUTS } else { choices.readouts.min(READOUTS) };
+    let (lines, sweeps) = (elements / 16.0, READOUTS.div_ceil(at_once) as f64);
+    let ahead = if choices.ahead == 0 { 16.0 } else { choices.ahead as f64 };
+    Cost {
+        flops: elements * (2 * READOUTS + 3) as f64,
+        bytes: 8.0 * elements,
+        working_set: 4.0 * elements,
+        products: lines * READOUTS as f64 / A_CYCLE,
+        moves: lines * (sweeps + 1.0),
+        latency: lines * MISS * HALF / (HALF + ahead),
+        other: lines * MAP,
+    }
 }
 
 /// Legal choices with their cost, cheapest first; equal ones in the order of the space.

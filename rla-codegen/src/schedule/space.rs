@@ -8,7 +8,7 @@ use crate::kernel::Level;
 pub type Parameter = parameter::Parameter<Choices>;
 
 /// Every free choice; the last is of calls, the others of texts.
-pub const PARAMETERS: [Parameter; 8] = [
+pub const PARAMETERS: [Parameter; 10] = [
     Parameter {
         name: "chunk",
         what: "tokens a chunk",
@@ -59,6 +59,20 @@ pub const PARAMETERS: [Parameter; 8] = [
         set: |c, x| c.stream = x != 0,
     },
     Parameter {
+        name: "ahead",
+        what: "KiB from a line of a state that is updated to the one that is fetched meanwhile (0: 16)",
+        values: &[0, 2, 4, 8, 32, 64],
+        get: |c| c.ahead,
+        set: |c, x| c.ahead = x,
+    },
+    Parameter {
+        name: "readouts",
+        what: "readouts that one sweep of a state takes at a time (0: as many as the registers hold)",
+        values: &[0, 1, 2],
+        get: |c| c.readouts,
+        set: |c, x| c.readouts = x,
+    },
+    Parameter {
         name: "threads",
         what: "threads that sequences and heads are divided among, at most (0: all); only in mode throughput",
         values: &[0, 1, 2, 4, 8, 16, 32, 64],
@@ -67,10 +81,19 @@ pub const PARAMETERS: [Parameter; 8] = [
     },
 ];
 
-/// Those that make another text.
-fn of_texts() -> &'static [Parameter] {
+/// Parameters of decode alone; all others but `threads` are of the other passes.
+const OF_DECODE: std::ops::Range<usize> = 7..9;
+
+/// Those of a slot that make another text.
+fn of_texts(slot: Slot) -> &'static [Parameter] {
     let all: &'static [Parameter] = const { &PARAMETERS };
-    &all[..all.len() - 1]
+    if slot == Slot::Decode { &all[OF_DECODE] } else { &all[..OF_DECODE.start] }
+}
+
+/// Every free choice of a slot.
+pub fn parameters(slot: Slot) -> impl Iterator<Item = &'static Parameter> {
+    let all: &'static [Parameter] = const { &PARAMETERS };
+    of_texts(slot).iter().chain(&all[OF_DECODE.end..])
 }
 
 /// The choices for each number of threads that a search tries where there are so many.
@@ -88,12 +111,13 @@ pub fn parameter(name: &str) -> Option<&'static Parameter> {
 pub type Judged = (Choices, Slot, Option<Level>);
 
 /// Every condition.
-pub const PREDICATES: [Predicate<Judged>; 8] = [
+pub const PREDICATES: [Predicate<Judged>; 10] = [
     Predicate {
-        demands: "chunk is 1 or a power of two from 8 to 128; with bf16 products 0 (none), 32, 64 or 128: a panel of tokens is \
+        demands: "chunk is 1 or a power of two from 8 to 128; of decode 1; with bf16 products 0 (none), 32, 64 or 128: a panel of tokens is \
                   two vectors wide, so that a vector of pairs is whole",
         holds: |(c, slot, _)| match slot {
             Slot::Bf16 => [0, 32, 64, 128].contains(&c.chunk),
+            Slot::Decode => c.chunk == 1,
             _ => c.chunk == 1 || (c.chunk.is_power_of_two() && (8..=128).contains(&c.chunk)),
         },
     },
@@ -112,6 +136,14 @@ pub const PREDICATES: [Predicate<Judged>; 8] = [
     Predicate { demands: "prefetch is at most 8", holds: |(c, _, _)| c.prefetch <= 8 },
     Predicate { demands: "solve is at most 4: registers hold no more blocks", holds: |(c, _, _)| c.solve <= 4 },
     Predicate { demands: "unroll is at most 64", holds: |(c, _, _)| c.unroll <= 64 },
+    Predicate {
+        demands: "ahead is at most 256: a line is used before it is driven out",
+        holds: |(c, _, _)| c.ahead <= 256,
+    },
+    Predicate {
+        demands: "readouts is at most 3: each has accumulators in registers",
+        holds: |(c, _, _)| c.readouts <= 3,
+    },
     Predicate {
         demands: "threads is at most 1024 (and 0 in rows of mode invariant: one number would hold for all B, N and T)",
         holds: |(c, _, _)| c.threads <= 1024,
@@ -179,8 +211,9 @@ pub fn parse(text: &str, schedule: &mut Schedule) -> Result<(), String> {
         let (slot, name, value) = parameter::assignment(item)?;
         let slots = Slot::ALL.map(Slot::name).join(", ");
         let slot = Slot::named(slot).ok_or_else(|| format!("`{slot}`: expected one of {slots}"))?;
-        let names = PARAMETERS.map(|p| p.name).join(", ");
-        let parameter = parameter(name).ok_or_else(|| format!("`{name}`: expected one of {names}"))?;
+        let names = || parameters(slot).map(|p| p.name).collect::<Vec<_>>().join(", ");
+        let parameter = parameters(slot).find(|p| p.name == name);
+        let parameter = parameter.ok_or_else(|| format!("`{name}`: expected one of {}", names()))?;
         (parameter.set)(schedule.of_mut(slot), value);
     }
     schedule.refusal().map_or(Ok(()), Err)
@@ -188,13 +221,13 @@ pub fn parse(text: &str, schedule: &mut Schedule) -> Result<(), String> {
 
 /// All legal choices of a slot on a level, for all threads. What names the level's own tile in other words is left out.
 pub fn candidates(slot: Slot, level: Level) -> Vec<Choices> {
-    let mut all = parameter::combinations(of_texts(), Choices::chunk(16));
+    let mut all = parameter::combinations(of_texts(slot), Choices::chunk(if slot == Slot::Decode { 1 } else { 16 }));
     let own = Tile::of(level);
     all.retain(|c| {
         let named = c.rows == own.rows || c.vectors == own.vectors;
         // only training keeps
         let keeps = matches!(slot, Slot::Training | Slot::TrainingChannel);
-        !named && (keeps || c.stream) && refusal_on(c, slot, level).is_none() && c.chunk > 0
+        (slot == Slot::Decode || !named) && (keeps || c.stream) && refusal_on(c, slot, level).is_none() && c.chunk > 0
     });
     all
 }

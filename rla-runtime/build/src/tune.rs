@@ -58,6 +58,7 @@ impl Task {
     pub fn programs<'a>(&self, programs: &'a Programs) -> Vec<&'a rla_codegen::tile::Program> {
         match self.slot {
             Slot::Forward | Slot::Bf16 => vec![&programs.forward],
+            Slot::Decode => vec![&programs.decode],
             Slot::Training | Slot::TrainingChannel => vec![&programs.forward_save, &programs.backward],
         }
     }

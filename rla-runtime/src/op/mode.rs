@@ -37,6 +37,7 @@ pub fn mode_of_process() -> Result<Mode> {
 pub(super) enum CallOf {
     Forward(Products),
     Training,
+    Decode,
 }
 
 impl Operation {
@@ -97,6 +98,7 @@ impl Operation {
             }
             CallOf::Forward(_) => Slot::Forward,
             CallOf::Training => throughput.training(),
+            CallOf::Decode => Slot::Decode,
         };
         throughput.choose(Asked::of(problem, slot, dtype))
     }

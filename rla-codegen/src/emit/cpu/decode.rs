@@ -17,14 +17,21 @@ use super::elementwise::call;
 use super::text::{Text, float};
 use crate::emit::step::{self, Decay, Kind, Lowered};
 use crate::kernel::Level;
+use crate::schedule::Choices;
 use crate::tile::{MapFn, Program};
 use plan::{Loop, Plan, Step, plan};
 
 /// Writes decode as the items of a module; nothing if the program holds what has no form here.
-pub fn write(program: &Program, interface: &Interface, level: Level, attributes: &[String]) -> Option<String> {
+pub fn write(
+    program: &Program,
+    interface: &Interface,
+    choices: &Choices,
+    level: Level,
+    attributes: &[String],
+) -> Option<String> {
     let lowered = step::lower(program)?;
     let mut out = Text::default();
-    let emit = Emit { lowered: &lowered, interface, level };
+    let emit = Emit { lowered: &lowered, interface, choices, level };
     emit.scratch(&mut out);
     let matrices = (0..lowered.states.len()).any(|i| lowered.is_matrix(i));
     for by_columns in [false, true] {
@@ -40,11 +47,12 @@ pub fn write(program: &Program, interface: &Interface, level: Level, attributes:
 struct Emit<'a> {
     lowered: &'a Lowered,
     interface: &'a Interface,
+    choices: &'a Choices,
     level: Level,
 }
 
-/// Floats from an updated line to the one fetched meanwhile, shared by the states that a loop updates: 16 KiB.
-const AHEAD: usize = 4096;
+/// KiB from an updated line to the one fetched meanwhile, shared by the states that a loop updates, where choices say nothing.
+const AHEAD: usize = 16;
 
 /// Sizes of sides for which decode by rows is compiled apart, all sides alike and states without gaps: a fifth faster.
 const SIZES: [usize; 2] = [64, 128];
@@ -69,6 +77,17 @@ fn list(items: impl IntoIterator<Item = String>) -> String {
 }
 
 impl Emit<'_> {
+    /// Floats from an updated line to the one fetched meanwhile.
+    fn ahead(&self) -> usize {
+        256 * if self.choices.ahead == 0 { AHEAD } else { self.choices.ahead }
+    }
+
+    /// Readouts that one sweep takes at a time.
+    fn readouts(&self) -> usize {
+        let most = readouts_at_once(self.level);
+        if self.choices.readouts == 0 { most } else { most.min(self.choices.readouts) }
+    }
+
     /// Vectors with memory of their own, in order of their nodes.
     fn arrays(&self) -> Vec<(usize, u16)> {
         let nodes = self.lowered.nodes.iter().enumerate();
@@ -131,7 +150,7 @@ impl Emit<'_> {
                 Step::Sums { state, reads } => self.sums(plan, *state, reads, out),
                 Step::Update(state) => {
                     let rows = plan.rows[*state];
-                    self.update(plan, *state, ("0", &format!("n{rows}")), AHEAD, out);
+                    self.update(plan, *state, ("0", &format!("n{rows}")), self.ahead(), out);
                 }
             }
         }
@@ -202,7 +221,7 @@ impl Emit<'_> {
         out.line(format!("let m = if n{side} - r < L {{ n{side} - r }} else {{ L }};"));
         for (state, reads) in &work.reads {
             let cols = plan.columns[*state];
-            for batch in reads.chunks(readouts_at_once(self.level)) {
+            for batch in reads.chunks(self.readouts()) {
                 let count = batch.len();
                 let results = list(batch.iter().map(|r| format!("e{r}")));
                 let by = list(batch.iter().map(|r| format!("v{} as *const f32", self.lowered.by(*r))));
@@ -228,7 +247,7 @@ impl Emit<'_> {
             out.line(format!("a{sum} = add(a{sum}, first(e{x}, m as isize));"));
         }
         for state in &work.updates {
-            self.update(plan, *state, ("r", "m"), AHEAD / work.updates.len(), out);
+            self.update(plan, *state, ("r", "m"), self.ahead() / work.updates.len(), out);
         }
         out.line("r += L;");
         out.line("}");
@@ -240,7 +259,7 @@ impl Emit<'_> {
     /// Readouts across rows.
     fn sums(&self, plan: &Plan, state: usize, reads: &[usize], out: &mut Text) {
         let (rows, cols) = (plan.rows[state], plan.columns[state]);
-        for batch in reads.chunks(readouts_at_once(self.level)) {
+        for batch in reads.chunks(self.readouts()) {
             let (count, vectors) = (batch.len(), vectors_at_once(self.level, batch.len()));
             let by = list(batch.iter().map(|r| format!("v{} as *const f32", self.lowered.by(*r))));
             let to = list(batch.iter().map(|r| format!("v{r}")));

@@ -71,6 +71,8 @@ pub struct Call {
     /// By sequence and value head.
     kept: Vec<Guarded>,
     threads: usize,
+    /// Whether decode goes on from the states that it left.
+    decoding: bool,
 }
 
 fn floats(values: &[f64]) -> Vec<f32> {
@@ -130,6 +132,7 @@ impl Call {
             recurrence: recurrence.clone(),
             dims,
             threads: threads.max(1),
+            decoding: false,
         }
     }
 
@@ -151,6 +154,7 @@ impl Call {
         let passes: &[u32] = match slot {
             Slot::Forward => &[abi::PASS_FORWARD],
             Slot::Bf16 => &[abi::PASS_FORWARD_BF16],
+            Slot::Decode => &[abi::PASS_DECODE],
             _ => &[abi::PASS_FORWARD_SAVE, abi::PASS_BACKWARD],
         };
         // SAFETY: `sizes` has one entry a side.
@@ -175,6 +179,7 @@ impl Call {
 
     /// Poisons results and working memory.
     pub fn poison(&mut self) {
+        self.decoding = false;
         self.outputs.iter_mut().chain(&mut self.input_grads).for_each(Buffer::poison);
         self.finals.iter_mut().chain(&mut self.initial_grads).for_each(|x| x.fill(f32::NAN));
         self.scratch.iter_mut().chain(&mut self.kept).for_each(Guarded::poison);
@@ -185,7 +190,19 @@ impl Call {
         self.scratch.iter().chain(&self.kept).any(Guarded::broken)
     }
 
-    /// Runs the passes of a slot: forward, forward with bf16 products, or forward that keeps and backward.
+    /// Decode's states, in place: the initial ones, or where there are none what the run before left.
+    fn start_decoding(&mut self) {
+        for (state, initial) in self.finals.iter_mut().zip(&self.initial) {
+            match initial {
+                Some(initial) => state.copy_from_slice(initial),
+                None if !self.decoding => state.fill(0.0),
+                None => {}
+            }
+        }
+        self.decoding = true;
+    }
+
+    /// Runs the passes of a slot: forward, forward with bf16 products, forward that keeps and backward, or decode.
     pub fn run(&mut self, kernels: &Kernels, slot: Slot) -> Result<(), Error> {
         let missing = |what: &str| Error::Compile(format!("the kernel has no {what}: a defect of ours"));
         let entry = &kernels.entry;
@@ -194,6 +211,10 @@ impl Call {
             Slot::Forward => self.each(entry.forward.ok_or_else(|| missing("forward"))?, false, threads),
             Slot::Bf16 => {
                 self.each(entry.forward_bf16.ok_or_else(|| missing("forward with bf16 products"))?, false, threads);
+            }
+            Slot::Decode => {
+                self.start_decoding();
+                self.each(entry.decode.ok_or_else(|| missing("decode"))?, false, threads);
             }
             Slot::Training | Slot::TrainingChannel => {
                 self.each(entry.forward.ok_or_else(|| missing("forward"))?, false, threads);
@@ -209,7 +230,10 @@ impl Call {
         let heads = self.dims.key_heads;
         let tasks = self.sequences.len() * heads;
         let threads = threads.min(tasks).max(1);
-        let calls = Calls::new(self, pass, backward);
+        let mut calls = Calls::new(self, pass, backward);
+        if self.decoding {
+            calls.initial.clone_from(&calls.finals);
+        }
         if threads == 1 {
             (0..tasks).for_each(|task| calls.run(task / heads, task % heads, 0));
             return;

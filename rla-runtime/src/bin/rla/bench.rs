@@ -187,15 +187,17 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         lines.push(report.products(dtype));
         if let Some(throughput) = operation.throughput() {
             let mut asked: Vec<Asked> = vec![];
+            let step = Problem { tokens: 1, ..problem.clone() };
             for pass in &passes {
+                let problem = if *pass == Pass::Decode { &step } else { &problem };
                 let slot = match pass {
                     Pass::Forward if operation.products(products, dtype) == Products::Input => Slot::Bf16,
                     Pass::Forward => Slot::Forward,
                     Pass::Backward | Pass::Train => throughput.training(),
-                    Pass::Decode => continue,
+                    Pass::Decode => Slot::Decode,
                 };
                 if !asked.iter().any(|asked| asked.slot == slot) {
-                    asked.push(Asked::of(&problem, slot, dtype));
+                    asked.push(Asked::of(problem, slot, dtype));
                 }
             }
             lines.extend(asked.into_iter().flat_map(|asked| throughput.explain(asked)));

@@ -14,7 +14,7 @@ use rla_codegen::data::Dims;
 use rla_codegen::kernel::Level;
 use rla_codegen::pipeline;
 use rla_codegen::schedule::parameter::{Parameter, Predicate};
-use rla_codegen::schedule::space::{self, PARAMETERS, PREDICATES};
+use rla_codegen::schedule::space::{self, PREDICATES};
 use rla_codegen::schedule::{Choices, Slot, cost};
 use rla_dsl::Recurrence;
 use rla_runtime::device::cpu;
@@ -50,8 +50,8 @@ pub struct Arguments {
     /// Prints parameters, their values, what is legal, and the candidates by predicted cost; searches nothing
     #[arg(long)]
     list: bool,
-    /// What is tuned: forward; train (forward that keeps, and backward); bf16 (forward with products in bf16, on the CPU); decode
-    /// (on a GPU)
+    /// What is tuned: forward; train (forward that keeps, and backward); bf16 (forward with products in bf16, on the CPU); decode (one token
+    /// of each of B sequences)
     #[arg(long, value_enum, value_delimiter = ',', default_value = "forward,train")]
     pass: Vec<PassOption>,
     /// The shape that is timed: batch, tokens, key heads, value heads, K, V (default: 1,1024,4,4,128,128, on a GPU
@@ -221,13 +221,19 @@ fn tasks(arguments: &Arguments, recurrence: &Recurrence) -> Result<Vec<Task>, Er
             PassOption::Forward => (Slot::Forward, element),
             PassOption::Train => (Slot::of_training(&programs.forward_save), element),
             PassOption::Bf16 => (Slot::Bf16, Element::Bf16),
-            PassOption::Decode => return Err(Error::argument("--pass", "forward, train or bf16 on the CPU", "decode")),
+            PassOption::Decode => (Slot::Decode, element),
         };
         let can = arguments.pack.is_some() || arguments.list || cpu::has_bf16(level);
         if slot == Slot::Bf16 && !(cpu::of_bf16(level) && can) {
             return Err(Error::unsupported("--pass bf16", "products in bf16 need avx512bf16"));
         }
-        let (recurrence, dims) = (recurrence.clone(), dims.clone());
+        let mut dims = dims.clone();
+        if slot == Slot::Decode {
+            // a token of many sequences, whose states no cache holds
+            dims.tokens = 1;
+            dims.batch = arguments.shape.map_or(64, |shape| shape[0]);
+        }
+        let recurrence = recurrence.clone();
         Ok(Task { recurrence, slot, level, element, dims, threads, mode })
     };
     arguments.pass.iter().map(task).collect()
@@ -348,7 +354,10 @@ impl Summary<'_> {
     }
 }
 
-fn list_parameters<C>(title: &str, parameters: &[Parameter<C>]) -> Result<(), Failure> {
+fn list_parameters<C: 'static>(
+    title: &str,
+    parameters: impl IntoIterator<Item = &'static Parameter<C>>,
+) -> Result<(), Failure> {
     output::line(title)?;
     for parameter in parameters {
         let values: Vec<String> = parameter.values.iter().map(ToString::to_string).collect();
@@ -365,7 +374,16 @@ fn list_predicates<C>(predicates: &[Predicate<C>]) -> Result<(), Failure> {
 /// `--list`.
 fn list(arguments: &Arguments, tasks: &[Task]) -> Result<ExitCode, Failure> {
     if !arguments.json {
-        list_parameters("parameters of each pass:", &PARAMETERS)?;
+        let mut seen: Vec<Vec<&str>> = vec![];
+        for task in tasks {
+            // passes in chunks have the same ones
+            let names: Vec<&str> = space::parameters(task.slot).map(|p| p.name).collect();
+            if !seen.contains(&names) {
+                let passes = if task.slot == Slot::Decode { "of decode" } else { "of each pass in chunks" };
+                list_parameters(&format!("parameters {passes}:"), space::parameters(task.slot))?;
+                seen.push(names);
+            }
+        }
         list_predicates(&PREDICATES)?;
     }
     for task in tasks {
