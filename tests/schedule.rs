@@ -105,6 +105,17 @@ fn candidates_are_legal_distinct_and_ordered_by_cost() {
     }
 }
 
+/// What is fastest where decode was measured is predicted to be: the default, and the far end of what is fetched ahead is not.
+#[test]
+fn decodes_default_is_predicted_fastest() {
+    let (_, programs) = pipeline::chunk_programs(&built_in("rdn")).expect("of the class");
+    let caches = cost::Caches::default();
+    let ordered = cost::ordered(&[&programs.decode], Slot::Decode, Level::Avx512, &[128, 128], &caches);
+    assert_eq!(ordered[0].0, Choices::chunk(1));
+    let place = |ahead| ordered.iter().position(|(c, _)| *c == Choices { ahead, ..Choices::chunk(1) });
+    assert!(place(8) < place(64) && place(32) < place(64), "{ordered:?}");
+}
+
 /// Ragged lengths, packed, with states and hard gates.
 fn case(recurrence: &rla_dsl::Recurrence, seed: u64) -> Case {
     let mut rng = Rng::new(seed);

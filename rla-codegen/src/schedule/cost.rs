@@ -286,12 +286,16 @@ pub fn predict(
 
 /// Readouts that are counted for a state in decode.
 const READOUTS: usize = 3;
-/// Cycles that a line of a state is waited for where nothing is fetched ahead.
+/// Cycles that a line of a state is waited for.
 const MISS: f64 = 20.0;
-/// KiB ahead at which half of that is left.
-const HALF: f64 = 4.0;
+/// KiB ahead at which half of those are left, where lines come too late.
+const LATE: f64 = 4.0;
+/// KiB ahead at which half of the lines are driven out before they are used: the first-level cache holds what is in use too.
+const EARLY: f64 = 64.0;
 
-/// Decode of one token: a state is swept for as many readouts as are taken at a time, and to be updated; lines wait that are fetched late.
+/// Decode of one token: a state is swept for as many readouts as are taken at a time, and to be updated; lines wait that are fetched late,
+/// or too early. RDN at 64 sequences on a Xeon (family 6 model 106), over the time of 16 KiB ahead: 8 and 2 KiB 1.07, 4 KiB 1.11, 32 KiB
+/// 1.16, 64 KiB 1.41; the model has that order but for 2 and 4, which it puts last.
 fn decode(programs: &[&Program], choices: &Choices, sizes: &[usize]) -> Cost {
     let side = |axis: Axis| if let Axis::Side(side) = axis { sizes[usize::from(side)] as f64 } else { 1.0 };
     let states = programs.iter().flat_map(|program| &program.states);
@@ -305,7 +309,7 @@ fn decode(programs: &[&Program], choices: &Choices, sizes: &[usize]) -> Cost {
         working_set: 4.0 * elements,
         products: lines * READOUTS as f64 / A_CYCLE,
         moves: lines * (sweeps + 1.0),
-        latency: lines * MISS * HALF / (HALF + ahead),
+        latency: lines * MISS * (LATE / (LATE + ahead) + ahead / (EARLY + ahead)),
         other: lines * MAP,
     }
 }
