@@ -198,8 +198,9 @@ impl Frame<'_> {
         overlapped: bool,
     ) -> Layout {
         let in_roles = (1..=4).rev().map(|ahead| Way { split: true, ahead, whole: true });
-        // in more pieces each waits only for who reads it, and takes less room
-        let in_pieces = (1..=2).rev().map(|ahead| Way { split: true, ahead, whole: false });
+        // in more pieces each waits only for who reads it, and takes less room; beside finish they take too long
+        let pieces = if overlapped { 0 } else { 2 };
+        let in_pieces = (1..=pieces).rev().map(|ahead| Way { split: true, ahead, whole: false });
         let joined = (0..=2).rev().map(|ahead| Way { split: false, ahead, whole: true });
         let ways = in_roles.chain(in_pieces).chain(joined);
         let layouts = ways.map(|way| self.layout(writer, items, keeps, groups, way, overlapped));

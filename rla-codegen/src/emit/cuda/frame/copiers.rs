@@ -60,7 +60,7 @@ impl Crew {
     /// Registers of a thread that computes, where those that copy leave it some: four warps of each role, and four of the crew, since
     /// registers are divided anew by four warps; of three roles, since of two there are enough.
     pub(super) fn registers(&self, groups: usize, roles: usize) -> Option<usize> {
-        let divides = groups == 4 && self.warps() == 4 && roles == 3;
+        let divides = groups == 4 && self.warps() == 4 && self.tellers == 0 && roles == 3;
         divides.then(|| (REGISTERS / 32 - 4 * COPYING) / (groups * roles) / 8 * 8)
     }
 }
