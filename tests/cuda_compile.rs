@@ -235,9 +235,9 @@ fn a_span_keeps_half_of_the_states() {
         assert_eq!((one.span, two.span, back.span), (1, 2, 2), "{name}");
         assert_eq!(two.kept, back.kept, "{name}");
         let states = 2 * 128 * 128 * if name == "rdn" { 2 } else { 1 };
-        // without spans forward keeps backward's record too
-        let record = if name == "simple_gla" { 0 } else { 2 * back.record };
-        assert_eq!(one.kept.of(2, 2) - two.kept.of(2, 1), states + record, "{name}: half of two chunks' states");
+        assert_eq!((one.kept.span, two.kept.span), (0, states), "{name}: a span keeps its states once");
+        let (every, half) = (one.kept.of(2, 2), two.kept.of(2, 1));
+        assert!(one.kept.chunk >= states && half + states <= every, "{name}: {half} bytes instead of {every}");
         assert_eq!(back.kernels.iter().filter(|k| k.grid == Grid::Spans).count(), 1, "{name}");
     }
     // an inverse is made for single chunks

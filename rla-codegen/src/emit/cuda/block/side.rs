@@ -20,11 +20,7 @@ struct Streamed {
 
 /// Steps of a sum over rows that are written out, for so many results: their fragments are asked for as early as registers allow.
 fn fragments_ahead(results: usize) -> usize {
-    match results {
-        0..=2 => 4,
-        3 | 4 => 8,
-        _ => 2,
-    }
+    if results <= 2 { 4 } else { 2 }
 }
 
 impl State<'_, '_> {

@@ -33,9 +33,9 @@ impl Frame<'_> {
         if self.is_rows(shape) { self.config.product } else { Elem::F32 }
     }
 
-    /// Whether a value has a row of channels for each token.
+    /// Whether a value is handed on as a row of channels for each token. A span reads rows in pieces, and keeps them in f32.
     fn is_rows(&self, shape: Shape) -> bool {
-        shape.rows == Axis::Token && matches!(shape.cols, Axis::Side(_))
+        self.config.span == 1 && shape.rows == Axis::Token && matches!(shape.cols, Axis::Side(_))
     }
 
     /// What forward keeps: the same layout from both programs, so it follows from shapes alone.
@@ -49,7 +49,12 @@ impl Frame<'_> {
                 if state {
                     return Place::of_state(sizes, String::new(), shape, elem);
                 }
-                return Place::of_rows(sizes, String::new(), shape, elem);
+                if self.is_rows(shape) {
+                    return Place::of_rows(sizes, String::new(), shape, elem);
+                }
+                let ld = sizes.padded(shape.cols) + 16 / elem.bytes();
+                let bytes = sizes.padded(shape.rows) * ld * elem.bytes();
+                return Place { name: String::new(), elem, ld, bytes, order: Order::Rows };
             }
             let axis = if shape.cols == Axis::One { shape.rows } else { shape.cols };
             let bytes = 4 * sizes.padded(axis).next_multiple_of(4);
