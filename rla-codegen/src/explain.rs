@@ -84,7 +84,7 @@ fn kept(recurrence: &Recurrence, programs: &pipeline::Programs, sizes: &[usize],
     page.words("kept for backward, bytes per token and value head; states are kept where chunks start:");
     let keeping = &programs.forward_save;
     let chunk = Schedule::default().of(Slot::of_training(keeping)).chunk;
-    let on_a_cpu = memory::formula(keeping, recurrence, 4, chunk);
+    let on_a_cpu = memory::formula(keeping, recurrence, (4, 4), chunk);
     page.words(&format!("CPU, f32: {on_a_cpu}"));
     let on_a_gpu = memory::on_a_gpu(recurrence, sizes);
     for kept in &on_a_gpu {

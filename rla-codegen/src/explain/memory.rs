@@ -28,7 +28,9 @@ pub fn on_a_gpu(recurrence: &Recurrence, sizes: &[usize]) -> Vec<Kept> {
         let choices = Choices { span, ..Choices::default() };
         let kernels = source.text(Pass::ForwardSave, &Key { choices, ..usual.clone() }, shared_of("sm_90a")).ok()?;
         let tokens = choices.chunk * kernels.span;
-        let mut formula = formula(source.forward_that_keeps(), recurrence, 2, tokens);
+        // a span reads rows of several chunks in pieces, which are f32
+        let row = if kernels.span > 1 { 4 } else { 2 };
+        let mut formula = formula(source.forward_that_keeps(), recurrence, (2, row), tokens);
         if kernels.prepared > 0 {
             formula += &format!(" + {} of backward's record", kernels.prepared / choices.chunk);
         }
@@ -42,8 +44,8 @@ pub fn on_a_gpu(recurrence: &Recurrence, sizes: &[usize]) -> Vec<Kept> {
     [1, 2].into_iter().filter_map(of).collect()
 }
 
-/// A program's states, in elements of so many bytes, at every so many tokens, and what it saves of each token in f32.
-pub fn formula(keeping: &Program, recurrence: &Recurrence, bytes: usize, tokens: usize) -> String {
+/// A program's states, in elements of so many bytes, at every so many tokens, and what it saves of each token, in elements of so many.
+pub fn formula(keeping: &Program, recurrence: &Recurrence, (state, row): (usize, usize), tokens: usize) -> String {
     let name = |axis: Axis| match axis {
         Axis::Side(side) => recurrence.sides[side as usize].clone(),
         _ => String::new(),
@@ -53,13 +55,14 @@ pub fn formula(keeping: &Program, recurrence: &Recurrence, bytes: usize, tokens:
     for state in &keeping.states {
         let sides = [name(state.free), name(state.contracted)].into_iter().filter(|s| !s.is_empty());
         let product = sides.collect::<Vec<_>>().join(" ");
-        let width = if product.contains(' ') { bytes } else { 4 };
+        let width = if product.contains(' ') { state } else { 4 };
         *terms.entry((0, format!("{width} {product} / {tokens}"))).or_default() += 1;
     }
     for shape in &keeping.saved {
         let text = match (shape.rows, shape.cols) {
             (Axis::Token, Axis::Token) => format!("4 {tokens}"),
-            (Axis::Token, cols) => format!("4 {}", name(cols)),
+            (Axis::Token, Axis::Side(_)) => format!("{row} {}", name(shape.cols)),
+            (Axis::Token, Axis::One) => "4".into(),
             (rows, cols) => format!("4 {} {} / {tokens}", name(rows), name(cols)),
         };
         *terms.entry((1, text.split_whitespace().collect::<Vec<_>>().join(" "))).or_default() += 1;
