@@ -45,7 +45,12 @@ pub fn on_a_gpu(recurrence: &Recurrence, sizes: &[usize]) -> Vec<Kept> {
 }
 
 /// A program's states, in elements of so many bytes, at every so many tokens, and what it saves of each token, in elements of so many.
-pub fn formula(keeping: &Program, recurrence: &Recurrence, (state, row): (usize, usize), tokens: usize) -> String {
+pub fn formula(
+    keeping: &Program,
+    recurrence: &Recurrence,
+    (of_state, of_row): (usize, usize),
+    tokens: usize,
+) -> String {
     let name = |axis: Axis| match axis {
         Axis::Side(side) => recurrence.sides[side as usize].clone(),
         _ => String::new(),
@@ -55,13 +60,13 @@ pub fn formula(keeping: &Program, recurrence: &Recurrence, (state, row): (usize,
     for state in &keeping.states {
         let sides = [name(state.free), name(state.contracted)].into_iter().filter(|s| !s.is_empty());
         let product = sides.collect::<Vec<_>>().join(" ");
-        let width = if product.contains(' ') { state } else { 4 };
+        let width = if product.contains(' ') { of_state } else { 4 };
         *terms.entry((0, format!("{width} {product} / {tokens}"))).or_default() += 1;
     }
     for shape in &keeping.saved {
         let text = match (shape.rows, shape.cols) {
             (Axis::Token, Axis::Token) => format!("4 {tokens}"),
-            (Axis::Token, Axis::Side(_)) => format!("{row} {}", name(shape.cols)),
+            (Axis::Token, Axis::Side(_)) => format!("{of_row} {}", name(shape.cols)),
             (Axis::Token, Axis::One) => "4".into(),
             (rows, cols) => format!("4 {} {} / {tokens}", name(rows), name(cols)),
         };
