@@ -349,7 +349,7 @@ impl State<'_, '_> {
     /// The same, with as many rows copied ahead as leave room for a second block on the multiprocessor; with all where none do.
     fn arrange_with_rows(&mut self, needed: &BTreeSet<usize>) -> Arranged {
         let all = self.arrange(needed);
-        let most = CLASSES[CLASSES.len() - 1] - self.block.reserved;
+        let Some(most) = CLASSES[CLASSES.len() - 1].checked_sub(self.block.reserved) else { return all };
         let over = |memory: &Memory| memory.shared.saturating_sub(most);
         let mut excess = over(&all.1);
         let mut rows = self.rows_ahead();
