@@ -1409,7 +1409,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
                                                                               float a91_[H * W][4] = {};
                                                                               float a108_[H * W][4] = {};
                                                                               float a179_[H * W][4] = {};
-                                                                              #pragma unroll 8
+                                                                              #pragma unroll 2
                                                                               for (int k = 0; k < 128; k += 16) {
                                                                                       constexpr int w = 0;
                                                                                       u32 b0[4];

@@ -1224,7 +1224,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
                                                                                       float a48_[H * W][4] = {};
                                                                                       float a105_[H * W][4] = {};
                                                                                       float a147_[H * W][4] = {};
-                                                                                      #pragma unroll 8
+                                                                                      #pragma unroll 2
                                                                                       for (int k = 0; k < 128; k += 16) {
                                                                                               constexpr int w = 0;
                                                                                               u32 b0[4];
