@@ -18,7 +18,7 @@ struct Streamed {
     form: Option<(Shape, usize)>,
 }
 
-/// Steps of a sum over rows that are written out, for so many results: their fragments are asked for as early as registers allow.
+/// Steps of a sum over rows that are written out, for so many results: fragments that are asked for together, as far as registers allow.
 fn fragments_ahead(results: usize) -> usize {
     if results <= 2 { 4 } else { 2 }
 }
