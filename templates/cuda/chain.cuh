@@ -15,6 +15,29 @@ template <class P> __device__ __forceinline__ void operand(u32 (&a)[4], const fl
   a[3] = pair(y[2], y[3], P());
 }
 
+// What rounding left of a left operand, rounded itself.
+template <class P>
+__device__ __forceinline__ void left_by_rounding(u32 (&rest)[4], const u32 (&a)[4], const float (&x)[4], const float (&y)[4]) {
+  float low[2][4];
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const float2 high = unpair(a[i], P());
+    low[i >> 1][2 * (i & 1)] = (i < 2 ? x : y)[2 * (i & 1)] - high.x;
+    low[i >> 1][2 * (i & 1) + 1] = (i < 2 ? x : y)[2 * (i & 1) + 1] - high.y;
+  }
+  operand<P>(rest, low[0], low[1]);
+}
+
+// Rows of LD elements, or, LD 0, of 16-bit elements in panels: ROWS rows of 64 columns, 128 bytes each, whose eight pieces of 16 bytes
+// are exchanged by the last three bits of the row's number (the swizzle of 128 bytes of `wgmma`). So eight rows lie in different banks.
+constexpr int PANELS = 0, PANEL = 64;
+template <int ROWS> __device__ __forceinline__ int in_panels(int row, int column) {
+  return column / PANEL * (ROWS * PANEL) + row * PANEL + ((column / 8 ^ row) % 8) * 8 + column % 8;
+}
+template <int ROWS, int LD> __device__ __forceinline__ int in_rows(int row, int column) {
+  return LD == PANELS ? in_panels<ROWS>(row, column) : row * LD + column;
+}
+
 // Which products of 16 x 16 blocks (k, n) of a right operand are not zero.
 __device__ constexpr bool within(Part part, int k, int n) { return part == WHOLE || (part == UPPER ? k <= n : k >= n); }
 
@@ -30,16 +53,7 @@ __device__ __forceinline__ void multiply(Tile<N>& acc, const Tile<K>& x, const P
     for (int k = 0; k < K / 2; k++) {
       u32 a[4], rest[4];
       operand<P>(a, x.x[2 * k], x.x[2 * k + 1]);
-      if (PARTS == 2) {
-        float low[2][4];
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-          float2 high = unpair(a[i], P());
-          low[i >> 1][2 * (i & 1)] = x.x[2 * k + (i >> 1)][2 * (i & 1)] - high.x;
-          low[i >> 1][2 * (i & 1) + 1] = x.x[2 * k + (i >> 1)][2 * (i & 1) + 1] - high.y;
-        }
-        operand<P>(rest, low[0], low[1]);
-      }
+      if (PARTS == 2) left_by_rounding<P>(rest, a, x.x[2 * k], x.x[2 * k + 1]);
       if (MINUS) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -486,9 +500,16 @@ template <int AHEAD, int CLUSTER, int WARPS> __device__ __forceinline__ void set
 #endif
 }
 
+// What this thread wrote to shared memory is there for products that read it themselves, once threads have met.
+__device__ __forceinline__ void to_tensor_cores() {
+#if BULK
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+
 // The loop of a copying warp: `issue` starts the copies of a step, AHEAD steps before those that need them. The FIRST warp waits for
-// bulk copies to arrive; a warp with BULKS starts some.
-template <int AHEAD, int CLUSTER, bool FIRST, bool BULKS, class Issue>
+// bulk copies to arrive; a warp with BULKS starts some. WIDE: tensor cores read themselves what other copies brought.
+template <int AHEAD, int CLUSTER, bool FIRST, bool BULKS, bool WIDE, class Issue>
 __device__ __forceinline__ void copy_steps(int lane, void* barriers, int steps, Issue issue) {
   constexpr bool bulks = BULK && BULKS;
   constexpr u32 size = 8 * (AHEAD + 1);
@@ -500,6 +521,7 @@ __device__ __forceinline__ void copy_steps(int lane, void* barriers, int steps, 
     if (AHEAD > 0 && step >= AHEAD) {
       if (BULK && FIRST) arrived(waited, parity);
       copies_wait<(AHEAD > 0 ? AHEAD - 1 : 0)>();
+      if (WIDE) to_tensor_cores();
     }
     if (step >= AHEAD) {
       meet();
@@ -524,6 +546,7 @@ __device__ __forceinline__ void copy_steps(int lane, void* barriers, int steps, 
       if (BULK && FIRST) arrived(waited, parity);
       parity ^= 1;
       copies_wait<0>();
+      if (WIDE) to_tensor_cores();
       meet();
     }
   }
@@ -576,8 +599,9 @@ __device__ __noinline__ void fetch_some(P* to, const T* from, i64 step, int vali
 #pragma unroll 1
     for (int i = lane; i < ROWS * pieces; i += 32) {
       const int t = i / pieces, n = i % pieces * N;
-      if (n < there && !(zero && t >= valid)) copy16(to + t * LD + n, from + (t < valid ? t : valid - 1) * step + n);
-      else *(uint4*)(to + t * LD + n) = make_uint4(0, 0, 0, 0);
+      P* const at = to + in_rows<ROWS, LD>(t, n);
+      if (n < there && !(zero && t >= valid)) copy16(at, from + (t < valid ? t : valid - 1) * step + n);
+      else *(uint4*)at = make_uint4(0, 0, 0, 0);
     }
     return;
   }
@@ -585,7 +609,7 @@ __device__ __noinline__ void fetch_some(P* to, const T* from, i64 step, int vali
   for (int i = lane; i < ROWS * COLS; i += 32) {
     const int t = i / COLS, n = i % COLS;
     const bool is = n < there && !(zero && t >= valid);
-    to[t * LD + n] = narrow<P>(is ? widen(from[(t < valid ? t : valid - 1) * step + n]) : 0.f);
+    to[in_rows<ROWS, LD>(t, n)] = narrow<P>(is ? widen(from[(t < valid ? t : valid - 1) * step + n]) : 0.f);
   }
 }
 
@@ -624,11 +648,11 @@ template <class P, class T, int ROWS, int COLS, int LD, int PARTS, int CLUSTER, 
       const i64 step = MORE * PARTS * row;
 #pragma unroll 8
       for (int r = 0; r < ROWS; r += MORE * PARTS, at += step)
-        if (ROWS % (MORE * PARTS) == 0 || r + t < ROWS) copy16(to + (t + r) * LD + n, at);
+        if (ROWS % (MORE * PARTS) == 0 || r + t < ROWS) copy16(to + in_rows<ROWS, LD>(t + r, n), at);
     } else {
 #pragma unroll 2
       for (int i = c.lane; i < ROWS * PIECES; i += 32)
-        copy16(to + i / PIECES * LD + i % PIECES * N, from + i / PIECES * row + i % PIECES * N);
+        copy16(to + in_rows<ROWS, LD>(i / PIECES, i % PIECES * N), from + i / PIECES * row + i % PIECES * N);
     }
     from += chunk;
   }

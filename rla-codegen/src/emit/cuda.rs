@@ -172,11 +172,12 @@ const MMA: &str = include_str!("../../../templates/cuda/mma.cuh");
 const BLOCK: &str = include_str!("../../../templates/cuda/block.cuh");
 const DECAY: &str = include_str!("../../../templates/cuda/decay.cuh");
 const CHAIN: &str = include_str!("../../../templates/cuda/chain.cuh");
+const WIDE: &str = include_str!("../../../templates/cuda/wide.cuh");
 const KERNEL: &str = include_str!("../../../templates/cuda/kernel.cu.tera");
 
 /// The headers of chunk kernels, each of which compiles behind those before it.
-pub const HEADERS: [(&str, &str); 5] =
-    [("base", BASE), ("mma", MMA), ("block", BLOCK), ("decay", DECAY), ("chain", CHAIN)];
+pub const HEADERS: [(&str, &str); 6] =
+    [("base", BASE), ("mma", MMA), ("block", BLOCK), ("decay", DECAY), ("chain", CHAIN), ("wide", WIDE)];
 
 /// Writes the kernels of a pass. `kept` is what forward keeps: the program that keeps, where this one is backward.
 ///
@@ -236,6 +237,7 @@ struct Text<'a> {
     counts: [usize; 4],
     decay: bool,
     chain: bool,
+    wide: bool,
     tellers: usize,
     prologue: Vec<String>,
     body: Vec<String>,

@@ -37,6 +37,8 @@ struct Launch {
     beside: bool,
     /// Warps that only say how far a chain's block is.
     tellers: usize,
+    /// Whether four of its warps multiply at once.
+    wide: bool,
 }
 
 pub struct Frame<'a> {
@@ -232,6 +234,7 @@ impl<'a> Frame<'a> {
             ],
             decay: body.iter().any(|line| is_decay(line)),
             chain,
+            wide: launch.wide,
             tellers: launch.tellers,
             prologue: vec![],
             body,

@@ -63,6 +63,9 @@ pub enum Order {
     /// Of 16-bit elements, as right operands of products that sum over rows: by blocks of 16 x 16, row by row of blocks,
     /// lane l's four registers together (templates/cuda/block.cuh).
     Fragments,
+    /// Of 16-bit elements, as right operands of products of four warps at once: by panels of 64 columns, row by row, each row's pieces
+    /// exchanged (templates/cuda/chain.cuh).
+    Panels,
     /// Row by row, rounded; then all rows again, of what rounding left.
     Twice,
     /// Of numbers a row: so many each, which are to be added up.
@@ -70,6 +73,9 @@ pub enum Order {
     /// Row by row, so many rows in each of successive records, `NAME_next` elements apart; rows beyond `there` are zero.
     Pieces(usize),
 }
+
+/// Columns of a panel.
+const PANEL: usize = 64;
 
 /// Memory of one value: `name` points to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +115,20 @@ impl Place {
         Place { name, elem, ld, bytes: rows * ld * elem.bytes(), order }
     }
 
+    /// A place in panels, where the type and the number of columns allow it.
+    pub fn of_panels(graph: &Graph, sizes: &Sizes, node: usize, elem: Elem) -> Option<Place> {
+        let shape = graph.nodes[node].shape;
+        let (rows, cols) = (sizes.padded(shape.rows), sizes.padded(shape.cols));
+        let bytes = rows * cols * elem.bytes();
+        let place = Place { name: format!("v{node}"), elem, ld: cols, bytes, order: Order::Panels };
+        (elem != Elem::F32 && graph.is_matrix(node) && cols.is_multiple_of(PANEL)).then_some(place)
+    }
+
+    /// Rows of a matrix.
+    pub fn rows(&self) -> usize {
+        self.bytes / self.elem.bytes() / self.ld.max(1)
+    }
+
     /// A place for rows of tokens in a record, one right behind the other: warps that write whole sectors.
     pub fn of_rows(sizes: &Sizes, name: String, shape: Shape, elem: Elem) -> Place {
         let ld = sizes.padded(shape.cols);
@@ -121,6 +141,7 @@ impl Place {
             Order::Rows | Order::Twice => format!("({row}) * {} + ({col})", self.ld),
             Order::Fragments => format!("in_fragments<{}>({row}, {col})", self.ld),
             Order::Pieces(rows) => format!("piece<{rows}, {}>({row}, {}_next) + ({col})", self.ld, self.name),
+            Order::Panels => format!("in_panels<{}>({row}, {col})", self.rows()),
             Order::Parts(_) => unreachable!("matrices have no parts"),
         }
     }

@@ -6,7 +6,7 @@ use super::roles::{Plan, Role, What};
 use super::{Chain, lower, parts, solves, sums_tokens};
 use crate::emit::cuda::Interface;
 use crate::emit::cuda::expr;
-use crate::emit::cuda::place::{Elem, Place, Sizes};
+use crate::emit::cuda::place::{Elem, Order, Place, Sizes};
 use crate::emit::graph::{Kind, Ref};
 use crate::emit::text::Text;
 use crate::tile::{Axis, Direction, Leaf};
@@ -269,21 +269,25 @@ impl Writer<'_> {
                 true => "UPPER",
                 false => "WHOLE",
             };
-            let types = format!("{}, {}, {}, {part}, {minus}", self.product.c(), image.ld, m.down);
+            let (wide, types) = match image.order {
+                // inputs, which have no zero half
+                Order::Panels => ("_wide", format!("{}, {}, {}, {minus}", self.product.c(), image.rows(), m.down)),
+                _ => ("", format!("{}, {}, {}, {part}, {minus}", self.product.c(), image.ld, m.down)),
+            };
             match self.plan.state_of(m.tile).filter(|state| role.operands.contains(state)) {
                 Some(state) => out.line(format!(
-                    "multiply_left<{types}, {}>({name}, from{state}, {});",
+                    "multiply_left{wide}<{types}, {}>({name}, from{state}, {});",
                     self.tiles(m.tile),
                     image.name
                 )),
                 None if role.values.contains(&m.tile) && self.rounded.contains(&m.tile) => out.line(format!(
-                    "multiply_left<{types}, {}>({name}, at{}, {});",
+                    "multiply_left{wide}<{types}, {}>({name}, at{}, {});",
                     self.tiles(m.tile),
                     m.tile,
                     image.name
                 )),
                 None => out.line(format!(
-                    "multiply<{types}, {}>({name}, {}, {});",
+                    "multiply{wide}<{types}, {}>({name}, {}, {});",
                     1 + usize::from(self.is_in_parts(m.tile, m.image)),
                     self.name(m.tile),
                     image.name

@@ -28,6 +28,12 @@ const MOST_THREADS: usize = 384;
 /// some room. Copies for two blocks have a longer way.
 const AHEAD_SHARED: usize = 160 * 1024;
 
+/// Warps of a role that multiply together, on one right operand.
+const TOGETHER: usize = 4;
+
+/// Where panels may start: at multiples of eight of their rows.
+const PANELS_AT: usize = 1024;
+
 /// Bytes between two vectors that are rather fetched with them.
 const BETWEEN: usize = 256;
 
@@ -175,7 +181,9 @@ impl Frame<'_> {
         let leaves = BTreeSet::new();
         let written = Written { pointers: vec![], body: vec![], shared, substitutes: false, scratch: 0, leaves };
         let (grid, cluster) = (Grid::Sequences(slices), cluster(&Crew::of(workers, overlapped), slices));
+        let wide = layout.items.iter().any(|item| item.fetch.is_panels());
         let launch = Launch {
+            wide,
             grid,
             chunk: self.sizes().chunk,
             threads,
@@ -274,7 +282,8 @@ impl Frame<'_> {
         }
         items.extend(together(vectors));
         for n in chain.images.iter().filter(|n| self.is_own_image(**n)) {
-            let place = self.placed(*n, self.config.product);
+            let panels = Place::of_panels(self.graph, sizes, *n, self.config.product).filter(|_| groups == TOGETHER);
+            let place = panels.unwrap_or_else(|| self.placed(*n, self.config.product));
             let Kind::Leaf(leaf) = &self.graph.nodes[*n].kind else { unreachable!("it is an input") };
             let (axis, zero) = (self.graph.nodes[*n].shape.cols, matches!(leaf, Leaf::OutputGrad(_)));
             items.push(Item {
@@ -284,7 +293,7 @@ impl Frame<'_> {
                     to: self.config.product,
                     from: self.elem_of(leaf),
                     channels: sizes.padded(axis),
-                    ld: place.ld,
+                    ld: (place.order == Order::Rows).then_some(place.ld),
                     arguments: format!(
                         "{}, ch, {}, 0, {}, {zero}",
                         self.view_of(leaf),
@@ -315,7 +324,7 @@ impl Frame<'_> {
                     to: elem,
                     from: self.elem_of(leaf),
                     channels: width,
-                    ld: place.ld,
+                    ld: Some(place.ld),
                     arguments: format!("{}, ch, {}, column, {real}, {zero}", self.view_of(leaf), self.head_of(leaf)),
                     shared: false,
                 },
@@ -373,12 +382,13 @@ impl Frame<'_> {
             Some((*lags.iter().min()?, *lags.iter().max()?))
         };
         let items = if whole { in_few_pieces(items, &lags) } else { items.to_vec() };
-        let mut staged = 0;
+        let mut staged: usize = 0;
         let rings = items
             .iter()
             .map(|item| {
                 let (first, last) = lags(item)?;
                 let places = ahead + last - first + 1;
+                staged = staged.next_multiple_of(if item.fetch.is_panels() { PANELS_AT } else { 128 });
                 let ring = Ring { offset: staged, places, first };
                 staged += places * item.bytes.next_multiple_of(128);
                 Some(ring)

@@ -137,7 +137,7 @@ impl Frame<'_> {
             _ => (512, 1),
         };
         let beside = name == "finish" && self.slices.is_some();
-        let launch = Launch { grid, chunk, threads, blocks, cluster: 1, beside, tellers: 0 };
+        let launch = Launch { grid, chunk, threads, blocks, cluster: 1, beside, tellers: 0, wide: false };
         self.kernel(name, 0, launch, written, out, false)
     }
 

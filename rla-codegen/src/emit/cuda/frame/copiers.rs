@@ -85,20 +85,25 @@ pub(super) struct Item {
 pub(super) enum Fetch {
     /// In one piece: from the pointer of this name, so many bytes.
     Piece(Address),
-    /// Rows of the caller: element type in shared memory and the caller's, channels, elements from row to row, and the arguments
-    /// that say which; whether the blocks of a cluster read the same.
-    Rows { to: Elem, from: Elem, channels: usize, ld: usize, arguments: String, shared: bool },
+    /// Rows of the caller: element type in shared memory and the caller's, channels, elements from row to row (none: in panels), and the
+    /// arguments that say which; whether the blocks of a cluster read the same.
+    Rows { to: Elem, from: Elem, channels: usize, ld: Option<usize>, arguments: String, shared: bool },
     /// Rows of a record: its name, the first byte, bytes of a row and from row to row there and in shared memory.
     Part { base: &'static str, start: String, bytes: usize, from: usize, to: usize },
 }
 
 impl Fetch {
+    /// Whether it lies in panels, for products of four warps at once.
+    pub fn is_panels(&self) -> bool {
+        matches!(self, Fetch::Rows { ld: None, .. })
+    }
+
     /// Whether bulk copies fetch it, where there are any.
     fn is_bulk(&self, cluster: usize) -> bool {
         match self {
             Fetch::Piece(_) => true,
             Fetch::Rows { to, from, channels, shared, .. } => {
-                *shared && cluster > 1 && to == from && channels * to.bytes() >= ROW
+                *shared && cluster > 1 && !self.is_panels() && to == from && channels * to.bytes() >= ROW
             }
             Fetch::Part { .. } => false,
         }
@@ -242,9 +247,10 @@ impl Frame<'_> {
         for share in shares {
             if let Fetch::Rows { to, from, channels, ld, arguments, shared } = &items[share.item].fetch {
                 out.line(format!(
-                    "Rows<{}, {}, CHUNK, {channels}, {ld}, {}, {}, {}> rows{}({arguments}, {}, {});",
+                    "Rows<{}, {}, CHUNK, {channels}, {}, {}, {}, {}> rows{}({arguments}, {}, {});",
                     to.c(),
                     from.c(),
+                    ld.map_or("PANELS".to_string(), |ld| ld.to_string()),
                     share.parts,
                     if *shared { "CLUSTER" } else { "1" },
                     items[share.item].fetch.is_bulk(cluster),
@@ -255,7 +261,8 @@ impl Frame<'_> {
             }
         }
         let bulks = first || shares.iter().any(|s| items[s.item].fetch.is_bulk(cluster));
-        out.line(format!("copy_steps<AHEAD, CLUSTER, {first}, {bulks}>(lane, shared + {barriers}, chunks + LAG, [&](Crew& crew, int step) {{"));
+        let wide = shares.iter().any(|s| items[s.item].fetch.is_panels());
+        out.line(format!("copy_steps<AHEAD, CLUSTER, {first}, {bulks}, {wide}>(lane, shared + {barriers}, chunks + LAG, [&](Crew& crew, int step) {{"));
         if says {
             self.say_progress(out);
         }
@@ -332,7 +339,7 @@ mod tests {
                 to: Elem::Bf16,
                 from: Elem::Bf16,
                 channels,
-                ld: channels + 8,
+                ld: Some(channels + 8),
                 arguments: String::new(),
                 shared: false,
             },

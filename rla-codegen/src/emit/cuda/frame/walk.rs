@@ -163,6 +163,7 @@ impl Frame<'_> {
             blocks: 1,
             cluster: 1,
             beside: false,
+            wide: false,
             tellers: 0,
         };
         self.kernel(stage, g, launch, &written, out, false)

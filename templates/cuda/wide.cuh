@@ -1,0 +1,112 @@
+// Products of four warps at once: on sm_90a `wgmma`, whose left operand is the four warps' 64 channels in registers and whose right
+// operand the tensor cores read from shared memory themselves; else each warp's own `mma`. The sums are in the same order.
+
+// acc (16 x 8 N) += a (16 x 16 STEPS) B by one warp. B[k][n] is at row n, column k, or, DOWN, at row k, column n.
+template <class P, int ROWS, bool DOWN, int N, int STEPS>
+__device__ __forceinline__ void multiply_alone(Tile<N>& acc, const u32 (&a)[STEPS][4], const P* b) {
+  const int l = threadIdx.x & 31, m = l >> 3, r = l & 7;
+#pragma unroll
+  for (int k = 0; k < STEPS; k++)
+#pragma unroll
+    for (int n = 0; n < N / 2; n++) {
+      u32 f[4];
+      if (DOWN) load4t(f, b + in_panels<ROWS>(k * 16 + (m & 1) * 8 + r, n * 16 + (m >> 1) * 8));
+      else load4(f, b + in_panels<ROWS>(n * 16 + (m >> 1) * 8 + r, k * 16 + (m & 1) * 8));
+      mma(acc.x[2 * n], a[k], f[0], f[1], P());
+      mma(acc.x[2 * n + 1], a[k], f[2], f[3], P());
+    }
+}
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+// What the accumulators hold is settled before and behind this.
+template <int N> __device__ __forceinline__ void settle(Tile<N>& x) {
+#pragma unroll
+  for (int n = 0; n < N; n++)
+    asm volatile("" : "+f"(x.x[n][0]), "+f"(x.x[n][1]), "+f"(x.x[n][2]), "+f"(x.x[n][3])::"memory");
+}
+
+#define ROW(i) "+f"(d.x[i][0]), "+f"(d.x[i][1]), "+f"(d.x[i][2]), "+f"(d.x[i][3])
+#define ROWS4(i) ROW(i), ROW(i + 1), ROW(i + 2), ROW(i + 3)
+#define ROWS8(i) ROWS4(i), ROWS4(i + 4)
+#define WGMMA(TILES, COLUMNS, TYPE, NAME, ACCUMULATORS, A, B, REGISTERS)                                                         \
+  template <int SCALE, int TURNED>                                                                                               \
+  __device__ __forceinline__ void wgmma(Tile<TILES>& d, const u32 (&a)[4], unsigned long long b, TYPE) {                         \
+    asm volatile("{.reg .pred p; setp.ne.b32 p, 1, 0;\n"                                                                         \
+                 "wgmma.mma_async.sync.aligned.m64n" COLUMNS "k16.f32." NAME "." NAME " {" ACCUMULATORS "}, " A ", " B ";}"       \
+                 : REGISTERS                                                                                                     \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(SCALE), "n"(TURNED));                                 \
+  }
+#define ALL16 ROWS8(0), ROWS8(8)
+#define ACCUMULATORS32 \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+WGMMA(4, "32", bf16, "bf16", ACCUMULATORS32, "{%16, %17, %18, %19}", "%20, p, %21, 1, %22", ROWS4(0))
+WGMMA(4, "32", f16, "f16", ACCUMULATORS32, "{%16, %17, %18, %19}", "%20, p, %21, 1, %22", ROWS4(0))
+#define ACCUMULATORS64 \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+WGMMA(8, "64", bf16, "bf16", ACCUMULATORS64, "{%32, %33, %34, %35}", "%36, p, %37, 1, %38", ROWS8(0))
+WGMMA(8, "64", f16, "f16", ACCUMULATORS64, "{%32, %33, %34, %35}", "%36, p, %37, 1, %38", ROWS8(0))
+#define ACCUMULATORS128 \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+WGMMA(16, "128", bf16, "bf16", ACCUMULATORS128, "{%64, %65, %66, %67}", "%68, p, %69, 1, %70", ALL16)
+WGMMA(16, "128", f16, "f16", ACCUMULATORS128, "{%64, %65, %66, %67}", "%68, p, %69, 1, %70", ALL16)
+
+// Where a right operand lies: its address, the bytes from one panel to the next, and eight rows.
+template <int ROWS> __device__ __forceinline__ unsigned long long in_shared(const void* b) {
+  const unsigned long long at = ((u32)__cvta_generic_to_shared(b) & 0x3ffff) >> 4;
+  return at | (unsigned long long)(ROWS * 2 * PANEL / 16) << 16 | (unsigned long long)(1024 / 16) << 32 | 1ull << 62;
+}
+#endif
+
+// acc (16 x 8 N of each warp) += or -= a (16 x 16 STEPS of each) B; all four warps are here.
+template <class P, int ROWS, bool DOWN, bool MINUS, int N, int STEPS>
+__device__ __forceinline__ void multiply_together(Tile<N>& acc, u32 (&a)[STEPS][4], const P* b) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  if constexpr (N == 4 || N == 8 || N == 16) {
+    const unsigned long long at = in_shared<ROWS>(b);
+    settle(acc);
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#pragma unroll
+    for (int k = 0; k < STEPS; k++)
+      wgmma<MINUS ? -1 : 1, DOWN>(acc, a[k], at + (DOWN ? k * 16 * 2 * PANEL : k / 4 * ROWS * 2 * PANEL + k % 4 * 32) / 16, P());
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+    settle(acc);
+    return;
+  }
+#endif
+  if (MINUS) {
+#pragma unroll
+    for (int k = 0; k < STEPS; k++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) a[k][i] ^= 0x80008000u;
+  }
+  multiply_alone<P, ROWS, DOWN>(acc, a, b);
+}
+
+// acc += or -= x B, x of each warp rounded to P, or, PARTS 2, in two parts.
+template <class P, int ROWS, bool DOWN, bool MINUS, int PARTS, int N, int K>
+__device__ __forceinline__ void multiply_wide(Tile<N>& acc, const Tile<K>& x, const P* b) {
+  u32 a[K / 2][4];
+#pragma unroll
+  for (int k = 0; k < K / 2; k++) operand<P>(a[k], x.x[2 * k], x.x[2 * k + 1]);
+  if constexpr (PARTS == 2) {
+    u32 rest[K / 2][4];
+#pragma unroll
+    for (int k = 0; k < K / 2; k++) left_by_rounding<P>(rest[k], a[k], x.x[2 * k], x.x[2 * k + 1]);
+    multiply_together<P, ROWS, DOWN, MINUS>(acc, rest, b);
+  }
+  multiply_together<P, ROWS, DOWN, MINUS>(acc, a, b);
+}
+
+// The same of a left operand of 8 K columns that another role left.
+template <class P, int ROWS, bool DOWN, bool MINUS, int K, int N>
+__device__ __forceinline__ void multiply_left_wide(Tile<N>& acc, const char* left, const P* b) {
+  u32 a[K / 2][4];
+#pragma unroll
+  for (int k = 0; k < K / 2; k++) load4(a[k], left + (k * 32 + (threadIdx.x & 31)) * 16);
+  multiply_together<P, ROWS, DOWN, MINUS>(acc, a, b);
+}
