@@ -149,11 +149,12 @@ template <int N> __device__ __forceinline__ void found(Tile<N>& x, const char* f
 template <class P, int N> __device__ __forceinline__ void leave(char* to, const Tile<N>& x) {
   const int l = threadIdx.x & 31;
   if constexpr (sizeof(P) == 2) {
+    const u32 at = (u32)__cvta_generic_to_shared(to);
 #pragma unroll
     for (int k = 0; k < N / 2; k++) {
       u32 a[4];
       operand<P>(a, x.x[2 * k], x.x[2 * k + 1]);
-      store4(to + k * 512, a);
+      store4(at + k * 512, a);
     }
   } else {
     leave(to, x);

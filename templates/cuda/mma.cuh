@@ -74,9 +74,9 @@ __device__ __forceinline__ void load4t(u32 (&r)[4], const void* p) {
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"((u32)__cvta_generic_to_shared(p)));
 }
-// The reverse of load4: lane 8i + r has the address of row r of block i, that is `p` + 16 (8i + r).
-__device__ __forceinline__ void store4(void* p, const u32 (&r)[4]) {
-  const u32 at = (u32)__cvta_generic_to_shared(p), l = threadIdx.x & 31;
+// The reverse of load4: lane 8i + r has the address of row r of block i, that is `at` + 16 (8i + r) in shared memory.
+__device__ __forceinline__ void store4(u32 at, const u32 (&r)[4]) {
+  const u32 l = threadIdx.x & 31;
 #if __CUDA_ARCH__ >= 900
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(at + l * 16), "r"(r[0]), "r"(r[1]), "r"(r[2]),
                "r"(r[3])

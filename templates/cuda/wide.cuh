@@ -1,28 +1,21 @@
 // Products of four warps at once: on sm_90a `wgmma`, whose left operand is the four warps' 64 channels in registers and whose right
 // operand the tensor cores read from shared memory themselves; else each warp's own `mma`. The sums are in the same order.
 
-// acc (16 x 8 N) += a (16 x 16 STEPS) B by one warp. B[k][n] is at row n, column k, or, DOWN, at row k, column n.
-template <class P, int ROWS, bool DOWN, int N, int STEPS>
-__device__ __forceinline__ void multiply_alone(Tile<N>& acc, const u32 (&a)[STEPS][4], const P* b) {
-  const int l = threadIdx.x & 31, m = l >> 3, r = l & 7;
-#pragma unroll
-  for (int k = 0; k < STEPS; k++)
-#pragma unroll
-    for (int n = 0; n < N / 2; n++) {
-      u32 f[4];
-      if (DOWN) load4t(f, b + in_panels<ROWS>(k * 16 + (m & 1) * 8 + r, n * 16 + (m >> 1) * 8));
-      else load4(f, b + in_panels<ROWS>(n * 16 + (m >> 1) * 8 + r, k * 16 + (m & 1) * 8));
-      mma(acc.x[2 * n], a[k], f[0], f[1], P());
-      mma(acc.x[2 * n + 1], a[k], f[2], f[3], P());
-    }
-}
+// A left operand of 16 x 16 STEPS for each warp.
+template <int STEPS> struct Left {
+  u32 x[STEPS][4];
+};
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-// What the accumulators hold is settled before and behind this.
+// What registers hold is settled here: nothing that reads or writes them moves across.
 template <int N> __device__ __forceinline__ void settle(Tile<N>& x) {
 #pragma unroll
   for (int n = 0; n < N; n++)
     asm volatile("" : "+f"(x.x[n][0]), "+f"(x.x[n][1]), "+f"(x.x[n][2]), "+f"(x.x[n][3])::"memory");
+}
+template <int STEPS> __device__ __forceinline__ void settle(Left<STEPS>& a) {
+#pragma unroll
+  for (int k = 0; k < STEPS; k++) asm volatile("" : "+r"(a.x[k][0]), "+r"(a.x[k][1]), "+r"(a.x[k][2]), "+r"(a.x[k][3])::"memory");
 }
 
 #define ROW(i) "+f"(d.x[i][0]), "+f"(d.x[i][1]), "+f"(d.x[i][2]), "+f"(d.x[i][3])
@@ -61,52 +54,74 @@ template <int ROWS> __device__ __forceinline__ unsigned long long in_shared(cons
 }
 #endif
 
-// acc (16 x 8 N of each warp) += or -= a (16 x 16 STEPS of each) B; all four warps are here.
+// A value, rounded to P.
+template <class P, int K> __device__ __forceinline__ Left<K / 2> left_of(const Tile<K>& x) {
+  Left<K / 2> a;
+#pragma unroll
+  for (int k = 0; k < K / 2; k++) operand<P>(a.x[k], x.x[2 * k], x.x[2 * k + 1]);
+  return a;
+}
+// What another role left as an operand.
+template <int STEPS> __device__ __forceinline__ Left<STEPS> left_found(const char* from) {
+  Left<STEPS> a;
+#pragma unroll
+  for (int k = 0; k < STEPS; k++) load4(a.x[k], from + (k * 32 + (threadIdx.x & 31)) * 16);
+  return a;
+}
+template <int STEPS> __device__ __forceinline__ void leave(char* to, const Left<STEPS>& a) {
+  const u32 at = (u32)__cvta_generic_to_shared(to);
+#pragma unroll
+  for (int k = 0; k < STEPS; k++) store4(at + k * 512, a.x[k]);
+}
+
+// acc (16 x 8 N) += or -= a B by one warp. B[k][n] is at row n, column k, or, DOWN, at row k, column n.
 template <class P, int ROWS, bool DOWN, bool MINUS, int N, int STEPS>
-__device__ __forceinline__ void multiply_together(Tile<N>& acc, u32 (&a)[STEPS][4], const P* b) {
+__device__ __forceinline__ void multiply_alone(Tile<N>& acc, const Left<STEPS>& left, const P* b) {
+  const int l = threadIdx.x & 31, m = l >> 3, r = l & 7;
+#pragma unroll
+  for (int k = 0; k < STEPS; k++) {
+    u32 a[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) a[i] = left.x[k][i] ^ (MINUS ? 0x80008000u : 0);
+#pragma unroll
+    for (int n = 0; n < N / 2; n++) {
+      u32 f[4];
+      if (DOWN) load4t(f, b + in_panels<ROWS>(k * 16 + (m & 1) * 8 + r, n * 16 + (m >> 1) * 8));
+      else load4(f, b + in_panels<ROWS>(n * 16 + (m >> 1) * 8 + r, k * 16 + (m & 1) * 8));
+      mma(acc.x[2 * n], a, f[0], f[1], P());
+      mma(acc.x[2 * n + 1], a, f[2], f[3], P());
+    }
+  }
+}
+
+// A stage: `begin_together` of each accumulator, products, `end_together` of the accumulators and left operands. Between, nothing
+// touches those, and all four warps take the same way.
+template <int N> __device__ __forceinline__ void begin_together(Tile<N>& acc) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  settle(acc);
+#endif
+}
+template <class... Operands> __device__ __forceinline__ void end_together(Operands&... x) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+  (settle(x), ...);
+#endif
+}
+
+// acc += or -= a B, of which the sum over 16 columns of a after the other is added up.
+template <class P, int ROWS, bool DOWN, bool MINUS, int N, int STEPS>
+__device__ __forceinline__ void multiply_together(Tile<N>& acc, Left<STEPS>& a, const P* b) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   if constexpr (N == 4 || N == 8 || N == 16) {
     const unsigned long long at = in_shared<ROWS>(b);
-    settle(acc);
+    settle(a);
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
     for (int k = 0; k < STEPS; k++)
-      wgmma<MINUS ? -1 : 1, DOWN>(acc, a[k], at + (DOWN ? k * 16 * 2 * PANEL : k / 4 * ROWS * 2 * PANEL + k % 4 * 32) / 16, P());
+      wgmma<MINUS ? -1 : 1, DOWN>(acc, a.x[k], at + (DOWN ? k * 16 * 2 * PANEL : k / 4 * ROWS * 2 * PANEL + k % 4 * 32) / 16, P());
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-    settle(acc);
     return;
   }
 #endif
-  if (MINUS) {
-#pragma unroll
-    for (int k = 0; k < STEPS; k++)
-#pragma unroll
-      for (int i = 0; i < 4; i++) a[k][i] ^= 0x80008000u;
-  }
-  multiply_alone<P, ROWS, DOWN>(acc, a, b);
-}
-
-// acc += or -= x B, x of each warp rounded to P, or, PARTS 2, in two parts.
-template <class P, int ROWS, bool DOWN, bool MINUS, int PARTS, int N, int K>
-__device__ __forceinline__ void multiply_wide(Tile<N>& acc, const Tile<K>& x, const P* b) {
-  u32 a[K / 2][4];
-#pragma unroll
-  for (int k = 0; k < K / 2; k++) operand<P>(a[k], x.x[2 * k], x.x[2 * k + 1]);
-  if constexpr (PARTS == 2) {
-    u32 rest[K / 2][4];
-#pragma unroll
-    for (int k = 0; k < K / 2; k++) left_by_rounding<P>(rest[k], a[k], x.x[2 * k], x.x[2 * k + 1]);
-    multiply_together<P, ROWS, DOWN, MINUS>(acc, rest, b);
-  }
-  multiply_together<P, ROWS, DOWN, MINUS>(acc, a, b);
-}
-
-// The same of a left operand of 8 K columns that another role left.
-template <class P, int ROWS, bool DOWN, bool MINUS, int K, int N>
-__device__ __forceinline__ void multiply_left_wide(Tile<N>& acc, const char* left, const P* b) {
-  u32 a[K / 2][4];
-#pragma unroll
-  for (int k = 0; k < K / 2; k++) load4(a[k], left + (k * 32 + (threadIdx.x & 31)) * 16);
-  multiply_together<P, ROWS, DOWN, MINUS>(acc, a, b);
+  multiply_alone<P, ROWS, DOWN, MINUS>(acc, a, b);
 }

@@ -35,6 +35,12 @@ impl Text {
     }
 }
 
+/// Whether a text has a name as a whole word.
+pub fn mentions(text: &str, name: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices(name).any(|(at, _)| !text[..at].ends_with(word) && !text[at + name.len()..].starts_with(word))
+}
+
 /// An f32 literal.
 pub fn float(x: f64) -> String {
     let x = x as f32;

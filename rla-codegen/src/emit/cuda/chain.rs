@@ -5,6 +5,7 @@
 //! and inputs per channel. Where a decay differs from channel to channel of the free side, so does the system of own readouts and
 //! writes: then values are turned in shared memory, and two lanes substitute for a channel.
 
+mod body;
 pub mod roles;
 mod write;
 
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::emit::graph::{Graph, Kind, Ref};
 use crate::tile::{Axis, Leaf, MapFn, Shape};
 
+pub use body::Work;
 pub use write::{Writer, room_of};
 
 /// Tokens of a channel that a lane has room for.

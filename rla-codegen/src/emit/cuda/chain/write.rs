@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::body::{Body, Work};
 use super::roles::{Plan, Role, What};
-use super::{Chain, lower, parts, solves, sums_tokens};
+use super::{Chain, Multiply, lower, parts, solves, sums_tokens};
 use crate::emit::cuda::Interface;
 use crate::emit::cuda::expr;
 use crate::emit::cuda::place::{Elem, Order, Place, Sizes};
 use crate::emit::graph::{Kind, Ref};
-use crate::emit::text::Text;
 use crate::tile::{Axis, Direction, Leaf};
 
 /// Values of a role up to which registers suffice for some of them to wait.
 const MOST_TILES: usize = 10;
+
+/// Registers of a thread for addresses and counters.
+const FOR_ADDRESSES: usize = 40;
 
 /// Floats of a value that is turned.
 fn turned_floats(sizes: &Sizes) -> usize {
@@ -47,6 +50,8 @@ pub struct Writer<'a> {
     pub stores: Vec<(usize, String, String)>,
     /// Whether registers suffice for accumulators that wait.
     pub roomy: bool,
+    /// Registers of a thread.
+    pub registers: usize,
     /// What other roles read.
     pub handed: BTreeSet<What>,
     /// Of these, values that are left as left operands.
@@ -75,13 +80,24 @@ impl Writer<'_> {
 
     /// The steps of a chunk. A state's next value is what the next chunk waits for, so what leads to it comes first, and what needs
     /// no state before that; what others read is left where the warp would wait.
-    pub fn write(&self, role: &Role) -> String {
-        let mut out = Text::default();
-        for n in role.values.iter().filter(|n| !self.rounded.contains(n)) {
-            out.line(format!("Tile<{}> t{n};", self.tiles(*n)));
-            out.line(format!("found(t{n}, at{n});"));
-        }
+    pub fn write(&self, role: &Role) -> Work {
+        let mut out = Body::default();
         let (last, tiles): (Vec<usize>, Vec<usize>) = role.tiles.iter().partition(|n| self.plan.next_of(**n).is_some());
+        let mut readouts: Vec<usize> = tiles.iter().copied().filter(|n| self.is_early(*n, role)).collect();
+        while readouts.len() > 1 && self.registers_beside(role, &readouts) < FOR_ADDRESSES {
+            readouts.pop();
+        }
+        for n in role.values.iter().filter(|n| !self.rounded.contains(n)) {
+            let lines = vec![format!("Tile<{}> t{n};", self.tiles(*n)), format!("found(t{n}, at{n});")];
+            match readouts.is_empty() {
+                true => out.lines(lines),
+                false => out.later(format!("t{n}"), lines),
+            }
+        }
+        if !readouts.is_empty() {
+            self.write_together(role, &readouts, &last, &tiles, &mut out);
+            return out.finish();
+        }
         let roomy = self.roomy && tiles.len() <= MOST_TILES;
         let (with, without): (Vec<usize>, Vec<usize>) = tiles.iter().partition(|n| self.plan.depends[**n] || !roomy);
         let mut made: BTreeSet<usize> = BTreeSet::new();
@@ -129,7 +145,7 @@ impl Writer<'_> {
             self.leave_state(*n, &mut out);
         }
         for n in last {
-            let name = format!("state{}", self.plan.next_of(n).expect("it is a next state"));
+            let name = self.next_name(n);
             self.given_operands(n, &mut made, &mut out);
             if updates.contains(&n) {
                 self.begin(n, &name, false, &mut out);
@@ -141,25 +157,98 @@ impl Writer<'_> {
         out.finish()
     }
 
+    /// As [`write`](Writer::write), where four warps read states together: such products come first, and run on while the states are left
+    /// for others, and beside what else the registers have room for. No state is touched meanwhile: the assembler would wait first, since
+    /// states come from such products too.
+    fn write_together(&self, role: &Role, readouts: &[usize], last: &[usize], tiles: &[usize], out: &mut Body) {
+        let mut made: BTreeSet<usize> = BTreeSet::new();
+        for n in readouts {
+            self.begin(*n, &self.name(*n), true, out);
+            self.add(*n, &self.name(*n), role, true, out);
+        }
+        out.pause();
+        last.iter().for_each(|n| self.leave_state(*n, out));
+        let rest: Vec<usize> = tiles.iter().copied().filter(|n| !readouts.contains(n)).collect();
+        let mut behind: BTreeSet<usize> = readouts.iter().copied().collect();
+        let mut room = self.registers_beside(role, readouts);
+        let (beside, after): (Vec<usize>, Vec<usize>) = rest.into_iter().partition(|n| {
+            let reads = self.plan.reads(*n);
+            let found = reads.iter().filter(|x| role.values.contains(x)).count();
+            let needs = 4 * self.tiles(*n) * (1 + found);
+            let fits = reads.is_disjoint(&behind) && needs <= room && !self.is_early(*n, role);
+            match fits {
+                true => room -= needs,
+                false => {
+                    behind.insert(*n);
+                }
+            }
+            fits
+        });
+        beside.into_iter().for_each(|n| self.whole(n, role, &mut made, None, out));
+        // what is left needs their registers, if not their sums
+        out.close();
+        after.into_iter().for_each(|n| self.whole(n, role, &mut made, None, out));
+        for n in last {
+            self.given_operands(*n, &mut made, out);
+            let name = self.next_name(*n);
+            self.begin(*n, &name, false, out);
+            self.add(*n, &name, role, false, out);
+            self.add(*n, &name, role, true, out);
+        }
+    }
+
+    /// Registers of a thread that are left beside states, readouts under way and their operands.
+    fn registers_beside(&self, role: &Role, readouts: &[usize]) -> usize {
+        let states: usize = role.states.iter().map(|s| 4 * self.tiles(self.chain().carried[s])).sum();
+        let sums: usize = readouts.iter().map(|n| 4 * self.tiles(*n)).sum();
+        let products = readouts.iter().flat_map(|n| self.products(*n));
+        let lefts = products.filter_map(|(_, t)| self.chain().multiply(self.plan.graph, self.plan.depends, t));
+        let lefts: BTreeSet<usize> = lefts.map(|m| m.tile).collect();
+        let lefts: usize = lefts.iter().map(|n| 2 * self.tiles(*n)).sum();
+        self.registers.saturating_sub(FOR_ADDRESSES + states + sums + lefts)
+    }
+
+    /// Whether a value is a sum of products of four warps at once, of states at the chunk's start.
+    fn is_early(&self, n: usize, role: &Role) -> bool {
+        let of_state = |t: usize| {
+            let m = self.chain().multiply(self.plan.graph, self.plan.depends, t);
+            m.is_some_and(|m| {
+                let state = self.plan.state_of(m.tile);
+                state.is_some_and(|s| role.states.contains(&s) || role.operands.contains(&s))
+                    && self.places[&m.image].order == Order::Panels
+            })
+        };
+        self.plan.terms(n).is_some() && self.start(n).is_empty() && self.products(n).all(|(_, t)| of_state(t))
+    }
+
+    /// Name of the tile in which a state's next value is made.
+    fn next_name(&self, n: usize) -> String {
+        format!("state{}", self.plan.next_of(n).expect("it is a next state"))
+    }
+
     /// The state that becomes a next one.
     fn carried(&self, next: usize) -> usize {
         self.chain().carried[&self.plan.next_of(next).expect("it is a next state")]
     }
 
-    fn begin_update(&self, n: usize, out: &mut Text) {
+    fn begin_update(&self, n: usize, out: &mut Body) {
         self.leave_state(n, out);
-        self.begin(n, &format!("state{}", self.plan.next_of(n).expect("it is a next state")), false, out);
+        self.begin(n, &self.next_name(n), false, out);
     }
 
     /// A state at the chunk's start, for other roles; its next value is made in the same registers.
-    fn leave_state(&self, n: usize, out: &mut Text) {
+    fn leave_state(&self, n: usize, out: &mut Body) {
         let state = self.plan.next_of(n).expect("it is a next state");
+        let left = format!("left{}", self.carried(n));
         if self.handed.contains(&What::State(state)) {
-            out.line(format!("leave<{}>(from{state}, state{state});", self.product.c()));
+            out.line(match out.has_left(&left) {
+                true => format!("leave(from{state}, {left});"),
+                false => format!("leave<{}>(from{state}, state{state});", self.product.c()),
+            });
         }
     }
 
-    fn whole(&self, n: usize, role: &Role, made: &mut BTreeSet<usize>, left: Option<&mut Vec<usize>>, out: &mut Text) {
+    fn whole(&self, n: usize, role: &Role, made: &mut BTreeSet<usize>, left: Option<&mut Vec<usize>>, out: &mut Body) {
         self.given_operands(n, made, out);
         match &self.plan.graph.nodes[n].kind {
             Kind::Solve { .. } => return self.solve(n, out),
@@ -175,7 +264,7 @@ impl Writer<'_> {
         self.after(n, role, left, out);
     }
 
-    fn after(&self, n: usize, role: &Role, left: Option<&mut Vec<usize>>, out: &mut Text) {
+    fn after(&self, n: usize, role: &Role, left: Option<&mut Vec<usize>>, out: &mut Body) {
         self.store(n, out);
         if self.handed.contains(&What::Tile(n)) && !role.values.contains(&n) {
             match left {
@@ -210,7 +299,7 @@ impl Writer<'_> {
     }
 
     /// Tiles of given values that a value's products need.
-    fn given_operands(&self, n: usize, made: &mut BTreeSet<usize>, out: &mut Text) {
+    fn given_operands(&self, n: usize, made: &mut BTreeSet<usize>, out: &mut Body) {
         let Some(terms) = self.plan.terms(n) else { return };
         for (_, t) in terms {
             let Some(m) = self.chain().multiply(self.plan.graph, self.plan.depends, *t) else { continue };
@@ -241,7 +330,7 @@ impl Writer<'_> {
     }
 
     /// A value, or what its sum begins with.
-    fn begin(&self, n: usize, name: &str, declare: bool, out: &mut Text) {
+    fn begin(&self, n: usize, name: &str, declare: bool, out: &mut Body) {
         self.comment(n, out);
         if declare {
             out.line(format!("Tile<{}> {name};", self.tiles(n)));
@@ -258,7 +347,7 @@ impl Writer<'_> {
     }
 
     /// Adds the products of a sum whose left operands hold a state, or those of the others.
-    fn add(&self, n: usize, name: &str, role: &Role, depends: bool, out: &mut Text) {
+    fn add(&self, n: usize, name: &str, role: &Role, depends: bool, out: &mut Body) {
         let graph = self.plan.graph;
         for (minus, t) in self.products(n).filter(|(_, t)| self.plan.depends[*t] == depends) {
             let m = self.chain().multiply(graph, self.plan.depends, t).expect("it is a product of the chain");
@@ -269,25 +358,25 @@ impl Writer<'_> {
                 true => "UPPER",
                 false => "WHOLE",
             };
-            let (wide, types) = match image.order {
-                // inputs, which have no zero half
-                Order::Panels => ("_wide", format!("{}, {}, {}, {minus}", self.product.c(), image.rows(), m.down)),
-                _ => ("", format!("{}, {}, {}, {part}, {minus}", self.product.c(), image.ld, m.down)),
-            };
+            if image.order == Order::Panels {
+                self.multiply_together(name, minus, m, role, out);
+                continue;
+            }
+            let types = format!("{}, {}, {}, {part}, {minus}", self.product.c(), image.ld, m.down);
             match self.plan.state_of(m.tile).filter(|state| role.operands.contains(state)) {
                 Some(state) => out.line(format!(
-                    "multiply_left{wide}<{types}, {}>({name}, from{state}, {});",
+                    "multiply_left<{types}, {}>({name}, from{state}, {});",
                     self.tiles(m.tile),
                     image.name
                 )),
                 None if role.values.contains(&m.tile) && self.rounded.contains(&m.tile) => out.line(format!(
-                    "multiply_left{wide}<{types}, {}>({name}, at{}, {});",
+                    "multiply_left<{types}, {}>({name}, at{}, {});",
                     self.tiles(m.tile),
                     m.tile,
                     image.name
                 )),
                 None => out.line(format!(
-                    "multiply{wide}<{types}, {}>({name}, {}, {});",
+                    "multiply<{types}, {}>({name}, {}, {});",
                     1 + usize::from(self.is_in_parts(m.tile, m.image)),
                     self.name(m.tile),
                     image.name
@@ -296,8 +385,27 @@ impl Writer<'_> {
         }
     }
 
+    /// A product of four warps at once, whose right operand, an input, has no half that is zero.
+    fn multiply_together(&self, sum: &str, minus: bool, m: Multiply, role: &Role, out: &mut Body) {
+        let (elem, image, left) = (self.product.c(), &self.places[&m.image], format!("left{}", m.tile));
+        let steps = self.tiles(m.tile) / 2;
+        out.left(&left, || {
+            let found = match self.plan.state_of(m.tile).filter(|state| role.operands.contains(state)) {
+                Some(state) => Some(format!("from{state}")),
+                None if role.values.contains(&m.tile) && self.rounded.contains(&m.tile) => Some(format!("at{}", m.tile)),
+                None => None,
+            };
+            match found {
+                Some(place) => format!("auto {left} = left_found<{steps}>({place});"),
+                None => format!("auto {left} = left_of<{elem}>({});", self.name(m.tile)),
+            }
+        });
+        let types = format!("{elem}, {}, {}, {minus}", image.rows(), m.down);
+        out.together(sum, &left, &format!("multiply_together<{types}>({sum}, {left}, {});", image.name));
+    }
+
     /// Turns values, in this order, in the room of node `n`.
-    fn turn(&self, n: usize, values: &[Option<Ref>], out: &mut Text) {
+    fn turn(&self, n: usize, values: &[Option<Ref>], out: &mut Body) {
         let (columns, size) = (self.sizes.chunk / 8, turned_floats(self.sizes));
         for (k, value) in values.iter().enumerate() {
             let value = value.map_or("0.f".into(), |r| self.value(r.node, false));
@@ -308,7 +416,7 @@ impl Writer<'_> {
         }
     }
 
-    fn comment(&self, n: usize, out: &mut Text) {
+    fn comment(&self, n: usize, out: &mut Body) {
         if let Some(origin) = self.plan.graph.nodes[n].origin
             && let Some(statement) = self.interface.statements.get(origin as usize)
         {
@@ -317,7 +425,7 @@ impl Writer<'_> {
     }
 
     /// A system whose decay is per channel, with all its parts.
-    fn solve(&self, n: usize, out: &mut Text) {
+    fn solve(&self, n: usize, out: &mut Body) {
         let graph = self.plan.graph;
         let Kind::Solve { direction, m, c, y0, b, a } = &graph.nodes[n].kind else { unreachable!("it is a system") };
         self.comment(n, out);
@@ -342,7 +450,7 @@ impl Writer<'_> {
         }
     }
 
-    fn apply(&self, n: usize, out: &mut Text) {
+    fn apply(&self, n: usize, out: &mut Body) {
         let Kind::DecayApply { m, w, a, transposed } = &self.plan.graph.nodes[n].kind else {
             unreachable!("it is a decayed sum")
         };
@@ -352,13 +460,13 @@ impl Writer<'_> {
         self.take_turned(n, n, 0, out);
     }
 
-    fn take_turned(&self, value: usize, room: usize, k: usize, out: &mut Text) {
+    fn take_turned(&self, value: usize, room: usize, k: usize, out: &mut Body) {
         let name = self.name(value);
         out.line(format!("Tile<{}> {name};", self.tiles(value)));
         out.line(format!("take_channels({name}, room{room} + {});", k * turned_floats(self.sizes)));
     }
 
-    fn store(&self, n: usize, out: &mut Text) {
+    fn store(&self, n: usize, out: &mut Body) {
         for (node, statement, comment) in &self.stores {
             if *node == n {
                 out.line(format!("// {comment}"));

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::view_kind;
-use super::copiers::{BARRIERS, Crew, Fetch, Item, cluster};
+use super::copiers::{BARRIERS, Crew, Fetch, Item, REGISTERS, cluster};
 use super::{Address, Frame, Launch};
 use crate::emit::cuda::block::Written;
 use crate::emit::cuda::chain::roles::{Plan, Role, What};
-use crate::emit::cuda::chain::{Chain, Writer, room_of};
+use crate::emit::cuda::chain::{Chain, Work, Writer, room_of};
 use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::cuda::stage::Group;
 use crate::emit::cuda::{Error, Grid, Kernel, Pass};
@@ -48,7 +48,7 @@ pub(super) struct Ring {
 /// A way to divide the work that fits into shared memory.
 pub(super) struct Layout {
     pub roles: Vec<Role>,
-    bodies: Vec<String>,
+    bodies: Vec<Work>,
     /// What is fetched.
     pub items: Vec<Item>,
     pub rings: Vec<Option<Ring>>,
@@ -64,12 +64,6 @@ pub(super) struct Layout {
 fn threads(groups: usize, layout: &Layout, overlapped: bool) -> usize {
     let workers = groups * layout.roles.len();
     32 * (workers + Crew::of(workers, overlapped).warps())
-}
-
-/// Whether a text has a name as a whole word.
-fn mentions(text: &str, name: &str) -> bool {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    text.match_indices(name).any(|(at, _)| !text[..at].ends_with(word) && !text[at + name.len()..].starts_with(word))
 }
 
 /// The statement that writes a value to rows of a record.
@@ -160,6 +154,7 @@ impl Frame<'_> {
                 slabs,
                 stores: stores.clone(),
                 roomy: true,
+                registers: 0,
                 handed: BTreeSet::new(),
                 rounded: BTreeSet::new(),
             };
@@ -371,12 +366,15 @@ impl Frame<'_> {
         writer.handed = handed.keys().copied().collect();
         let values = handed.keys().filter_map(|what| if let What::Tile(n) = what { Some(*n) } else { None });
         writer.rounded = values.filter(|n| writer.is_left_rounded(&roles, *n)).collect();
-        writer.roomy = 32 * (groups * roles.len() + Crew::of(groups * roles.len(), overlapped).warps()) <= ROOMY;
-        let bodies: Vec<String> = roles.iter().map(|role| writer.write(role)).collect();
+        let crew = Crew::of(groups * roles.len(), overlapped);
+        let threads = 32 * (groups * roles.len() + crew.warps());
+        writer.roomy = threads <= ROOMY;
+        writer.registers = crew.registers(groups, roles.len()).unwrap_or(REGISTERS / threads / 8 * 8);
+        let bodies: Vec<Work> = roles.iter().map(|role| writer.write(role)).collect();
         let lags = |item: &Item| {
             let readers = roles.iter().zip(&bodies);
             let lags: Vec<usize> = readers
-                .filter(|(_, body)| item.names.iter().any(|(name, ..)| mentions(body, name)))
+                .filter(|(_, body)| item.names.iter().any(|(name, ..)| body.mentions(name)))
                 .map(|(role, _)| role.lag)
                 .collect();
             Some((*lags.iter().min()?, *lags.iter().max()?))
@@ -469,7 +467,7 @@ impl Frame<'_> {
         out
     }
 
-    fn role(&self, role: &Role, body: &str, layout: &Layout, out: &mut Text) {
+    fn role(&self, role: &Role, body: &Work, layout: &Layout, out: &mut Text) {
         let sizes = self.sizes();
         let (from, to) = self.state_fields();
         for state in &role.states {
@@ -486,7 +484,7 @@ impl Frame<'_> {
         }
         // counters rather than remainders, and pointers that move: what comes before a chunk's first load is short
         let rings = layout.items.iter().zip(&layout.rings).filter_map(|(item, ring)| {
-            let read = item.names.iter().any(|(name, ..)| mentions(body, name));
+            let read = item.names.iter().any(|(name, ..)| body.mentions(name));
             ring.as_ref().filter(|_| read).map(|ring| ring.places)
         });
         let left = layout.exchange.iter().filter(|(what, _)| self.touches(role, body, **what)).map(|(_, (.., n))| *n);
@@ -495,7 +493,7 @@ impl Frame<'_> {
             out.line(format!("int place{n} = 0;"));
         }
         let outputs = self.graph.results.iter().filter_map(|(result, _)| match result {
-            Outcome::Output(i) if mentions(body, &format!("out{i}")) => Some(*i),
+            Outcome::Output(i) if body.mentions(&format!("out{i}")) => Some(*i),
             _ => None,
         });
         let outputs = outputs.collect::<Vec<_>>();
@@ -519,7 +517,7 @@ impl Frame<'_> {
         for (item, ring) in layout.items.iter().zip(&layout.rings) {
             let Some(ring) = ring else { continue };
             let bytes = item.bytes.next_multiple_of(128);
-            for (name, elem, offset) in item.names.iter().filter(|(name, ..)| mentions(body, name)) {
+            for (name, elem, offset) in item.names.iter().filter(|(name, ..)| body.mentions(name)) {
                 let e = elem.c();
                 out.line(format!(
                     "const {e}* const {name} = (const {e}*)(shared + {} + {} * {bytes});",
@@ -544,10 +542,11 @@ impl Frame<'_> {
                 out.line(format!("char* const {name} = exchange + {offset} + {} * {bytes};", place(*places)));
             }
         }
+        out.lines(body.first.lines());
         if role.keeps {
             self.ends_of_span(out, |out| self.keep_states(role, out));
         }
-        out.lines(body.lines());
+        out.lines(body.rest.lines());
         for n in &places {
             out.line(format!("place{n} = place{n} == {} ? 0 : place{n} + 1;", n - 1));
         }
@@ -568,10 +567,10 @@ impl Frame<'_> {
     }
 
     /// Whether a role leaves something, or finds it.
-    fn touches(&self, role: &Role, body: &str, what: What) -> bool {
+    fn touches(&self, role: &Role, body: &Work, what: What) -> bool {
         match what {
             What::State(s) => role.states.contains(&s) || role.operands.contains(&s),
-            What::Tile(n) => mentions(body, &format!("at{n}")),
+            What::Tile(n) => body.mentions(&format!("at{n}")),
             What::Room(_) => false,
         }
     }

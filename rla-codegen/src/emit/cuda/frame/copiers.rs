@@ -23,7 +23,7 @@ const DIVIDED: usize = 4096;
 const TOLD_EVERY: usize = 8;
 
 /// Registers of a multiprocessor.
-const REGISTERS: usize = 65536;
+pub(super) const REGISTERS: usize = 65536;
 
 /// Registers with which a thread that copies makes do.
 pub(super) const COPYING: usize = 80;
