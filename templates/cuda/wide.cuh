@@ -74,6 +74,14 @@ template <int STEPS> __device__ __forceinline__ void leave(char* to, const Left<
   for (int k = 0; k < STEPS; k++) store4(at + k * 512, a.x[k]);
 }
 
+// Writes a warp's own state to a record as fragments, `to` at those of its channels.
+template <class P, int STEPS> __device__ __forceinline__ void keep(P* to, const Left<STEPS>& a) {
+  const int l = threadIdx.x & 31;
+#pragma unroll
+  for (int k = 0; k < STEPS; k++)
+    *(uint4*)((char*)to + (k * 32 + l) * 16) = make_uint4(turn(a.x[k][0]), turn(a.x[k][1]), turn(a.x[k][2]), turn(a.x[k][3]));
+}
+
 // acc (16 x 8 N) += or -= a B by one warp. B[k][n] is at row n, column k, or, DOWN, at row k, column n.
 template <class P, int ROWS, bool DOWN, bool MINUS, int N, int STEPS>
 __device__ __forceinline__ void multiply_alone(Tile<N>& acc, const Left<STEPS>& left, const P* b) {

@@ -44,7 +44,7 @@ pub struct Role {
     pub operands: BTreeSet<usize>,
     /// Values of other roles that it reads.
     pub values: BTreeSet<usize>,
-    /// Whether it writes states at the chunk's start to memory.
+    /// Whether it writes states at the chunk's start to memory: its own, or, without any, those that it reads.
     pub keeps: bool,
 }
 
@@ -255,8 +255,9 @@ impl<'a> Plan<'a> {
         out
     }
 
-    /// The roles; one for everything unless `split`. `keeps`: states at the chunk's start are written to memory.
-    pub fn roles(&self, split: bool, keeps: bool) -> Vec<Role> {
+    /// The roles; one for everything unless `split`. `keeps`: states at the chunk's start are written to memory, by the role of results, which
+    /// is there for that alone unless those that carry states can do it (`own`).
+    pub fn roles(&self, split: bool, keeps: bool, own: bool) -> Vec<Role> {
         let states: Vec<usize> = self.next.keys().copied().collect();
         let mut reach: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         for state in &states {
@@ -296,14 +297,11 @@ impl<'a> Plan<'a> {
         let rest: BTreeSet<usize> = results.difference(&done).copied().collect();
         let apply = |n: usize| matches!(self.graph.nodes[n].kind, Kind::DecayApply { .. });
         let heavy = rest.iter().any(|n| self.sums.contains_key(n) || apply(*n));
-        if split && (keeps || heavy) {
+        if split && (keeps && !own || heavy) {
             roles.push(Role { tiles: rest, keeps, ..Role::default() });
         } else {
-            let last = roles.last_mut().expect("a chain has a state");
-            last.tiles.extend(rest);
-            if keeps {
-                roles.iter_mut().for_each(|role| role.keeps = true);
-            }
+            roles.last_mut().expect("a chain has a state").tiles.extend(rest);
+            roles.iter_mut().for_each(|role| role.keeps = keeps);
         }
         for i in 0..roles.len() {
             let mut role = roles[i].clone();

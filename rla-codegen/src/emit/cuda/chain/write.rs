@@ -52,6 +52,8 @@ pub struct Writer<'a> {
     pub roomy: bool,
     /// Registers of a thread.
     pub registers: usize,
+    /// Whether the four warps of a role multiply at once.
+    pub together: bool,
     /// What other roles read.
     pub handed: BTreeSet<What>,
     /// Of these, values that are left as left operands.
@@ -89,12 +91,12 @@ impl Writer<'_> {
         }
         for n in role.values.iter().filter(|n| !self.rounded.contains(n)) {
             let lines = vec![format!("Tile<{}> t{n};", self.tiles(*n)), format!("found(t{n}, at{n});")];
-            match readouts.is_empty() {
-                true => out.lines(lines),
-                false => out.later(format!("t{n}"), lines),
+            match self.together {
+                false => out.lines(lines),
+                true => out.later(format!("t{n}"), lines),
             }
         }
-        if !readouts.is_empty() {
+        if !readouts.is_empty() || self.together && role.keeps && !role.states.is_empty() {
             self.write_together(role, &readouts, &last, &tiles, &mut out);
             return out.finish();
         }
@@ -165,6 +167,9 @@ impl Writer<'_> {
         for n in readouts {
             self.begin(*n, &self.name(*n), true, out);
             self.add(*n, &self.name(*n), role, true, out);
+        }
+        for leaf in role.states.iter().map(|s| self.chain().carried[s]).filter(|_| role.keeps) {
+            self.left(leaf, role, out);
         }
         out.pause();
         last.iter().for_each(|n| self.leave_state(*n, out));
@@ -387,21 +392,27 @@ impl Writer<'_> {
 
     /// A product of four warps at once, whose right operand, an input, has no half that is zero.
     fn multiply_together(&self, sum: &str, minus: bool, m: Multiply, role: &Role, out: &mut Body) {
-        let (elem, image, left) = (self.product.c(), &self.places[&m.image], format!("left{}", m.tile));
-        let steps = self.tiles(m.tile) / 2;
-        out.left(&left, || {
-            let found = match self.plan.state_of(m.tile).filter(|state| role.operands.contains(state)) {
+        let (elem, image) = (self.product.c(), &self.places[&m.image]);
+        let left = self.left(m.tile, role, out);
+        let types = format!("{elem}, {}, {}, {minus}", image.rows(), m.down);
+        out.together(sum, &left, &format!("multiply_together<{types}>({sum}, {left}, {});", image.name));
+    }
+
+    /// A value as a left operand of four warps: its name.
+    fn left(&self, n: usize, role: &Role, out: &mut Body) -> String {
+        let name = format!("left{n}");
+        out.left(&name, || {
+            let found = match self.plan.state_of(n).filter(|state| role.operands.contains(state)) {
                 Some(state) => Some(format!("from{state}")),
-                None if role.values.contains(&m.tile) && self.rounded.contains(&m.tile) => Some(format!("at{}", m.tile)),
+                None if role.values.contains(&n) && self.rounded.contains(&n) => Some(format!("at{n}")),
                 None => None,
             };
             match found {
-                Some(place) => format!("auto {left} = left_found<{steps}>({place});"),
-                None => format!("auto {left} = left_of<{elem}>({});", self.name(m.tile)),
+                Some(place) => format!("auto {name} = left_found<{}>({place});", self.tiles(n) / 2),
+                None => format!("auto {name} = left_of<{}>({});", self.product.c(), self.name(n)),
             }
         });
-        let types = format!("{elem}, {}, {}, {minus}", image.rows(), m.down);
-        out.together(sum, &left, &format!("multiply_together<{types}>({sum}, {left}, {});", image.name));
+        name
     }
 
     /// Turns values, in this order, in the room of node `n`.

@@ -15,7 +15,7 @@ use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::cuda::stage::Group;
 use crate::emit::cuda::{Error, Grid, Kernel, Pass};
 use crate::emit::graph::Kind;
-use crate::emit::text::Text;
+use crate::emit::text::{Text, mentions};
 use crate::tile::{Leaf, Role as Outcome};
 
 /// Threads of a block up to which each may have all registers that there are.
@@ -56,6 +56,8 @@ pub(super) struct Layout {
     exchange: BTreeMap<What, (usize, usize, usize)>,
     pub exchange_bytes: usize,
     pub staged: usize,
+    /// Whether the four warps of a role multiply at once.
+    together: bool,
     /// Steps between the fetching of an item and its first reader's.
     ahead: usize,
 }
@@ -141,7 +143,7 @@ impl Frame<'_> {
         let stored = stores.iter().map(|(n, ..)| *n).collect();
         let plan = Plan::new(chain, self.graph, &self.stages.depends, next, stored);
         let keeps = group.states.iter().any(|s| !self.state_targets(*s).is_empty());
-        let divided = plan.roles(true, keeps).len();
+        let divided = |together| plan.roles(true, keeps, together).len();
         let ways = (1..=most).rev().filter(|w| (channels / 16).is_multiple_of(*w));
         let mut ways = ways.map(|groups| {
             let (items, places, slabs) = self.items(chain, groups);
@@ -155,6 +157,7 @@ impl Frame<'_> {
                 stores: stores.clone(),
                 roomy: true,
                 registers: 0,
+                together: false,
                 handed: BTreeSet::new(),
                 rounded: BTreeSet::new(),
             };
@@ -166,7 +169,7 @@ impl Frame<'_> {
             let roles = layout.roles.len();
             let moves = Crew::of(groups * roles, overlapped).registers(*groups, roles).is_some();
             let few = self.pass == Pass::Forward || moves || threads(*groups, layout, overlapped) <= MOST_THREADS;
-            *groups == 1 || layout.roles.len() == divided && few
+            *groups == 1 || layout.roles.len() == divided(layout.together) && few
         };
         let (groups, layout) = ways.find(fits).expect("one group is taken in any case");
         let slices = channels / 16 / groups;
@@ -176,9 +179,8 @@ impl Frame<'_> {
         let leaves = BTreeSet::new();
         let written = Written { pointers: vec![], body: vec![], shared, substitutes: false, scratch: 0, leaves };
         let (grid, cluster) = (Grid::Sequences(slices), cluster(&Crew::of(workers, overlapped), slices));
-        let wide = layout.items.iter().any(|item| item.fetch.is_panels());
         let launch = Launch {
-            wide,
+            wide: layout.together,
             grid,
             chunk: self.sizes().chunk,
             threads,
@@ -361,7 +363,9 @@ impl Frame<'_> {
         Way { split, ahead, whole }: Way,
         overlapped: bool,
     ) -> Layout {
-        let roles = writer.plan.roles(split, keeps);
+        let together = items.iter().any(|item| item.fetch.is_panels());
+        let roles = writer.plan.roles(split, keeps, together);
+        writer.together = together;
         let handed = writer.plan.handed(&roles);
         writer.handed = handed.keys().copied().collect();
         let values = handed.keys().filter_map(|what| if let What::Tile(n) = what { Some(*n) } else { None });
@@ -411,7 +415,7 @@ impl Frame<'_> {
                 exchange_bytes += bytes;
             }
         }
-        Layout { roles, bodies, items, rings, exchange, exchange_bytes, staged, ahead }
+        Layout { roles, bodies, items, rings, exchange, exchange_bytes, staged, together, ahead }
     }
 
     fn chain_text(&self, g: usize, layout: &Layout, groups: usize, slices: usize) -> Text {
@@ -544,7 +548,7 @@ impl Frame<'_> {
         }
         out.lines(body.first.lines());
         if role.keeps {
-            self.ends_of_span(out, |out| self.keep_states(role, out));
+            self.ends_of_span(out, |out| self.keep_states(role, body, out));
         }
         out.lines(body.rest.lines());
         for n in &places {
@@ -576,13 +580,16 @@ impl Frame<'_> {
     }
 
     /// States at the chunk's start (gradients at its end), where finish or backward reads them.
-    fn keep_states(&self, role: &Role, out: &mut Text) {
-        for state in role.states.iter().chain(&role.operands) {
+    fn keep_states(&self, role: &Role, body: &Work, out: &mut Text) {
+        let of_others = role.operands.iter().filter(|_| role.states.is_empty());
+        for state in role.states.iter().chain(of_others) {
             let columns = self.sizes().padded(self.state_shape(*state).cols) / 8;
             for (place, address) in self.state_targets(*state) {
                 let (elem, ld) = (place.elem.c(), place.ld);
                 let target = format!("({elem}*)({address}) + channel * {ld}");
+                let left = format!("left{}", self.stages.leaves.get(state).copied().unwrap_or(usize::MAX));
                 out.line(match role.states.contains(state) {
+                    _ if mentions(&body.first, &left) => format!("keep<{elem}>({target}, {left});"),
                     true => format!("keep<{elem}, {ld}>({target}, state{state});"),
                     false => format!("keep<{elem}, {columns}, {ld}>({target}, from{state});"),
                 });
