@@ -6,7 +6,6 @@ template <int STEPS> struct Left {
   u32 x[STEPS][4];
 };
 
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
 // What registers hold is settled here: nothing that reads or writes them moves across.
 template <int N> __device__ __forceinline__ void settle(Tile<N>& x) {
 #pragma unroll
@@ -18,6 +17,7 @@ template <int STEPS> __device__ __forceinline__ void settle(Left<STEPS>& a) {
   for (int k = 0; k < STEPS; k++) asm volatile("" : "+r"(a.x[k][0]), "+r"(a.x[k][1]), "+r"(a.x[k][2]), "+r"(a.x[k][3])::"memory");
 }
 
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define ROW(i) "+f"(d.x[i][0]), "+f"(d.x[i][1]), "+f"(d.x[i][2]), "+f"(d.x[i][3])
 #define ROWS4(i) ROW(i), ROW(i + 1), ROW(i + 2), ROW(i + 3)
 #define ROWS8(i) ROWS4(i), ROWS4(i + 4)
@@ -59,6 +59,7 @@ template <class P, int K> __device__ __forceinline__ Left<K / 2> left_of(const T
   Left<K / 2> a;
 #pragma unroll
   for (int k = 0; k < K / 2; k++) operand<P>(a.x[k], x.x[2 * k], x.x[2 * k + 1]);
+  settle(a);
   return a;
 }
 // What another role left as an operand.
@@ -66,6 +67,7 @@ template <int STEPS> __device__ __forceinline__ Left<STEPS> left_found(const cha
   Left<STEPS> a;
 #pragma unroll
   for (int k = 0; k < STEPS; k++) load4(a.x[k], from + (k * 32 + (threadIdx.x & 31)) * 16);
+  settle(a);
   return a;
 }
 template <int STEPS> __device__ __forceinline__ void leave(char* to, const Left<STEPS>& a) {
@@ -105,9 +107,7 @@ __device__ __forceinline__ void multiply_alone(Tile<N>& acc, const Left<STEPS>& 
 // A stage: `begin_together` of each accumulator, products, `end_together` of the accumulators and left operands. Between, nothing
 // touches those, and all four warps take the same way.
 template <int N> __device__ __forceinline__ void begin_together(Tile<N>& acc) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
   settle(acc);
-#endif
 }
 template <class... Operands> __device__ __forceinline__ void end_together(Operands&... x) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -122,7 +122,6 @@ __device__ __forceinline__ void multiply_together(Tile<N>& acc, Left<STEPS>& a, 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   if constexpr (N == 4 || N == 8 || N == 16) {
     const unsigned long long at = in_shared<ROWS>(b);
-    settle(a);
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
     for (int k = 0; k < STEPS; k++)

@@ -69,12 +69,17 @@ impl Body {
         self.waiting.push((name, lines));
     }
 
-    /// A product of four warps at once: its accumulator, its left operand, the statement.
-    pub fn together(&mut self, sum: &str, left: &str, statement: &str) {
+    /// An accumulator of the stage.
+    pub fn open(&mut self, sum: &str) {
         if !self.stage.sums.iter().any(|name| name == sum) {
             self.text.line(format!("begin_together({sum});"));
             self.stage.sums.push(sum.into());
         }
+    }
+
+    /// A product of four warps at once: its accumulator, its left operand, the statement.
+    pub fn together(&mut self, sum: &str, left: &str, statement: &str) {
+        self.open(sum);
         if !self.stage.lefts.iter().any(|name| name == left) {
             self.stage.lefts.push(left.into());
         }

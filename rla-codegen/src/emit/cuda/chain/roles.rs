@@ -255,9 +255,19 @@ impl<'a> Plan<'a> {
         out
     }
 
-    /// The roles; one for everything unless `split`. `keeps`: states at the chunk's start are written to memory, by the role of results, which
-    /// is there for that alone unless those that carry states can do it (`own`).
-    pub fn roles(&self, split: bool, keeps: bool, own: bool) -> Vec<Role> {
+    /// Whether a value is a sum of products whose left operand is one state at the chunk's start: that state.
+    fn readout_of(&self, n: usize) -> Option<usize> {
+        let of = |(_, t): &(bool, usize)| {
+            self.chain.multiply(self.graph, self.depends, *t).and_then(|m| self.state_of(m.tile))
+        };
+        let mut states = self.sums.get(&n)?.iter().map(of);
+        let first = states.next()??;
+        states.all(|state| state == Some(first)).then_some(first)
+    }
+
+    /// The roles; one for everything unless `split`. `keeps`: states at the chunk's start are written to memory. `together`: four warps
+    /// multiply at once; then a state stays with its role, which makes all of its readouts and keeps it, else a role of results does.
+    pub fn roles(&self, split: bool, keeps: bool, together: bool) -> Vec<Role> {
         let states: Vec<usize> = self.next.keys().copied().collect();
         let mut reach: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         for state in &states {
@@ -294,14 +304,27 @@ impl<'a> Plan<'a> {
             roles.push(Role { states: team, tiles: own, ..Role::default() });
         }
         let results = self.closure(self.stored.iter().copied(), &mut BTreeSet::new());
-        let rest: BTreeSet<usize> = results.difference(&done).copied().collect();
+        let mut rest: BTreeSet<usize> = results.difference(&done).copied().collect();
+        if together && split {
+            let all: Vec<usize> = rest.iter().chain(&done).copied().collect();
+            for (n, state) in all.into_iter().filter_map(|n| Some((n, self.readout_of(n)?))) {
+                roles.iter_mut().map(|role| &mut role.tiles).chain([&mut rest]).for_each(|tiles| {
+                    tiles.remove(&n);
+                });
+                let role = roles.iter_mut().find(|role| role.states.contains(&state));
+                role.expect("some role carries it").tiles.insert(n);
+            }
+        }
         let apply = |n: usize| matches!(self.graph.nodes[n].kind, Kind::DecayApply { .. });
         let heavy = rest.iter().any(|n| self.sums.contains_key(n) || apply(*n));
-        if split && (keeps && !own || heavy) {
-            roles.push(Role { tiles: rest, keeps, ..Role::default() });
+        let results = split && (keeps && !together || heavy);
+        if !results || together {
+            roles.iter_mut().for_each(|role| role.keeps = keeps);
+        }
+        if results {
+            roles.push(Role { tiles: rest, keeps: keeps && !together, ..Role::default() });
         } else {
             roles.last_mut().expect("a chain has a state").tiles.extend(rest);
-            roles.iter_mut().for_each(|role| role.keeps = keeps);
         }
         for i in 0..roles.len() {
             let mut role = roles[i].clone();

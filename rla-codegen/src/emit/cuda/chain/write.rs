@@ -50,8 +50,8 @@ pub struct Writer<'a> {
     pub stores: Vec<(usize, String, String)>,
     /// Whether registers suffice for accumulators that wait.
     pub roomy: bool,
-    /// Registers of a thread.
-    pub registers: usize,
+    /// Registers of a thread, by role.
+    pub registers: Vec<usize>,
     /// Whether the four warps of a role multiply at once.
     pub together: bool,
     /// What other roles read.
@@ -82,12 +82,15 @@ impl Writer<'_> {
 
     /// The steps of a chunk. A state's next value is what the next chunk waits for, so what leads to it comes first, and what needs
     /// no state before that; what others read is left where the warp would wait.
-    pub fn write(&self, role: &Role) -> Work {
+    pub fn write(&self, index: usize, role: &Role) -> Work {
         let mut out = Body::default();
         let (last, tiles): (Vec<usize>, Vec<usize>) = role.tiles.iter().partition(|n| self.plan.next_of(**n).is_some());
         let mut readouts: Vec<usize> = tiles.iter().copied().filter(|n| self.is_early(*n, role)).collect();
-        while readouts.len() > 1 && self.registers_beside(role, &readouts) < FOR_ADDRESSES {
-            readouts.pop();
+        // those of one operand together, of several as far as registers suffice
+        let lefts = |n: &usize| self.lefts(*n).collect::<BTreeSet<usize>>();
+        let first: BTreeSet<usize> = readouts.first().map(lefts).unwrap_or_default();
+        if self.registers_beside(index, role, &readouts) == 0 {
+            readouts.retain(|n| lefts(n).is_subset(&first));
         }
         for n in role.values.iter().filter(|n| !self.rounded.contains(n)) {
             let lines = vec![format!("Tile<{}> t{n};", self.tiles(*n)), format!("found(t{n}, at{n});")];
@@ -97,7 +100,7 @@ impl Writer<'_> {
             }
         }
         if !readouts.is_empty() || self.together && role.keeps && !role.states.is_empty() {
-            self.write_together(role, &readouts, &last, &tiles, &mut out);
+            self.write_together(index, role, &readouts, &last, &tiles, &mut out);
             return out.finish();
         }
         let roomy = self.roomy && tiles.len() <= MOST_TILES;
@@ -162,12 +165,22 @@ impl Writer<'_> {
     /// As [`write`](Writer::write), where four warps read states together: such products come first, and run on while the states are left
     /// for others, and beside what else the registers have room for. No state is touched meanwhile: the assembler would wait first, since
     /// states come from such products too.
-    fn write_together(&self, role: &Role, readouts: &[usize], last: &[usize], tiles: &[usize], out: &mut Body) {
+    fn write_together(
+        &self,
+        index: usize,
+        role: &Role,
+        readouts: &[usize],
+        last: &[usize],
+        tiles: &[usize],
+        out: &mut Body,
+    ) {
         let mut made: BTreeSet<usize> = BTreeSet::new();
-        for n in readouts {
-            self.begin(*n, &self.name(*n), true, out);
-            self.add(*n, &self.name(*n), role, true, out);
-        }
+        // all that the stage touches is there before it opens
+        readouts.iter().for_each(|n| self.begin(*n, &self.name(*n), true, out));
+        let lefts: BTreeSet<usize> = readouts.iter().flat_map(|n| self.lefts(*n)).collect();
+        lefts.iter().for_each(|n| drop(self.left(*n, role, out)));
+        readouts.iter().for_each(|n| out.open(&self.name(*n)));
+        readouts.iter().for_each(|n| self.add(*n, &self.name(*n), role, true, out));
         for leaf in role.states.iter().map(|s| self.chain().carried[s]).filter(|_| role.keeps) {
             self.left(leaf, role, out);
         }
@@ -175,7 +188,7 @@ impl Writer<'_> {
         last.iter().for_each(|n| self.leave_state(*n, out));
         let rest: Vec<usize> = tiles.iter().copied().filter(|n| !readouts.contains(n)).collect();
         let mut behind: BTreeSet<usize> = readouts.iter().copied().collect();
-        let mut room = self.registers_beside(role, readouts);
+        let mut room = self.registers_beside(index, role, readouts);
         let (beside, after): (Vec<usize>, Vec<usize>) = rest.into_iter().partition(|n| {
             let reads = self.plan.reads(*n);
             let found = reads.iter().filter(|x| role.values.contains(x)).count();
@@ -192,6 +205,7 @@ impl Writer<'_> {
         beside.into_iter().for_each(|n| self.whole(n, role, &mut made, None, out));
         // what is left needs their registers, if not their sums
         out.close();
+        readouts.iter().for_each(|n| self.after(*n, role, None, out));
         after.into_iter().for_each(|n| self.whole(n, role, &mut made, None, out));
         for n in last {
             self.given_operands(*n, &mut made, out);
@@ -203,14 +217,18 @@ impl Writer<'_> {
     }
 
     /// Registers of a thread that are left beside states, readouts under way and their operands.
-    fn registers_beside(&self, role: &Role, readouts: &[usize]) -> usize {
+    fn registers_beside(&self, index: usize, role: &Role, readouts: &[usize]) -> usize {
         let states: usize = role.states.iter().map(|s| 4 * self.tiles(self.chain().carried[s])).sum();
         let sums: usize = readouts.iter().map(|n| 4 * self.tiles(*n)).sum();
-        let products = readouts.iter().flat_map(|n| self.products(*n));
-        let lefts = products.filter_map(|(_, t)| self.chain().multiply(self.plan.graph, self.plan.depends, t));
-        let lefts: BTreeSet<usize> = lefts.map(|m| m.tile).collect();
+        let lefts: BTreeSet<usize> = readouts.iter().flat_map(|n| self.lefts(*n)).collect();
         let lefts: usize = lefts.iter().map(|n| 2 * self.tiles(*n)).sum();
-        self.registers.saturating_sub(FOR_ADDRESSES + states + sums + lefts)
+        self.registers[index].saturating_sub(FOR_ADDRESSES + states + sums + lefts)
+    }
+
+    /// Left operands of a sum's products.
+    fn lefts(&self, n: usize) -> impl Iterator<Item = usize> + '_ {
+        let multiply = |t: usize| self.chain().multiply(self.plan.graph, self.plan.depends, t);
+        self.products(n).filter_map(move |(_, t)| multiply(t)).map(|m| m.tile)
     }
 
     /// Whether a value is a sum of products of four warps at once, of states at the chunk's start.

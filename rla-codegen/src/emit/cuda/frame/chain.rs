@@ -3,6 +3,7 @@
 //! A step of the loop ends with a barrier of the block. In step n a role works on chunk n less its lag; meanwhile the copying
 //! warps fetch what is needed some steps later. An item of a ring stays from its first reader's step to its last reader's.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::view_kind;
@@ -156,7 +157,7 @@ impl Frame<'_> {
                 slabs,
                 stores: stores.clone(),
                 roomy: true,
-                registers: 0,
+                registers: vec![],
                 together: false,
                 handed: BTreeSet::new(),
                 rounded: BTreeSet::new(),
@@ -166,8 +167,8 @@ impl Frame<'_> {
         });
         // narrower where roles would have to be joined; what is kept, and gradients, take registers: there also where warps are many
         let fits = |(groups, layout): &(usize, Layout)| {
-            let roles = layout.roles.len();
-            let moves = Crew::of(groups * roles, overlapped).registers(*groups, roles).is_some();
+            let crew = Crew::of(groups * layout.roles.len(), overlapped);
+            let moves = crew.registers(*groups, &layout.roles).is_some();
             let few = self.pass == Pass::Forward || moves || threads(*groups, layout, overlapped) <= MOST_THREADS;
             *groups == 1 || layout.roles.len() == divided(layout.together) && few
         };
@@ -373,8 +374,8 @@ impl Frame<'_> {
         let crew = Crew::of(groups * roles.len(), overlapped);
         let threads = 32 * (groups * roles.len() + crew.warps());
         writer.roomy = threads <= ROOMY;
-        writer.registers = crew.registers(groups, roles.len()).unwrap_or(REGISTERS / threads / 8 * 8);
-        let bodies: Vec<Work> = roles.iter().map(|role| writer.write(role)).collect();
+        writer.registers = crew.registers(groups, &roles).unwrap_or(vec![REGISTERS / threads / 8 * 8; roles.len()]);
+        let bodies: Vec<Work> = roles.iter().enumerate().map(|(r, role)| writer.write(r, role)).collect();
         let lags = |item: &Item| {
             let readers = roles.iter().zip(&bodies);
             let lags: Vec<usize> = readers
@@ -460,8 +461,13 @@ impl Frame<'_> {
         for (r, role) in layout.roles.iter().enumerate() {
             out.line(format!("if (role == {r}) {{"));
             let crew = Crew::of(groups * layout.roles.len(), overlapped);
-            if let Some(registers) = crew.registers(groups, layout.roles.len()) {
-                out.line(format!("take_registers<{registers}>();"));
+            if let Some(registers) = crew.registers(groups, &layout.roles) {
+                let at_start = REGISTERS / (32 * (groups * layout.roles.len() + crew.warps())) / 8 * 8;
+                match registers[r].cmp(&at_start) {
+                    Ordering::Less => out.line(format!("leave_registers<{}>();", registers[r])),
+                    Ordering::Equal => {}
+                    Ordering::Greater => out.line(format!("take_registers<{}>();", registers[r])),
+                }
             }
             self.role(role, &layout.bodies[r], layout, &mut out);
             out.line("}");
