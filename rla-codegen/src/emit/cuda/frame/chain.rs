@@ -95,8 +95,8 @@ fn together(mut vectors: Vec<(Address, Place)>) -> Vec<Item> {
     items
 }
 
-/// What lies one behind the other, and has readers, in one piece.
-fn in_few_pieces(items: &[Item], lags: &dyn Fn(&Item) -> Option<(usize, usize)>) -> Vec<Item> {
+/// What lies one behind the other, and has readers (`alike`: at the same steps), in one piece.
+fn in_few_pieces(items: &[Item], alike: bool, lags: &dyn Fn(&Item) -> Option<(usize, usize)>) -> Vec<Item> {
     let mut out: Vec<Item> = vec![];
     let mut items: Vec<&Item> = items.iter().collect();
     items.sort_by_key(|item| match item.fetch {
@@ -109,6 +109,7 @@ fn in_few_pieces(items: &[Item], lags: &dyn Fn(&Item) -> Option<(usize, usize)>)
             && (start.base, start.offset + before.bytes) == (own.base, own.offset)
             && lags(before).is_some()
             && lags(item).is_some()
+            && (!alike || lags(before) == lags(item))
         {
             let at = before.bytes;
             before.names.extend(item.names.iter().map(|(name, elem, offset)| (name.clone(), *elem, at + offset)));
@@ -120,6 +121,17 @@ fn in_few_pieces(items: &[Item], lags: &dyn Fn(&Item) -> Option<(usize, usize)>)
     out
 }
 
+/// What of a record is fetched in one piece.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pieces {
+    /// All that lies one behind the other.
+    Whole,
+    /// Of that what is read at the same steps: it takes less room.
+    Alike,
+    /// Each value by itself.
+    Single,
+}
+
 /// How work and memory are divided.
 #[derive(Clone, Copy)]
 struct Way {
@@ -127,8 +139,8 @@ struct Way {
     split: bool,
     /// Steps between the fetching of an item and its first reader's.
     ahead: usize,
-    /// Whether what lies one behind the other is fetched in one piece.
-    whole: bool,
+    /// What is fetched in one piece.
+    pieces: Pieces,
 }
 
 impl Frame<'_> {
@@ -203,12 +215,16 @@ impl Frame<'_> {
         slices: usize,
         overlapped: bool,
     ) -> Layout {
-        let in_roles = (1..=4).rev().map(|ahead| Way { split: true, ahead, whole: true });
+        let way = |split: bool, ahead: usize, pieces: Pieces| Way { split, ahead, pieces };
         // in more pieces each waits only for who reads it, and takes less room; beside finish they take too long
-        let pieces = if overlapped { 0 } else { 2 };
-        let in_pieces = (1..=pieces).rev().map(|ahead| Way { split: true, ahead, whole: false });
-        let joined = (0..=2).rev().map(|ahead| Way { split: false, ahead, whole: true });
-        let ways = in_roles.chain(in_pieces).chain(joined);
+        let single = if overlapped { 0 } else { 2 };
+        let together = items.iter().any(|item| item.fetch.is_panels());
+        let ways = (2..=4).rev().map(|ahead| way(true, ahead, Pieces::Whole));
+        // short steps: a copy takes longer than one
+        let ways = ways.chain(together.then_some(way(true, 2, Pieces::Alike)));
+        let ways = ways.chain([way(true, 1, Pieces::Whole)]);
+        let ways = ways.chain((1..=single).rev().map(|ahead| way(true, ahead, Pieces::Single)));
+        let ways = ways.chain((0..=2).rev().map(|ahead| way(false, ahead, Pieces::Whole)));
         let layouts = ways.map(|way| self.layout(writer, items, keeps, groups, way, overlapped));
         let fits = |l: &Layout| {
             let alone = cluster(&Crew::of(groups * l.roles.len(), overlapped), slices) == 1;
@@ -361,7 +377,7 @@ impl Frame<'_> {
         items: &[Item],
         keeps: bool,
         groups: usize,
-        Way { split, ahead, whole }: Way,
+        Way { split, ahead, pieces }: Way,
         overlapped: bool,
     ) -> Layout {
         let together = items.iter().any(|item| item.fetch.is_panels());
@@ -384,7 +400,10 @@ impl Frame<'_> {
                 .collect();
             Some((*lags.iter().min()?, *lags.iter().max()?))
         };
-        let items = if whole { in_few_pieces(items, &lags) } else { items.to_vec() };
+        let items = match pieces {
+            Pieces::Single => items.to_vec(),
+            _ => in_few_pieces(items, pieces == Pieces::Alike, &lags),
+        };
         let mut staged: usize = 0;
         let rings = items
             .iter()
