@@ -1,7 +1,6 @@
 //! Generated CPU kernels, called directly on every level of this machine, against the golden cases.
 
-use rla_codegen::pipeline;
-use rla_codegen::schedule::Schedule;
+use rayon::prelude::*;
 use rla_runtime::case::Case;
 use rla_runtime::judge::Bounds;
 use rla_tests::kernel::{Kernels, levels};
@@ -25,28 +24,28 @@ fn cases() -> Vec<(String, Vec<golden::Golden>)> {
     out
 }
 
-#[test]
-fn kernels_agree_with_the_golden_cases() {
+/// What differs from the cases of one variant.
+fn failures(cases: &[golden::Golden]) -> String {
+    let recurrence = &cases[0].recurrence;
+    let kernels = Kernels::of_program(recurrence);
     let mut failed = String::new();
-    for (name, cases) in cases() {
-        let recurrence = &cases[0].recurrence;
-        let text = match pipeline::cpu(recurrence, &Schedule::default(), "rla_test", &levels()) {
-            Ok(text) => text,
-            Err(error) => panic!("{name}: {error:?}"),
-        };
-        let kernels = Kernels::compile(recurrence, &text);
-        for golden in &cases {
-            let Case { inputs, cotangents, results } = &golden.case;
-            for level in levels() {
-                for value_major in [true, false] {
-                    let got = kernels.run(level, inputs, Some(cotangents), value_major);
-                    let rows = compare::failures(recurrence, inputs, cotangents, &got, results, &Bounds::F32);
-                    if !rows.is_empty() {
-                        failed += &format!("\n{} on {}{rows}", golden.name, level.name());
-                    }
+    for golden in cases {
+        let Case { inputs, cotangents, results } = &golden.case;
+        for level in levels() {
+            for value_major in [true, false] {
+                let got = kernels.run(level, inputs, Some(cotangents), value_major);
+                let rows = compare::failures(recurrence, inputs, cotangents, &got, results, &Bounds::F32);
+                if !rows.is_empty() {
+                    failed += &format!("\n{} on {}{rows}", golden.name, level.name());
                 }
             }
         }
     }
+    failed
+}
+
+#[test]
+fn kernels_agree_with_the_golden_cases() {
+    let failed: String = cases().par_iter().map(|(_, cases)| failures(cases)).collect();
     assert!(failed.is_empty(), "{failed}");
 }

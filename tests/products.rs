@@ -129,7 +129,7 @@ fn random_variants() {
     let recurrences: Vec<Recurrence> = seeds.iter().map(|&seed| golden::parse(&random_variant::text(seed))).collect();
     let schedule = Schedule::with_bf16(32);
     let (mut count, mut bad) = ((0, 0), vec![]);
-    for (seed, operation) in seeds.iter().zip(batch::operations(&recurrences, Form::Chunk, &schedule)) {
+    for (seed, operation) in seeds.iter().zip(batch::operations(&recurrences, &schedule)) {
         let runs = runs(&operation);
         bad.extend(random_cases(&operation, *seed, 6, &mut count));
         if !runs {

@@ -1,5 +1,6 @@
 //! The tile programs in f64 against the oracle and the golden cases: every built-in variant, several chunk lengths.
 
+use rayon::prelude::*;
 use rla_codegen::data::{Cotangents, Inputs};
 use rla_codegen::interpret::Interpreter;
 use rla_codegen::oracle;
@@ -7,6 +8,7 @@ use rla_codegen::pipeline::{Programs, chunk_programs, token_programs};
 use rla_codegen::tile::{Axis, Leaf, Op};
 use rla_dsl::Recurrence;
 use rla_tests::golden;
+use std::path::Path;
 
 /// Relative L2 error; NaN where either is not finite.
 fn error(x: &[f64], reference: &[f64]) -> f64 {
@@ -49,34 +51,30 @@ fn worst(
     worst
 }
 
-#[test]
-fn golden_cases_in_chunks() {
-    let mut ran = 0;
-    let mut bad = Vec::new();
-    for path in golden::files() {
-        let golden = golden::read(&path);
-        let (recurrence, file) = (golden.recurrence, golden.name);
-        let case = (&golden.case.inputs, &golden.case.cotangents);
-        let (_, programs) = chunk_programs(&recurrence).unwrap_or_else(|o| panic!("{file}: {o:?}"));
-        for (chunk, fill) in [(1, false), (7, true), (16, true), (64, false)] {
-            let (error, what) = worst(&recurrence, &programs, case, chunk, fill);
-            if error.is_nan() || error > 1e-11 {
-                bad.push(format!("{file} chunk {chunk} fill {fill}: {what} {error:.1e}"));
-            }
-            ran += 1;
-        }
-        for chunk in [7, 32] {
-            let (error, what) = worst(&recurrence, &programs.for_cuda(), case, chunk, true);
-            if error.is_nan() || error > 1e-11 {
-                bad.push(format!("{file} for CUDA, chunk {chunk}: {what} {error:.1e}"));
-            }
-            ran += 1;
-        }
-        let (error, what) = worst(&recurrence, &token_programs(&recurrence), case, 1, false);
+/// How many runs of a case there were, and which are off.
+fn runs(path: &Path) -> (usize, Vec<String>) {
+    let golden = golden::read(path);
+    let (recurrence, file) = (golden.recurrence, golden.name);
+    let case = (&golden.case.inputs, &golden.case.cotangents);
+    let (_, programs) = chunk_programs(&recurrence).unwrap_or_else(|o| panic!("{file}: {o:?}"));
+    let (for_cuda, token) = (programs.for_cuda(), token_programs(&recurrence));
+    let mut all = [(1, false), (7, true), (16, true), (64, false)].map(|run| ("", &programs, run)).to_vec();
+    all.extend([7, 32].map(|chunk| (" for CUDA", &for_cuda, (chunk, true))));
+    all.push((" by tokens", &token, (1, false)));
+    let mut bad = vec![];
+    for (of, programs, (chunk, fill)) in &all {
+        let (error, what) = worst(&recurrence, programs, case, *chunk, *fill);
         if error.is_nan() || error > 1e-11 {
-            bad.push(format!("{file} token: {what} {error:.1e}"));
+            bad.push(format!("{file}{of}, chunk {chunk} fill {fill}: {what} {error:.1e}"));
         }
     }
+    (all.len(), bad)
+}
+
+#[test]
+fn golden_cases_in_chunks() {
+    let (counts, bad): (Vec<usize>, Vec<Vec<String>>) = golden::files().par_iter().map(|path| runs(path)).unzip();
+    let (ran, bad) = (counts.iter().sum::<usize>(), bad.concat());
     println!("tile: {ran} runs");
     assert!(ran > 0);
     assert!(bad.is_empty(), "{}", bad.join("\n"));

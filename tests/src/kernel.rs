@@ -1,18 +1,21 @@
 //! Calls generated kernels directly, one sequence and head after another, and compares them with the definition.
 
-use rla_build::compile::Cache;
+use rla_build::compile::{Cache, Compiled};
+use rla_build::table::Table;
 use rla_codegen::abi::{Args, DTYPE_F32, Entry, StateView, View};
 use rla_codegen::abi::{PASS_BACKWARD, PASS_DECODE, PASS_FORWARD, PASS_FORWARD_SAVE};
 use rla_codegen::data::{Cotangents, Inputs};
-use rla_codegen::kernel::{CpuKernel, Level};
+use rla_codegen::kernel::{CpuKernel, Form, Level};
 use rla_codegen::oracle::shape;
 use rla_dsl::recurrence::{InputKind, Recurrence};
 use rla_runtime::case::Results;
+use rla_runtime::kernel::dispatch;
 
-/// A compiled text.
+/// Kernels of a recurrence, by level.
 pub struct Kernels {
-    library: libloading::Library,
-    symbol: String,
+    entries: Vec<(Level, Entry)>,
+    /// What the entries are of.
+    _libraries: Vec<libloading::Library>,
     recurrence: Recurrence,
 }
 
@@ -35,26 +38,72 @@ pub fn levels() -> Vec<Level> {
 }
 
 impl Kernels {
+    /// Those that the program runs by default, on every level of this machine: compiled into it, else compiled now. The best level is
+    /// found where the program keeps it, so that tests that follow compile nothing again.
+    pub fn of_program(recurrence: &Recurrence) -> Kernels {
+        let schedule = Table::shipped().and_then(|table| table.schedule(&recurrence.name));
+        let schedule = schedule.unwrap_or_else(|e| panic!("{}: {e}", recurrence.name));
+        let write = |levels: &[Level]| {
+            let text = dispatch::text(recurrence, Form::Chunk, &schedule, levels);
+            text.unwrap_or_else(|e| panic!("{}: {e}", recurrence.name))
+        };
+        let (levels, mut kernels) = (levels(), Kernels::none(recurrence));
+        let text = write(&levels);
+        let built_in = rla_kernels::lookup(&text.symbol).filter(|k| k.configuration == text.configuration);
+        if let Some(built_in) = built_in {
+            let own = built_in.entries.iter().filter(|(level, _)| levels.contains(level));
+            // SAFETY: a generated function that only fills in a table.
+            kernels.entries.extend(own.map(|(level, entry)| (*level, unsafe { entry() })));
+            return kernels;
+        }
+        // as dispatch names it
+        let best = Cache::of_user().library("rla", &write(&levels[..1]).source, || {});
+        let best = best.unwrap_or_else(|e| panic!("{}: {e}", recurrence.name));
+        kernels.open(&best, &text.symbol, &levels[..1]);
+        if levels.len() > 1 {
+            kernels.compiled(&write(&levels[1..]), &levels[1..]);
+        }
+        kernels
+    }
+
     /// Compiles a text.
     pub fn compile(recurrence: &Recurrence, text: &CpuKernel) -> Kernels {
+        let mut kernels = Kernels::none(recurrence);
+        kernels.compiled(text, &text.levels);
+        kernels
+    }
+
+    fn none(recurrence: &Recurrence) -> Kernels {
+        Kernels { entries: vec![], _libraries: vec![], recurrence: recurrence.clone() }
+    }
+
+    fn compiled(&mut self, text: &CpuKernel, levels: &[Level]) {
         let folder = std::env::temp_dir().join(format!("rla-kernel-{}", std::process::id()));
-        // as the program compiles, so that what is tested is what runs
-        let compiled = Cache::at(&folder).library(&recurrence.name, &text.source, || {});
-        let compiled = compiled.unwrap_or_else(|e| panic!("{}: {e}", recurrence.name));
-        // SAFETY: the library holds generated kernels only, without initialisers.
-        let library = unsafe { libloading::Library::new(&compiled.path) }.expect("the library loads");
+        // with the flags of the program, so that what is tested is what runs
+        let compiled = Cache::at(&folder).library_by_one_thread(&self.recurrence.name, &text.source);
+        let compiled = compiled.unwrap_or_else(|e| panic!("{}: {e}", self.recurrence.name));
+        self.open(&compiled, &text.symbol, levels);
         if std::env::var_os("RLA_KEEP").is_none() {
             let _ = std::fs::remove_file(&compiled.source);
             let _ = std::fs::remove_file(&compiled.path);
         }
-        Kernels { library, symbol: text.symbol.clone(), recurrence: recurrence.clone() }
+    }
+
+    fn open(&mut self, compiled: &Compiled, symbol: &str, levels: &[Level]) {
+        // SAFETY: the library holds generated kernels only, without initialisers.
+        let library = unsafe { libloading::Library::new(&compiled.path) }.expect("the library loads");
+        for &level in levels {
+            let name = format!("{symbol}_{}", level.name());
+            // SAFETY: every text defines this function for each of its levels.
+            let entry = unsafe { (*library.get::<extern "C" fn() -> Entry>(name.as_bytes()).expect("its entry"))() };
+            self.entries.push((level, entry));
+        }
+        self._libraries.push(library);
     }
 
     /// The entry of a level.
     pub fn entry(&self, level: Level) -> Entry {
-        let name = format!("{}_{}", self.symbol, level.name());
-        // SAFETY: every text defines this function for each of its levels.
-        unsafe { (*self.library.get::<extern "C" fn() -> Entry>(name.as_bytes()).expect("the level's entry"))() }
+        self.entries.iter().find(|(held, _)| *held == level).expect("the level's entry").1
     }
 
     /// Decode of every token, the states in place.
