@@ -25,6 +25,8 @@ fn build_with(folder: &Path, seconds: Option<&str>) -> Output {
         let mut command = Command::new(env!("CARGO"));
         command.arg("build").args(offline).arg("--manifest-path").arg(folder.join("Cargo.toml"));
         command.env("CARGO_TARGET_DIR", target().join("target"));
+        // nobody debugs or edits it
+        command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
         for name in ["RLA_TUNE", "RLA_TABLE", "RLA_DEVICE"] {
             command.env_remove(name);
         }
@@ -59,6 +61,11 @@ fn it_builds_runs_and_is_checked_without_rustc() {
         script.contains("rla: searched surprise forward") || script.contains("rla: searched forgetting_average"),
         "{script}"
     );
+    // decode has its turn too, in this build or in the next
+    for name in ["surprise", "forgetting_average"] {
+        let said = [format!("rla: {name} decode: not searched"), format!("rla: searched {name} decode")];
+        assert!(said.iter().any(|line| script.contains(line)), "{script}");
+    }
     let table = rla_build::table::Table::read(tables.last().expect("a table")).expect("it is whole");
     assert!(!table.rows().is_empty() && table.device() == rla_build::machine::device());
     let legal =

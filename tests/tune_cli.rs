@@ -1,5 +1,7 @@
 //! `rla tune` and what pins or explains a configuration, from outside.
 use rla_build::table::{Bucket, Mode, Table};
+use rla_build::tune::pack::Manifest;
+use rla_codegen::schedule::{Choices, space};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -46,6 +48,13 @@ fn list_prints_parameters_predicates_and_ordered_candidates() {
     let decode = program(&folder).args(["tune", "rdn", "--list", "--pass", "decode"]).output().expect("it starts");
     let text = expect(&decode, 0, &["parameters of decode:", "ahead ", "readouts", "threads", "(the default)"]);
     assert!(!text.contains("vectors of a row"), "{text}");
+    // threads divide calls in mode throughput alone
+    let throughput = program(&folder)
+        .args(["tune", "rdn", "--list", "--pass", "decode", "--mode", "throughput", "--threads", "2"])
+        .output();
+    let divided = expect(&throughput.expect("it starts"), 0, &["only in mode throughput", "threads=1"]);
+    let count = |text: &str| text.lines().filter(|line| line.contains(" KiB  ")).count();
+    assert!(!text.contains("threads=1") && count(&divided) == 2 * count(&text), "{divided}");
     let refused = program(&folder).args(["tune", "rdn", "--pass", "forward", "--seconds", "-1"]).output();
     expect(&refused.expect("it starts"), 2, &[]);
     let _ = std::fs::remove_dir_all(folder);
@@ -112,6 +121,37 @@ fn candidates_are_packed_here_and_timed_where_there_is_no_compiler() {
         assert!(object["predicted_cycles"].is_number() && object["ms"].is_number(), "{line}");
     }
     assert!(std::fs::read_to_string(of("svg")).expect("a picture").starts_with("<svg"));
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+/// Threads are of no text, so a search there tries them all the same; a pack without `--threads` leaves their number to it.
+#[test]
+fn packs_of_mode_throughput_hold_texts_alone() {
+    let folder = folder("pack-throughput");
+    let pack = folder.join("pack");
+    let packed = program(&folder)
+        .args(["tune", "simple_gla", "--pass", "forward", "--mode", "throughput", "--most", "1", "--pack"])
+        .arg(&pack)
+        .args(["--shape", "2,64,1,2,16,16"])
+        .output();
+    expect(&packed.expect("it starts"), 0, &["simple_gla forward", "1 candidates"]);
+    let manifest = Manifest::read(&pack).expect("a manifest");
+    assert_eq!((manifest.tasks[0].mode, manifest.tasks[0].threads), (Mode::Throughput, 0));
+    assert_eq!(manifest.tasks[0].task(3).expect("it is whole").threads, 3);
+
+    let table = folder.join("found.toml");
+    let timed = program(&folder)
+        .args(["tune", "--seconds", "20", "--no-verify", "--out"])
+        .arg(&table)
+        .arg("--from")
+        .arg(&pack)
+        .output();
+    let candidates = space::divided(Choices::chunk(16), std::thread::available_parallelism().map_or(1, usize::from));
+    let pieces = [format!("{} candidates", candidates.count()), "for 4 to 7 heads of 64 to 127 tokens".into()];
+    expect(&timed.expect("it starts"), 0, &pieces.each_ref().map(String::as_str));
+    let rows = Table::read(&table).expect("a table");
+    let row = &rows.rows()[0];
+    assert_eq!((row.measured.mode, row.choices.chunk, row.evidence.verified), (Mode::Throughput, 16, None));
     let _ = std::fs::remove_dir_all(folder);
 }
 

@@ -23,6 +23,9 @@ pub mod time;
 
 pub use memory::Element;
 
+/// Sequences of which decode is timed with a token each, where nothing else is asked for: no cache holds their states.
+pub const DECODE_SEQUENCES: usize = 64;
+
 /// What is tuned: one pass of one variant for one instruction set, timed at one shape.
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -49,9 +52,21 @@ impl Task {
         Work::new(batch, value_heads, batch * tokens)
     }
 
-    /// The threads that candidates may be divided among: in mode throughput as many as are there, else as the call is.
-    fn threads_to_try(&self) -> usize {
-        if self.mode == Mode::Throughput { self.threads } else { 1 }
+    /// Candidates for each number of threads that they may be divided among, in mode throughput as many as are there, else as the call
+    /// is; cheapest first. Their costs are of a call that all threads share.
+    fn divided(&self, ordered: impl IntoIterator<Item = (Choices, Cost)>) -> Vec<(Choices, Cost)> {
+        let to_try = if self.mode == Mode::Throughput { self.threads } else { 1 };
+        let (threads, heads) = (self.threads.max(1) as f64, self.work().heads as f64);
+        let turns = |threads: f64| (heads / threads).ceil();
+        let mut all: Vec<(Choices, Cost)> = vec![];
+        for (choices, cost) in ordered {
+            for divided in space::divided(choices, to_try) {
+                let among = if divided.threads == 0 { threads } else { divided.threads as f64 };
+                all.push((divided, cost.times(turns(among) / turns(threads))));
+            }
+        }
+        all.sort_by(|a, b| a.1.cycles().total_cmp(&b.1.cycles()));
+        all
     }
 
     /// The programs that the pass runs, in order.
@@ -129,17 +144,7 @@ impl Source for Compiler<'_> {
         let task = &self.task;
         let programs = task.programs(&self.programs);
         let ordered = cost::ordered(&programs, task.slot, task.level, &task.dims.sizes, &self.caches);
-        let (threads, heads) = (task.threads as f64, task.work().heads as f64);
-        let turns = |threads: f64| (heads / threads).ceil();
-        let mut all: Vec<(Choices, Cost)> = vec![];
-        for (choices, cost) in ordered {
-            for divided in space::divided(choices, task.threads_to_try()) {
-                let among = if divided.threads == 0 { threads } else { divided.threads as f64 };
-                all.push((divided, cost.times(turns(among) / turns(threads))));
-            }
-        }
-        all.sort_by(|a, b| a.1.cycles().total_cmp(&b.1.cycles()));
-        all
+        task.divided(ordered)
     }
 
     fn fingerprint(&self, choices: &Choices) -> Result<String, String> {

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::machine;
 use crate::table::{self, Mode, Row, Table, Tables};
 use crate::tune::search::{self, Settings};
-use crate::tune::{Compiler, Element, Source, Task, write};
+use crate::tune::{Compiler, DECODE_SEQUENCES, Element, Source, Task, write};
 use rla_codegen::data::Dims;
 use rla_codegen::pipeline;
 use rla_codegen::schedule::{Choices, Slot, space};
@@ -139,7 +139,7 @@ fn waiting(recurrences: &[Recurrence], before: &Tables) -> Result<Vec<Waiting>, 
     let mut waiting = vec![];
     for recurrence in recurrences {
         let Ok((_, programs)) = pipeline::chunk_programs(recurrence) else { continue };
-        for slot in [Slot::Forward, Slot::of_training(&programs.forward_save)] {
+        for slot in [Slot::Forward, Slot::of_training(&programs.forward_save), Slot::Decode] {
             let task = task(recurrence, slot);
             let start = *Table::shipped()?.schedule(&recurrence.name)?.of(slot);
             let chosen = before.choose(recurrence, task.level)?;
@@ -156,7 +156,8 @@ fn waiting(recurrences: &[Recurrence], before: &Tables) -> Result<Vec<Waiting>, 
 fn task(recurrence: &Recurrence, slot: Slot) -> Task {
     let mut sizes = vec![128, 128];
     sizes.resize(recurrence.sides.len(), 64);
-    let dims = Dims { sizes, batch: 1, tokens: 512, key_heads: 2, value_heads: 2 };
+    let (batch, tokens) = if slot == Slot::Decode { (DECODE_SEQUENCES, 1) } else { (1, 512) };
+    let dims = Dims { sizes, batch, tokens, key_heads: 2, value_heads: 2 };
     Task {
         recurrence: recurrence.clone(),
         slot,
@@ -210,5 +211,27 @@ mod tests {
         assert_eq!(served[0], [false, true, false, true]);
         assert_eq!(served[1], [false, false, true, false]);
         assert_eq!(served[2], [true, false, false, false]);
+    }
+
+    /// However few the seconds, a build searches one kernel, of those that earlier ones left out: three reach all passes.
+    #[test]
+    fn one_pass_after_another_is_searched_and_applied() {
+        let folder = std::env::temp_dir().join(format!("rla-build-tuning-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let text = "variant plain { input q, k: key, v: value; state S: value x key; S[t] = 0.5 * S[t-1] + v * k^T; \
+                    output o = S[t] * q; }";
+        let recurrences = rla_dsl::parse(text).expect("a variant").variants;
+        let (device, path) = ("a device", folder.join("a.toml"));
+        let tables = || Tables::of(device, std::slice::from_ref(&path)).expect("tables");
+        for searched in 1..=3 {
+            search(&folder, &recurrences, &tables(), device, &path, 1e-3).expect("a search");
+            let chosen = tables().choose(&recurrences[0], machine::best()).expect("a choice");
+            assert_eq!(chosen.tuned.len(), searched, "{:?}", chosen.passed_over);
+        }
+        let table = Table::read(&path).expect("it is whole");
+        let decode = table.rows().iter().find(|row| row.measured.pass == "decode").expect("a row");
+        assert_eq!((decode.timed, decode.choices.chunk), ([DECODE_SEQUENCES, 1], 1));
+        assert!(decode.evidence.cases > 0 && decode.evidence.worst < 1.0, "{decode:?}");
+        let _ = std::fs::remove_dir_all(folder);
     }
 }

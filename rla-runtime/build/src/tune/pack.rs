@@ -38,8 +38,11 @@ pub struct Packed {
     pub dtype: String,
     /// B, T, H, HV, then a size a side.
     pub shape: Vec<usize>,
-    /// Threads of the timed call.
+    /// Threads of the timed call; 0: all of the machine that times it.
     pub threads: usize,
+    /// What the configuration may depend on.
+    #[serde(default)]
+    pub mode: Mode,
     /// The candidates, the start first, then in the order of their predicted cost.
     pub candidates: Vec<Candidate>,
 }
@@ -60,7 +63,21 @@ pub struct Candidate {
     pub choices: Choices,
 }
 
+impl Packed {
+    /// Whether it is of the same row of a table: in mode throughput those of other shapes are beside it.
+    fn same(&self, other: &Packed) -> bool {
+        let of = |p: &Packed| (p.variant.clone(), p.pass.clone(), p.level.clone(), p.mode);
+        of(self) == of(other) && (self.mode == Mode::Invariant || self.shape == other.shape)
+    }
+}
+
 impl Manifest {
+    /// Enters a task, in the place of what there is of the same.
+    pub fn enter(&mut self, packed: Packed) {
+        self.tasks.retain(|there| !there.same(&packed));
+        self.tasks.push(packed);
+    }
+
     /// Reads the manifest of a folder.
     pub fn read(folder: &Path) -> Result<Manifest, Error> {
         let path = folder.join(MANIFEST);
@@ -97,9 +114,12 @@ pub fn pack(
     std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
     let order = source.order();
     let plain = |c: &Choices| (c.prefetch, c.unroll, c.stream) == (start.prefetch, start.unroll, start.stream);
+    // threads are of no text: a search takes those of its machine
+    let order: Vec<(Choices, Cost)> = order.into_iter().filter(|(c, _)| c.threads == start.threads).collect();
     let cycles: BTreeMap<Choices, f64> = order.iter().map(|(choices, cost)| (*choices, cost.cycles())).collect();
     // in turn what differs from the start in what costs most, its own neighbours first, and what does in what costs less
-    let near = rla_codegen::schedule::space::neighbours(&start, task.slot, task.level);
+    let mut near = rla_codegen::schedule::space::neighbours(&start, task.slot, task.level);
+    near.retain(|c| c.threads == start.threads);
     let (coarse, fine): (Vec<Choices>, Vec<Choices>) = near.into_iter().partition(plain);
     let mut coarse: Vec<Choices> = coarse.into_iter().filter(|c| cycles.contains_key(c)).collect();
     coarse.sort_by(|a, b| cycles[a].total_cmp(&cycles[b]));
@@ -128,6 +148,7 @@ pub fn pack(
             .chain(task.dims.sizes.iter().copied())
             .collect(),
         threads: task.threads,
+        mode: task.mode,
         candidates: vec![],
     };
     let count = wanted.len();
@@ -148,8 +169,8 @@ pub fn pack(
 }
 
 impl Packed {
-    /// The task.
-    pub fn task(&self) -> Result<Task, Error> {
+    /// The task; `all` are the threads of this machine.
+    pub fn task(&self, all: usize) -> Result<Task, Error> {
         let refuse = |what: &str| Error::Compile(format!("the manifest: {what}"));
         let parsed = rla_dsl::parse(&self.variant).map_err(|d| Error::Recurrence(d.render(MANIFEST, &self.variant)))?;
         let recurrence = parsed.variants.into_iter().next().ok_or_else(|| refuse("no variant"))?;
@@ -171,8 +192,8 @@ impl Packed {
                 key_heads: *key_heads,
                 value_heads: *value_heads,
             },
-            threads: self.threads,
-            mode: Mode::Invariant,
+            threads: if self.threads == 0 { all } else { self.threads },
+            mode: self.mode,
             recurrence,
         })
     }
@@ -180,22 +201,29 @@ impl Packed {
 
 /// Candidates of a folder.
 pub struct Unpacked<'a> {
-    /// The task with its candidates.
+    /// The candidates.
     pub packed: &'a Packed,
+    /// What they are of.
+    pub task: &'a Task,
     /// Where the libraries are.
     pub folder: PathBuf,
 }
 
 impl Unpacked<'_> {
     fn of(&self, choices: &Choices) -> Result<&Candidate, String> {
-        self.packed.candidates.iter().find(|c| c.choices == *choices).ok_or_else(|| "it was not packed".to_string())
+        let text = choices.with_threads(0);
+        self.packed
+            .candidates
+            .iter()
+            .find(|c| c.choices.with_threads(0) == text)
+            .ok_or_else(|| "it was not packed".to_string())
     }
 }
 
 impl Source for Unpacked<'_> {
     fn order(&self) -> Vec<(Choices, Cost)> {
         let cost = |c: &Candidate| (c.choices, Cost { other: c.cycles, ..Cost::default() });
-        self.packed.candidates.iter().map(cost).collect()
+        self.task.divided(self.packed.candidates.iter().map(cost))
     }
 
     fn fingerprint(&self, choices: &Choices) -> Result<String, String> {

@@ -9,13 +9,13 @@ use rla_build::compile::Cache;
 use rla_build::table::{self, Mode, Row, Table};
 use rla_build::tune::pack::{self, Manifest, Unpacked};
 use rla_build::tune::search::{self, Outcome, Record, Settings};
-use rla_build::tune::{Compiler, Element, Source, Task};
+use rla_build::tune::{Compiler, DECODE_SEQUENCES, Element, Source, Task};
 use rla_codegen::data::Dims;
 use rla_codegen::kernel::Level;
 use rla_codegen::pipeline;
 use rla_codegen::schedule::parameter::{Parameter, Predicate};
 use rla_codegen::schedule::space::{self, PREDICATES};
-use rla_codegen::schedule::{Choices, Slot, cost};
+use rla_codegen::schedule::{Choices, Slot};
 use rla_dsl::Recurrence;
 use rla_runtime::device::cpu;
 use rla_runtime::kernel::dispatch;
@@ -137,15 +137,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return list(arguments, &tasks);
     }
     if let Some(folder) = &arguments.pack {
-        if arguments.mode != ModeOption::Invariant {
-            return Err(Error::argument("--mode", "invariant with --pack", "throughput").into());
-        }
         return into_pack(arguments, &tasks, folder);
     }
     listen()?;
-    if let Some(threads) = tasks.iter().map(|task| task.threads).find(|threads| *threads > 1) {
-        rla_runtime::bench::set_threads(threads)?;
-    }
+    set_threads(&tasks)?;
     let cache = Cache::of_search();
     let compiler = table::compiler();
     let each = arguments.seconds / tasks.len() as f64;
@@ -214,7 +209,8 @@ fn tasks(arguments: &Arguments, recurrence: &Recurrence) -> Result<Vec<Task>, Er
         other => return Err(Error::argument("--dtype", "f32 or bf16", other.name())),
     };
     let mode = Mode::from(arguments.mode);
-    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    // a pack does not know how many there are where it is timed
+    let all = || if arguments.pack.is_some() { 0 } else { threads_of_machine() };
     let threads = arguments.threads.unwrap_or_else(|| if mode == Mode::Throughput { all() } else { 1 });
     let task = |pass: &PassOption| {
         let (slot, element) = match pass {
@@ -229,14 +225,23 @@ fn tasks(arguments: &Arguments, recurrence: &Recurrence) -> Result<Vec<Task>, Er
         }
         let mut dims = dims.clone();
         if slot == Slot::Decode {
-            // a token of many sequences, whose states no cache holds
             dims.tokens = 1;
-            dims.batch = arguments.shape.map_or(64, |shape| shape[0]);
+            dims.batch = arguments.shape.map_or(DECODE_SEQUENCES, |shape| shape[0]);
         }
         let recurrence = recurrence.clone();
         Ok(Task { recurrence, slot, level, element, dims, threads, mode })
     };
     arguments.pass.iter().map(task).collect()
+}
+
+fn threads_of_machine() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Calls of several threads are divided among as many.
+fn set_threads<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> Result<(), Error> {
+    let threads = tasks.into_iter().map(|task| task.threads).max().unwrap_or(1);
+    if threads > 1 { rla_runtime::bench::set_threads(threads) } else { Ok(()) }
 }
 
 fn bar(budget: f64) -> ProgressBar {
@@ -256,7 +261,7 @@ fn search(
     compiler: &str,
     verify: &tune::Verify,
 ) -> Result<(), Failure> {
-    let jobs = arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let jobs = arguments.jobs.unwrap_or_else(threads_of_machine);
     let settings = Settings {
         budget: Duration::from_secs_f64(seconds.min(1e6)),
         clock: Clock::of_threads(task.threads),
@@ -387,10 +392,7 @@ fn list(arguments: &Arguments, tasks: &[Task]) -> Result<ExitCode, Failure> {
         list_predicates(&PREDICATES)?;
     }
     for task in tasks {
-        let (_, programs) = pipeline::chunk_programs(&task.recurrence).map_err(|o| Error::Compile(o.reason))?;
-        let programs = task.programs(&programs);
-        let caches = cpu::caches();
-        let ordered = cost::ordered(&programs, task.slot, task.level, &task.dims.sizes, &caches);
+        let ordered = Compiler::new(task, Cache::of_search(), cpu::caches()).map_err(Error::from)?.order();
         let start = start(task)?;
         if !arguments.json {
             output::line(&format!(
@@ -447,9 +449,7 @@ fn into_pack(arguments: &Arguments, tasks: &[Task], folder: &Path) -> Result<Exi
         bar.finish_and_clear();
         let packed = packed.map_err(Error::from)?;
         output::line(&format!("{name}: {} candidates in {}", packed.candidates.len(), folder.display()))?;
-        let same = |p: &pack::Packed| (&p.variant, &p.pass, &p.level) == (&packed.variant, &packed.pass, &packed.level);
-        manifest.tasks.retain(|p| !same(p));
-        manifest.tasks.push(packed);
+        manifest.enter(packed);
         manifest.write(folder).map_err(Error::from)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -460,11 +460,13 @@ fn from_pack(arguments: &Arguments, folder: &Path) -> Result<ExitCode, Failure> 
     let manifest = Manifest::read(folder).map_err(Error::from)?;
     listen()?;
     let each = arguments.seconds / manifest.tasks.len().max(1) as f64;
-    for packed in &manifest.tasks {
+    let tasks = manifest.tasks.iter().map(|packed| packed.task(threads_of_machine()));
+    let tasks = tasks.collect::<Result<Vec<Task>, _>>().map_err(Error::from)?;
+    set_threads(&tasks)?;
+    for (packed, task) in manifest.tasks.iter().zip(&tasks) {
         if STOP.load(Ordering::Relaxed) {
             break;
         }
-        let task = packed.task().map_err(Error::from)?;
         if !cpu::has(task.level) || (task.slot == Slot::Bf16 && !cpu::has_bf16(task.level)) {
             let lacks = if cpu::has(task.level) { "avx512bf16" } else { &packed.level };
             eprintln!("rla: {} {}: this machine lacks {lacks}", task.recurrence.name, packed.pass);
@@ -472,11 +474,11 @@ fn from_pack(arguments: &Arguments, folder: &Path) -> Result<ExitCode, Failure> 
         }
         let first = packed.candidates.first();
         let start = first.ok_or_else(|| Error::argument("--from", "a pack with candidates", "none"))?.choices;
-        let source = Unpacked { packed, folder: folder.to_path_buf() };
+        let source = Unpacked { packed, task, folder: folder.to_path_buf() };
         // one of forward alone is verified with the backward of another
         let whole = manifest.whole(packed, folder);
-        let verify = |choices| tune::packed(&task, &source, whole.as_ref(), choices);
-        search(arguments, &task, &source, start, each, &manifest.compiler, &verify)?;
+        let verify = |choices| tune::packed(task, &source, whole.as_ref(), choices);
+        search(arguments, task, &source, start, each, &manifest.compiler, &verify)?;
     }
     Ok(ExitCode::SUCCESS)
 }
