@@ -7,7 +7,7 @@ use crate::table::cuda::Row;
 use crate::table::{self, Measured, Tables};
 use rla_codegen::emit::cuda::Elem;
 use rla_codegen::pipeline::cuda;
-use rla_codegen::schedule::cuda::{Choices, Slot};
+use rla_codegen::schedule::cuda::{Choices, Slot, beside_for};
 use rla_dsl::Recurrence;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,8 +18,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const SHIPPED_SIZES: [[usize; 2]; 3] = [[64, 64], [128, 128], [64, 128]];
 const SHIPPED_ARCHITECTURES: [&str; 2] = ["sm_80", "sm_90a"];
 
-/// Groups of a block of backward with finish beside it, for as many heads as the models have.
-const BESIDE: usize = 4;
+/// Sequences times value heads of the calls that machine code is shipped for, and multiprocessors of the card that they are on (an H100 or
+/// H200): how wide blocks of backward with finish beside it are depends on both.
+const SHIPPED_HEADS: [usize; 2] = [8, 16];
+const MULTIPROCESSORS: usize = 132;
 
 /// A text to compile.
 #[derive(Debug, PartialEq)]
@@ -63,9 +65,10 @@ fn texts(recurrences: Vec<Recurrence>, rows: &[Row]) -> Result<BTreeMap<String, 
                     written.is_ok_and(|(text, _)| text == row.measured.text).then_some(key)
                 });
                 // where finish starts beside backward's sequential kernel, which older cards do not do
-                let beside = (slot == Slot::Training && architecture != "sm_80").then(|| {
-                    let choices = Choices { beside: BESIDE, ..usual.choices };
-                    cuda::Key { choices, ..usual.clone() }
+                let overlaps = slot == Slot::Training && architecture != "sm_80";
+                let beside = SHIPPED_HEADS.iter().filter(|_| overlaps).map(|heads| {
+                    let beside = beside_for(*heads, source.channels(&sizes), MULTIPROCESSORS);
+                    cuda::Key { choices: Choices { beside, ..usual.choices }, ..usual.clone() }
                 });
                 for key in std::iter::once(usual.clone()).chain(beside).chain(tuned) {
                     for pass in cuda::passes(slot) {
@@ -172,6 +175,26 @@ mod tests {
             let all: BTreeSet<_> = with.values().map(|text| (text.name.clone(), text.text.clone())).collect();
             assert!(own.is_subset(&all), "{}", slot.name());
         }
+    }
+
+    /// Backward of eight heads and of sixteen have blocks of other widths where finish runs beside them.
+    #[test]
+    fn what_calls_of_few_heads_have_is_listed() {
+        let recurrence = Arc::new(recurrences(&["rdn"]).expect("a built-in").remove(0));
+        let source = cuda::Source::new(&recurrence).unwrap_or_else(|e| panic!("{}", e.reason));
+        let all: BTreeSet<_> = listed(&[]).into_values().map(|text| (text.name, text.text)).collect();
+        let widths = SHIPPED_HEADS.map(|heads| {
+            let beside = beside_for(heads, source.channels(&[128, 128]), MULTIPROCESSORS);
+            let usual = cuda::Key::usual(&recurrence, &[128, 128], Elem::Bf16);
+            let chunk = source.chunk(Slot::Training, Elem::Bf16, &[128, 128]);
+            let key = cuda::Key { choices: Choices { chunk, beside, ..usual.choices }, ..usual };
+            for pass in cuda::passes(Slot::Training) {
+                let kernels = source.text(*pass, &key, cuda::shared_of("sm_90a")).expect("legal").kernels;
+                assert!(kernels.into_iter().all(|k| all.contains(&(k.name, k.source))), "{heads} heads");
+            }
+            beside
+        });
+        assert!(widths[0] != widths[1] && !widths.contains(&0), "{widths:?}");
     }
 
     #[test]
