@@ -266,7 +266,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The roles; one for everything unless `split`. `keeps`: states at the chunk's start are written to memory. `together`: four warps
-    /// multiply at once; then a state stays with its role, which makes all of its readouts and keeps it, else a role of results does.
+    /// multiply at once; then a state stays with its role, which makes its readouts and keeps it, else a role of results does.
     pub fn roles(&self, split: bool, keeps: bool, together: bool) -> Vec<Role> {
         let states: Vec<usize> = self.next.keys().copied().collect();
         let mut reach: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
@@ -305,7 +305,9 @@ impl<'a> Plan<'a> {
         }
         let results = self.closure(self.stored.iter().copied(), &mut BTreeSet::new());
         let mut rest: BTreeSet<usize> = results.difference(&done).copied().collect();
-        if together && split {
+        // a state alone whose next value needs no readout is read by the role of results, which has the time
+        let stays = together && (roles.len() > 1 || done.iter().any(|n| self.readout_of(*n).is_some()));
+        if stays && split {
             let all: Vec<usize> = rest.iter().chain(&done).copied().collect();
             for (n, state) in all.into_iter().filter_map(|n| Some((n, self.readout_of(n)?))) {
                 roles.iter_mut().map(|role| &mut role.tiles).chain([&mut rest]).for_each(|tiles| {
@@ -318,11 +320,11 @@ impl<'a> Plan<'a> {
         let apply = |n: usize| matches!(self.graph.nodes[n].kind, Kind::DecayApply { .. });
         let heavy = rest.iter().any(|n| self.sums.contains_key(n) || apply(*n));
         let results = split && (keeps && !together || heavy);
-        if !results || together {
+        if !results || stays {
             roles.iter_mut().for_each(|role| role.keeps = keeps);
         }
         if results {
-            roles.push(Role { tiles: rest, keeps: keeps && !together, ..Role::default() });
+            roles.push(Role { tiles: rest, keeps: keeps && !stays, ..Role::default() });
         } else {
             roles.last_mut().expect("a chain has a state").tiles.extend(rest);
         }

@@ -58,7 +58,7 @@ pub(super) struct Layout {
     pub exchange_bytes: usize,
     pub staged: usize,
     /// Whether the four warps of a role multiply at once.
-    together: bool,
+    pub together: bool,
     /// Steps between the fetching of an item and its first reader's.
     ahead: usize,
 }
@@ -180,7 +180,7 @@ impl Frame<'_> {
         // narrower where roles would have to be joined; what is kept, and gradients, take registers: there also where warps are many
         let fits = |(groups, layout): &(usize, Layout)| {
             let crew = Crew::of(groups * layout.roles.len(), overlapped);
-            let moves = crew.registers(*groups, &layout.roles).is_some();
+            let moves = crew.registers(*groups, &layout.roles, layout.together).is_some();
             let few = self.pass == Pass::Forward || moves || threads(*groups, layout, overlapped) <= MOST_THREADS;
             *groups == 1 || layout.roles.len() == divided(layout.together) && few
         };
@@ -390,7 +390,7 @@ impl Frame<'_> {
         let crew = Crew::of(groups * roles.len(), overlapped);
         let threads = 32 * (groups * roles.len() + crew.warps());
         writer.roomy = threads <= ROOMY;
-        writer.registers = crew.registers(groups, &roles).unwrap_or(vec![REGISTERS / threads / 8 * 8; roles.len()]);
+        writer.registers = crew.registers(groups, &roles, together).unwrap_or(vec![REGISTERS / threads / 8 * 8; roles.len()]);
         let bodies: Vec<Work> = roles.iter().enumerate().map(|(r, role)| writer.write(r, role)).collect();
         let lags = |item: &Item| {
             let readers = roles.iter().zip(&bodies);
@@ -480,7 +480,7 @@ impl Frame<'_> {
         for (r, role) in layout.roles.iter().enumerate() {
             out.line(format!("if (role == {r}) {{"));
             let crew = Crew::of(groups * layout.roles.len(), overlapped);
-            if let Some(registers) = crew.registers(groups, &layout.roles) {
+            if let Some(registers) = crew.registers(groups, &layout.roles, layout.together) {
                 let at_start = REGISTERS / (32 * (groups * layout.roles.len() + crew.warps())) / 8 * 8;
                 match registers[r].cmp(&at_start) {
                     Ordering::Less => out.line(format!("leave_registers<{}>();", registers[r])),

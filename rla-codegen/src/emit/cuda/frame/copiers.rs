@@ -32,9 +32,6 @@ pub(super) const COPYING: usize = 80;
 /// Registers with which a thread makes do that makes results of what two other roles left.
 const RESULTS: usize = 96;
 
-/// Registers that a thread may take.
-const MOST: usize = 240;
-
 /// Warps that copy: as many as fill whole schedulers, and four more where registers allow it and there are few.
 fn copiers(workers: usize) -> usize {
     let left = 4 - workers % 4;
@@ -65,16 +62,17 @@ impl Crew {
     }
 
     /// Registers of a thread that computes, by role, where those that copy leave the others some: four warps of each role, and four of the
-    /// crew, since registers are divided anew by four warps. A role without a state makes do with fewer.
-    pub(super) fn registers(&self, groups: usize, roles: &[Role]) -> Option<Vec<usize>> {
+    /// crew, since registers are divided anew by four warps. A role without a state makes do with fewer. Two roles have enough, unless
+    /// warps multiply together, which takes operands whole.
+    pub(super) fn registers(&self, groups: usize, roles: &[Role], together: bool) -> Option<Vec<usize>> {
         let carrying = roles.iter().filter(|role| !role.states.is_empty()).count();
-        let results = if roles.len() == 3 { RESULTS } else { REGISTERS / 384 / 8 * 8 };
         let divides = groups == 4 && self.warps() == 4 && self.tellers == 0;
-        if !divides || !(roles.len() == 3 || roles.len() == 2 && carrying == 1) {
+        if !divides || !(roles.len() == 3 || roles.len() == 2 && carrying == 1 && together) {
             return None;
         }
-        let left = REGISTERS / 128 - COPYING - results * (roles.len() - carrying);
-        let states = (left / carrying / 8 * 8).min(MOST);
+        let all = REGISTERS / 128 - COPYING;
+        let results = if roles.len() == 3 { RESULTS } else { all / 2 };
+        let states = (all - results * (roles.len() - carrying)) / carrying / 8 * 8;
         Some(roles.iter().map(|role| if role.states.is_empty() { results } else { states }).collect())
     }
 }
@@ -185,7 +183,7 @@ impl Frame<'_> {
         out.line(format!("constexpr int CLUSTER = BULK ? {cluster} : 1;"));
         out.line(format!("set_up_barriers<AHEAD, CLUSTER, {warps}>(shared + {barriers});"));
         out.line("if (role >= ROLES) {");
-        if crew.registers(groups, &layout.roles).is_some() {
+        if crew.registers(groups, &layout.roles, layout.together).is_some() {
             out.line(format!("leave_registers<{COPYING}>();"));
         }
         out.line("const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;");
