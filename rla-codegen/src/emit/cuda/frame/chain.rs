@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::view_kind;
-use super::copiers::{BARRIERS, Crew, Fetch, Item, REGISTERS, cluster};
+use super::copiers::{BARRIERS, Crew, Fetch, Item, at_launch, cluster};
 use super::{Address, Frame, Launch};
 use crate::emit::cuda::block::Written;
 use crate::emit::cuda::chain::roles::{Plan, Role, What};
@@ -390,7 +390,7 @@ impl Frame<'_> {
         let crew = Crew::of(groups * roles.len(), overlapped);
         let threads = 32 * (groups * roles.len() + crew.warps());
         writer.roomy = threads <= ROOMY;
-        writer.registers = crew.registers(groups, &roles, together).unwrap_or(vec![REGISTERS / threads / 8 * 8; roles.len()]);
+        writer.registers = crew.registers(groups, &roles, together).unwrap_or(vec![at_launch(threads); roles.len()]);
         let bodies: Vec<Work> = roles.iter().enumerate().map(|(r, role)| writer.write(r, role)).collect();
         let lags = |item: &Item| {
             let readers = roles.iter().zip(&bodies);
@@ -481,8 +481,8 @@ impl Frame<'_> {
             out.line(format!("if (role == {r}) {{"));
             let crew = Crew::of(groups * layout.roles.len(), overlapped);
             if let Some(registers) = crew.registers(groups, &layout.roles, layout.together) {
-                let at_start = REGISTERS / (32 * (groups * layout.roles.len() + crew.warps())) / 8 * 8;
-                match registers[r].cmp(&at_start) {
+                let threads = 32 * (groups * layout.roles.len() + crew.warps());
+                match registers[r].cmp(&at_launch(threads)) {
                     Ordering::Less => out.line(format!("leave_registers<{}>();", registers[r])),
                     Ordering::Equal => {}
                     Ordering::Greater => out.line(format!("take_registers<{}>();", registers[r])),

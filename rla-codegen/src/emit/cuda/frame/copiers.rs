@@ -24,13 +24,18 @@ const DIVIDED: usize = 4096;
 const TOLD_EVERY: usize = 8;
 
 /// Registers of a multiprocessor.
-pub(super) const REGISTERS: usize = 65536;
+const REGISTERS: usize = 65536;
 
 /// Registers with which a thread that copies makes do.
 pub(super) const COPYING: usize = 80;
 
 /// Registers with which a thread makes do that makes results of what two other roles left.
 const RESULTS: usize = 96;
+
+/// Registers that a thread of a block has at launch, at most.
+pub(super) fn at_launch(threads: usize) -> usize {
+    REGISTERS / threads / 8 * 8
+}
 
 /// Warps that copy: as many as fill whole schedulers, and four more where registers allow it and there are few.
 fn copiers(workers: usize) -> usize {
@@ -70,8 +75,11 @@ impl Crew {
         if !divides || !(roles.len() == 3 || roles.len() == 2 && carrying == 1 && together) {
             return None;
         }
-        let all = REGISTERS / 128 - COPYING;
+        // what the block has is what it was launched with
+        let quads = roles.len() + 1;
+        let all = quads * at_launch(128 * quads) - COPYING;
         let results = if roles.len() == 3 { RESULTS } else { all / 2 };
+        let results = results / 8 * 8;
         let states = (all - results * (roles.len() - carrying)) / carrying / 8 * 8;
         Some(roles.iter().map(|role| if role.states.is_empty() { results } else { states }).collect())
     }
@@ -339,6 +347,19 @@ mod tests {
                 assert_eq!((workers + crew.warps()) % 4, 0, "{workers} workers");
                 assert!(crew.copiers > 0 && crew.tellers == usize::from(overlapped));
             }
+        }
+    }
+
+    #[test]
+    fn roles_take_no_more_registers_than_the_block_has() {
+        let role = |carries: bool| Role { states: if carries { vec![0] } else { vec![] }, ..Role::default() };
+        for carries in [&[true, false][..], &[true, true, false], &[true, true, true]] {
+            let roles: Vec<Role> = carries.iter().map(|c| role(*c)).collect();
+            let crew = Crew::of(4 * roles.len(), false);
+            let registers = crew.registers(4, &roles, true).expect("they are divided");
+            let all = (roles.len() + 1) * at_launch(128 * (roles.len() + 1));
+            assert!(COPYING + registers.iter().sum::<usize>() <= all, "{registers:?} of {all}");
+            assert!(registers.iter().all(|r| r % 8 == 0 && *r <= 240), "{registers:?}");
         }
     }
 
