@@ -66,12 +66,11 @@ fn nvrtc_accepts_the_kernels() {
             let kernels = source.text(kind, key, shared_of(target)).expect("legal");
             jobs.extend(kernels.kernels.into_iter().map(|kernel| (*name, kernel, target)));
         };
-        // finish beside the sequential kernel, as for calls of few heads; the wide chain of four variants spills
+        // finish beside the sequential kernel, as for calls of few heads
         let beside = Choices { beside: 4, ..Choices::default() };
         let beside = Key { choices: beside, ..key(&recurrence, 128, Elem::Bf16, false) };
-        let spills = matches!(*name, "delta_net" | "delta_product2" | "rwkv7" | "value_decay");
         for kind in KINDS {
-            if kind == Kind::Backward && !spills {
+            if kind == Kind::Backward {
                 add(kind, &beside, "sm_90a");
             } else {
                 let slot = rla_codegen::pipeline::cuda::slot(kind);
@@ -83,6 +82,15 @@ fn nvrtc_accepts_the_kernels() {
             }
             if matches!(*name, "rdn" | "gsa") {
                 add(kind, &key(&recurrence, 128, Elem::Bf16, false), "sm_80");
+            }
+        }
+        // blocks of four groups, whose warps multiply together; that of RDN which keeps spills 4 bytes before its loop
+        if matches!(*name, "rdn" | "gated_delta_net" | "simple_gla") {
+            for kind in KINDS[..3].iter().filter(|kind| *name != "rdn" || **kind != Kind::ForwardSave) {
+                let slot = rla_codegen::pipeline::cuda::slot(*kind);
+                let chunk = source.chunk(slot, Elem::Bf16, &vec![128; recurrence.sides.len()]);
+                let choices = Choices { groups: 4, chunk, ..Choices::default() };
+                add(*kind, &Key { choices, ..key(&recurrence, 128, Elem::Bf16, false) }, "sm_90a");
             }
         }
         if *name == "rdn" {
@@ -244,10 +252,10 @@ fn a_span_keeps_half_of_the_states() {
     assert_eq!(most("kda", 2, Kind::Backward).span, 1);
 }
 
-/// Three roles of four groups have sixteen warps: those that copy leave registers to those that compute. Beside finish, where a block copies
-/// further ahead and tells how far it is, they are two groups wide.
+/// Blocks of four groups divide registers anew where roles differ in what they need: those that copy, and those that make results of three
+/// roles, leave some to those that carry states. Backward of two states has two roles, which carry and keep them; beside finish too.
 #[test]
-fn three_roles_of_four_groups_divide_registers() {
+fn roles_of_four_groups_divide_registers() {
     let chain = |name: &str, kind: Kind, beside: usize| {
         let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
         let source = Source::new(&recurrence).expect("a built-in is in the class");
@@ -256,19 +264,49 @@ fn three_roles_of_four_groups_divide_registers() {
         let kernels = source.text(kind, &key, 227 << 10).expect("legal").kernels;
         kernels.into_iter().find(|k| k.stage == "chain").expect("a chain")
     };
+    let divides = |kernel: &Kernel| {
+        let count = |what: &str| kernel.own().matches(what).count();
+        (kernel.threads, count("take_registers<"), count("leave_registers<"))
+    };
     for name in ["rdn", "rla"] {
-        for kind in [Kind::Forward, Kind::ForwardSave, Kind::Backward] {
-            let wide = chain(name, kind, 0);
-            let (takes, leaves) =
-                (wide.own().matches("take_registers<").count(), wide.own().matches("leave_registers<").count());
-            assert_eq!((wide.threads, takes, leaves), (512, 3, 1), "{name} {kind:?}");
-            assert_eq!(wide.grid, Grid::Sequences(2), "{name} {kind:?}");
+        for kind in [Kind::Forward, Kind::ForwardSave] {
+            assert_eq!(divides(&chain(name, kind, 0)), (512, 2, 2), "{name} {kind:?}");
         }
-        let beside = chain(name, Kind::Backward, 4);
-        assert!(!beside.own().contains("take_registers<") && beside.grid == Grid::Sequences(4), "{name}");
+        for beside in [0, 4] {
+            let backward = chain(name, Kind::Backward, beside);
+            assert_eq!(divides(&backward), (384, 2, 1), "{name}");
+            assert_eq!(backward.grid, Grid::Sequences(2), "{name}");
+        }
     }
-    // two roles have registers enough
-    assert!(!chain("gated_delta_net", Kind::Forward, 0).own().contains("take_registers<"));
+    assert_eq!(divides(&chain("gated_delta_net", Kind::Forward, 0)), (384, 2, 1));
+    assert_eq!(divides(&chain("gated_delta_net", Kind::Backward, 0)), (256, 0, 0), "it keeps its own state");
+}
+
+/// Four warps of a role multiply together where the right operand is rows of the caller, of 16 bits and whole panels; a state's readouts
+/// come first, and what they need is there before.
+#[test]
+fn four_warps_multiply_together() {
+    let chain = |name: &str, size: usize, elem: Elem, groups: usize| {
+        let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
+        let source = Source::new(&recurrence).expect("a built-in is in the class");
+        let choices = Choices { groups, ..Choices::default() };
+        let key = Key { choices, ..key(&recurrence, size, elem, false) };
+        let kernels = source.text(Kind::Forward, &key, 227 << 10).expect("legal").kernels;
+        kernels.into_iter().find(|k| k.stage == "chain").expect("a chain").own().to_string()
+    };
+    let wide = chain("rdn", 128, Elem::Bf16, 4);
+    assert_eq!(wide.matches("multiply_together<bf16, 32, false, false>").count(), 4, "two readouts of two states");
+    assert_eq!(wide.matches("multiply_together<bf16, 32, true, false>").count(), 2, "two updates");
+    // both readouts of a state are one stage, with one operand
+    assert_eq!(wide.matches("end_together(").count(), 4);
+    assert!(!wide.contains("left_found"), "no state leaves its role");
+    let stage = |text: &str| text.find("begin_together").expect("a stage") > text.find("left_of").expect("an operand");
+    assert!(stage(&wide));
+    for text in [chain("rdn", 128, Elem::Bf16, 2), chain("rdn", 128, Elem::F32, 4), chain("rdn", 96, Elem::Bf16, 4)] {
+        assert!(!text.contains("together("), "{}", text.lines().next().unwrap_or_default());
+    }
+    // a state alone that is not read for its own next value: the role of results reads it
+    assert!(chain("simple_gla", 128, Elem::Bf16, 4).contains("left_found"));
 }
 
 /// Rows that a chain hands on are in the type of the inputs, and finish copies them while nobody waits for them.

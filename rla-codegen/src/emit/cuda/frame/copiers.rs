@@ -26,8 +26,15 @@ const TOLD_EVERY: usize = 8;
 /// Registers of a multiprocessor.
 const REGISTERS: usize = 65536;
 
-/// Registers with which a thread that copies makes do.
-pub(super) const COPYING: usize = 80;
+/// Registers that a thread that copies keeps where they are divided anew: it makes do with 80, and gets more where there are more.
+/// Chosen so that no part of a block spills.
+fn copying(roles: &[Role]) -> usize {
+    match roles.len() {
+        3 => 80,
+        _ if roles.iter().all(|role| !role.states.is_empty()) => 120,
+        _ => 104,
+    }
+}
 
 /// Registers with which a thread makes do that makes results of what two other roles left.
 const RESULTS: usize = 96;
@@ -71,13 +78,17 @@ impl Crew {
     /// warps multiply together, which takes operands whole.
     pub(super) fn registers(&self, groups: usize, roles: &[Role], together: bool) -> Option<Vec<usize>> {
         let carrying = roles.iter().filter(|role| !role.states.is_empty()).count();
-        let divides = groups == 4 && self.warps() == 4 && self.tellers == 0;
-        if !divides || !(roles.len() == 3 || roles.len() == 2 && carrying == 1 && together) {
+        let divides = match roles.len() {
+            2 => together,
+            3 => self.tellers == 0,
+            _ => false,
+        };
+        if !divides || groups != 4 || self.warps() != 4 {
             return None;
         }
         // what the block has is what it was launched with
         let quads = roles.len() + 1;
-        let all = quads * at_launch(128 * quads) - COPYING;
+        let all = quads * at_launch(128 * quads) - copying(roles);
         let results = if roles.len() == 3 { RESULTS } else { all / 2 };
         let results = results / 8 * 8;
         let states = (all - results * (roles.len() - carrying)) / carrying / 8 * 8;
@@ -192,7 +203,7 @@ impl Frame<'_> {
         out.line(format!("set_up_barriers<AHEAD, CLUSTER, {warps}>(shared + {barriers});"));
         out.line("if (role >= ROLES) {");
         if crew.registers(groups, &layout.roles, layout.together).is_some() {
-            out.line(format!("leave_registers<{COPYING}>();"));
+            out.line(format!("leave_registers<{}>();", copying(&layout.roles)));
         }
         out.line("const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;");
         out.line("const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk");
@@ -353,12 +364,12 @@ mod tests {
     #[test]
     fn roles_take_no_more_registers_than_the_block_has() {
         let role = |carries: bool| Role { states: if carries { vec![0] } else { vec![] }, ..Role::default() };
-        for carries in [&[true, false][..], &[true, true, false], &[true, true, true]] {
+        for carries in [&[true, false][..], &[true, true], &[true, true, false], &[true, true, true]] {
             let roles: Vec<Role> = carries.iter().map(|c| role(*c)).collect();
             let crew = Crew::of(4 * roles.len(), false);
             let registers = crew.registers(4, &roles, true).expect("they are divided");
             let all = (roles.len() + 1) * at_launch(128 * (roles.len() + 1));
-            assert!(COPYING + registers.iter().sum::<usize>() <= all, "{registers:?} of {all}");
+            assert!(copying(&roles) + registers.iter().sum::<usize>() <= all, "{registers:?} of {all}");
             assert!(registers.iter().all(|r| r % 8 == 0 && *r <= 240), "{registers:?}");
         }
     }
