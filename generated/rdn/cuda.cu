@@ -177,7 +177,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 16768;
           const i64 record0_step = x.heads * 16768;
           int place4_0 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 146944, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true, false>(lane, shared + 146944, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   fetch<16672, CLUSTER>(crew, shared + 0 + place4_0 * 16768, record0 + 0, 0);
                   record0 += record0_step;
@@ -188,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       if (member == 1) {
           int place3_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 146944, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 146944, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows1.fetch(crew, (bf16*)(shared + 67072 + place3_0 * 8704), valid);
@@ -200,7 +200,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const int part = member == 3;
           int place2_2 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 146944, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 146944, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 2; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows2.fetch(crew, (bf16*)(shared + 93184 + place2_2 * 8704), valid);
@@ -212,7 +212,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           int place3_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
           Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows3(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 146944, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 146944, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows1.fetch(crew, (bf16*)(shared + 67072 + place3_0 * 8704), valid);
@@ -617,7 +617,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const char* kept2 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 96000;
           const i64 kept2_step = x.heads * 96000;
           int place2_2 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 131584, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true, false>(lane, shared + 131584, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   fetch<2560, CLUSTER>(crew, shared + 10240 + place2_0 * 2560, kept0 + 93344, 1);
                   fetch<8992, CLUSTER>(crew, shared + 15360 + place4_0 * 9088, record0 + 0, 2);
@@ -636,7 +636,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       if (member == 1) {
           int place3_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows3(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131584, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 131584, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows3.fetch(crew, (bf16*)(shared + 51712 + place3_0 * 8704), valid);
@@ -648,7 +648,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const int part = member == 3;
           int place2_2 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows4(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131584, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 131584, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 2; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows4.fetch(crew, (bf16*)(shared + 77824 + place2_2 * 8704), valid);
@@ -660,7 +660,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           int place3_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows3(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
           Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows5(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 131584, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 131584, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows3.fetch(crew, (bf16*)(shared + 51712 + place3_0 * 8704), valid);
@@ -894,7 +894,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const char* record0 = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + (ch.slot * x.heads + head) * 96000;
           const i64 record0_step = -x.heads * 96000;
           int place4_0 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true, false>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   fetch<13984, CLUSTER>(crew, shared + 0 + place4_0 * 14080, record0 + 0, 0);
                   record0 += record0_step;
@@ -906,7 +906,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           int place4_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 1);
           Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows4(x.output_grads[0], ch, ch.head, column, 128, true, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
                   rows1.fetch(crew, (bf16*)(shared + 56320 + place4_0 * 8704), valid);
@@ -921,7 +921,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           const i64 kept1_step = -x.heads * 96000;
           int place3_1 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
                   rows2.fetch(crew, (bf16*)(shared + 91136 + place4_0 * 8704), valid);
@@ -937,7 +937,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       if (member == 3) {
           int place4_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, true, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
                   rows2.fetch(crew, (bf16*)(shared + 91136 + place4_0 * 8704), valid);
@@ -950,7 +950,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           int place3_1 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 0);
           Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows3(x.inputs[2], ch, ch.head, column, 128, false, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 165888, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
                   rows1.fetch(crew, (bf16*)(shared + 56320 + place4_0 * 8704), valid);

@@ -144,7 +144,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 8832;
           const i64 record0_step = x.heads * 8832;
           int place6_0 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 165120, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true, false>(lane, shared + 165120, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   fetch<8736, CLUSTER>(crew, shared + 0 + place6_0 * 8832, record0 + 0, 0);
                   record0 += record0_step;
@@ -155,7 +155,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       if (member == 1) {
           int place5_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165120, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 165120, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows1.fetch(crew, (bf16*)(shared + 52992 + place5_0 * 8704), valid);
@@ -167,7 +167,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const int part = member == 3;
           int place4_2 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165120, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 165120, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 2; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows2.fetch(crew, (bf16*)(shared + 96512 + place4_2 * 8704), valid);
@@ -180,7 +180,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           int place6_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
           Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows3(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 165120, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 165120, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows1.fetch(crew, (bf16*)(shared + 52992 + place5_0 * 8704), valid);
@@ -519,7 +519,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const char* kept2 = (char*)__builtin_assume_aligned(x.kept, 128) + (ch.slot * x.heads + head) * 77312;
           const i64 kept2_step = x.heads * 77312;
           int place4_2 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true, false>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   fetch<6176, CLUSTER>(crew, shared + 10240 + place6_0 * 6272, record0 + 0, 1);
                   record0 += record0_step;
@@ -535,7 +535,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       if (member == 1) {
           int place5_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows2.fetch(crew, (bf16*)(shared + 47872 + place5_0 * 8704), valid);
@@ -547,7 +547,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const int part = member == 3;
           int place4_2 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows3(x.inputs[0], ch, ch.key_head, 0, 128, false, false, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 2; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows3.fetch(crew, (bf16*)(shared + 91392 + place4_2 * 8704), valid);
@@ -560,7 +560,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           int place6_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[1], ch, ch.key_head, 0, 128, false, false, 0);
           Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows4(x.inputs[2], ch, ch.head, column, 128, false, false, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 160000, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == chunks - 1 ? last : CHUNK;
                   rows2.fetch(crew, (bf16*)(shared + 47872 + place5_0 * 8704), valid);
@@ -774,7 +774,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const char* record0 = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + (ch.slot * x.heads + head) * 77312;
           const i64 record0_step = -x.heads * 77312;
           int place6_0 = 0;
-          copy_steps<AHEAD, CLUSTER, true, true>(lane, shared + 154624, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, true, true, false>(lane, shared + 154624, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   fetch<3488, CLUSTER>(crew, shared + 0 + place6_0 * 3584, record0 + 0, 0);
                   record0 += record0_step;
@@ -787,7 +787,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const i64 kept1_step = -x.heads * 77312;
           int place5_1 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 1);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 154624, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 154624, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 1; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
                   rows1.fetch(crew, (bf16*)(shared + 21504 + place5_1 * 8704), valid);
@@ -801,7 +801,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           const int part = member == 3;
           int place6_0 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows2(x.inputs[0], ch, ch.key_head, 0, 128, false, true, part);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 154624, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 154624, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
                   rows2.fetch(crew, (bf16*)(shared + 65024 + place6_0 * 8704), valid);
@@ -814,7 +814,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           int place5_1 = 0;
           Rows<bf16, bf16, CHUNK, 128, 136, 2, CLUSTER, true> rows1(x.inputs[1], ch, ch.key_head, 0, 128, false, true, 0);
           Rows<bf16, bf16, CHUNK, 16, 24, 1, 1, false> rows3(x.output_grads[0], ch, ch.head, column, 128, true, true, 0);
-          copy_steps<AHEAD, CLUSTER, false, true>(lane, shared + 154624, chunks + LAG, [&](Crew& crew, int step) {
+          copy_steps<AHEAD, CLUSTER, false, true, false>(lane, shared + 154624, chunks + LAG, [&](Crew& crew, int step) {
               if (const int i = step - 0; i >= 0 && i < chunks) {
                   const int valid = i == 0 ? last : CHUNK;
                   rows3.fetch(crew, (bf16*)(shared + 117248 + place6_0 * 1536), valid);
