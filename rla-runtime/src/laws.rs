@@ -6,10 +6,11 @@ use crate::case::{Case, Results};
 use crate::draw::{self, Gates, Keys, Plan, Rejection, Rng};
 use crate::error::{Error, Result};
 use crate::ladder::{self, Setting};
-use crate::op::{Operation, StateLayout};
+use crate::op::{Backend, Operation, StateLayout};
 use crate::problem::Problem;
 use crate::tensor::{DType, Tensor, View, ViewMut};
 use rla_codegen::data::{Cotangents, Dims, Gradients, Inputs, Outputs};
+use rla_codegen::schedule::cuda::{Choices, Schedule};
 use rla_dsl::recurrence::InputKind;
 use std::ops::Range;
 
@@ -27,6 +28,14 @@ pub const LAWS: &[(&str, Law)] = &[
     ("steps", steps),
     ("pool", pool),
 ];
+
+/// Laws of kernels whose sequential blocks may have several widths.
+const LAWS_OF_WIDTHS: &[(&str, Law)] = &[("widths", widths)];
+
+/// The laws of a backend.
+pub fn of(backend: Backend) -> impl Iterator<Item = &'static (&'static str, Law)> {
+    LAWS.iter().chain(if backend == Backend::Cuda { LAWS_OF_WIDTHS } else { &[] })
+}
 
 /// Sizes that fill no panel and no chunk.
 fn dims(operation: &Operation, batch: usize, tokens: usize) -> Dims {
@@ -405,6 +414,34 @@ fn pool(operation: &Operation, setting: &Setting, seed: u64) -> Result<Option<St
             && x.iter().zip(y).any(|(x, y)| x.to_bits() != y.to_bits())
         {
             return Ok(Some(format!("sequence {b} in another slot")));
+        }
+    }
+    Ok(None)
+}
+
+/// However many warps carry a state, and whether backward's finish starts beside them, the bits are the same: calls of few and of
+/// many sequences differ in both. At 128 channels, where four warps multiply together.
+fn widths(operation: &Operation, setting: &Setting, seed: u64) -> Result<Option<String>> {
+    let mut sizes = vec![128, 128];
+    sizes.resize(operation.recurrence().sides.len(), 64);
+    let case = case(operation, Dims { sizes, batch: 1, tokens: 70, key_heads: 1, value_heads: 2 }, true, seed)?;
+    let chunk = operation.chunk();
+    // f32 is given blocks of one group only
+    let widths: &[(usize, usize)] =
+        if setting.dtype.is_half() { &[(1, 0), (2, 0), (4, 0), (1, 4)] } else { &[(1, 0), (1, 1)] };
+    let mut first = None;
+    for (groups, beside) in widths.iter().copied() {
+        let usual = Choices { groups, ..Choices::default() };
+        let schedule = Schedule {
+            forward: Choices { chunk, ..usual },
+            training: Choices { beside, ..usual },
+            decode: Choices::default(),
+        };
+        let other = Operation::cuda(operation.recurrence().clone(), Some(schedule))?;
+        let found = run(&other, &case, setting)?;
+        let name = difference(first.get_or_insert_with(|| found.clone()), &found);
+        if let Some(name) = name {
+            return Ok(Some(format!("{name} with groups={groups} beside={beside}")));
         }
     }
     Ok(None)

@@ -4,7 +4,7 @@ use crate::case::{Case, Results};
 use crate::draw::{self, Gates, Keys, Plan, Rejection, Rng, exact};
 use crate::error::{Error, Result};
 use crate::ladder::{self, Outcome, Setting};
-use crate::laws::LAWS;
+use crate::laws;
 use crate::op::{Backend, Mode, Operation};
 use rla_codegen::data::Dims;
 use rla_dsl::recurrence::Recurrence;
@@ -41,8 +41,8 @@ struct Shape {
     keys: Keys,
 }
 
-/// Lengths beside multiples of the chunk, sizes beside multiples of a panel, grouped heads, packings, hard gates and keys.
-const SHAPES: [Shape; 9] = {
+/// Lengths beside multiples of the chunk, sizes beside multiples of a panel and as models have them, grouped heads, packings, hard gates and keys.
+const SHAPES: [Shape; 10] = {
     let plain = Shape {
         name: "plain",
         key: 16,
@@ -61,6 +61,7 @@ const SHAPES: [Shape; 9] = {
         // on a card sequential blocks are wider where there are many sequences
         Shape { name: "many sequences", value: 64, tokens: 500, sequences: 24, ..plain },
         Shape { name: "most sequences", value: 64, tokens: 900, sequences: 60, ..plain },
+        Shape { name: "full panels", key: 128, value: 128, sequences: 3, ..plain },
         Shape { name: "strong decay", gates: Gates::Strong, ..plain },
         Shape { name: "abyss", gates: Gates::Abyss, ..plain },
         Shape { name: "repeated keys", keys: Keys::Repeated, ..plain },
@@ -169,7 +170,7 @@ fn each(
             return Ok(());
         }
     }
-    for (name, law) in LAWS.iter().filter(|(name, _)| wanted(&format!("law: {name}"))) {
+    for (name, law) in laws::of(operation.backend()).filter(|(name, _)| wanted(&format!("law: {name}"))) {
         progress(name);
         let mut held = Row {
             check: format!("law: {name}"),

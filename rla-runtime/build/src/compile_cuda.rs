@@ -1,6 +1,6 @@
 //! CUDA C++ to machine code by NVRTC, in this process, with or without a GPU.
 //!
-//! The library is opened at run time (ten functions), so that a program starts where there is none. It is looked for in
+//! The library is opened at run time (a dozen functions), so that a program starts where there is none. It is looked for in
 //! `RLA_NVRTC` (a folder), `CUDA_HOME` and `CUDA_PATH`, the wheel's place in the virtual environments `.cuda` of this folder
 //! and those above it and `VIRTUAL_ENV`, and then wherever the system's loader finds it. Its builtins are opened first, from
 //! the same folder: the library itself has no search path.
@@ -40,7 +40,7 @@ pub struct Resources {
     pub shared: usize,
 }
 
-/// Machine code.
+/// Machine code, or PTX.
 #[derive(Clone, Debug)]
 pub struct Cubin {
     /// The code.
@@ -160,7 +160,8 @@ impl Nvrtc {
         unsafe { self.library.get(name.as_bytes()) }.map_err(|e| Error::NoNvrtc(e.to_string()))
     }
 
-    /// Compiles for an architecture such as `sm_90a`; the log holds the assembler's report.
+    /// Compiles for an architecture such as `sm_90a`; the log holds the assembler's report. For one such as `compute_90a` the code is
+    /// PTX, which a driver assembles.
     ///
     /// # Errors
     /// What the compiler refused: a defect of ours.
@@ -179,13 +180,16 @@ impl Nvrtc {
         type Destroy = unsafe extern "C" fn(*mut Program) -> Status;
         let c = |s: &str| CString::new(s).map_err(|e| Error::Compile(e.to_string()));
         let (source, file) = (c(text)?, c(&format!("{name}.cu"))?);
-        let options = [
+        let ptx = architecture.starts_with("compute_");
+        let mut options = vec![
             c(&format!("--gpu-architecture={architecture}"))?,
             c("--std=c++17")?,
-            c("--ptxas-options=-v")?,
             c("-default-device")?, // generic lambdas are device code too
             c("-diag-suppress=177")?,
         ];
+        if !ptx {
+            options.push(c("--ptxas-options=-v")?);
+        }
         let options: Vec<*const c_char> = options.iter().map(|o| o.as_ptr()).collect();
         let create = self.function::<Create>("nvrtcCreateProgram\0")?;
         let compile = self.function::<Compile>("nvrtcCompileProgram\0")?;
@@ -212,7 +216,11 @@ impl Nvrtc {
         };
         let log = read("nvrtcGetProgramLogSize\0", "nvrtcGetProgramLog\0")?;
         let log = String::from_utf8_lossy(&log).trim_end_matches('\0').to_string();
-        let bytes = if status == 0 { read("nvrtcGetCUBINSize\0", "nvrtcGetCUBIN\0")? } else { vec![] };
+        let bytes = match (status, ptx) {
+            (0, false) => read("nvrtcGetCUBINSize\0", "nvrtcGetCUBIN\0")?,
+            (0, true) => read("nvrtcGetPTXSize\0", "nvrtcGetPTX\0")?,
+            _ => vec![],
+        };
         // SAFETY: made above, not used afterwards.
         unsafe { destroy(&mut program) };
         if status != 0 {

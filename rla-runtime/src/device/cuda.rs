@@ -39,6 +39,10 @@ unsafe impl Send for Device {}
 // SAFETY: the driver's calls on a stream are safe from several threads.
 unsafe impl Sync for Device {}
 
+/// The environment variable that names another architecture than the card's: `compute_90a` and its like hand PTX to the driver,
+/// which assembles it itself.
+pub const ARCHITECTURE: &str = "RLA_CUDA_ARCH";
+
 /// An answer of the driver other than success.
 pub(crate) fn check(what: &str, status: CUresult) -> Result<()> {
     if status == CUresult::CUDA_SUCCESS {
@@ -157,8 +161,12 @@ impl Device {
         check("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(self.stream) })
     }
 
-    /// The architecture that kernels are compiled for.
+    /// The architecture that kernels are compiled for: what the variable [`ARCHITECTURE`] says, else the card's own.
     pub fn architecture(&self) -> Result<&'static str> {
+        static SAID: OnceLock<Option<String>> = OnceLock::new();
+        if let Some(said) = SAID.get_or_init(|| std::env::var(ARCHITECTURE).ok().filter(|said| !said.is_empty())) {
+            return Ok(said);
+        }
         match self.capability {
             (9, 0) => Ok("sm_90a"),
             (8, 0) => Ok("sm_80"),

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 /// keys that are hard on kernels; results are poisoned with NaN before each call. Laws hold bit for bit: repeat (same call,
 /// same bits), batch and pack (a sequence does not depend on its neighbours), split (prefill cut at chunks equals the whole),
 /// causal, contained (a NaN stays in its sequence and behind its chunk), steps (several tokens a decode call or one), pool
-/// (slots that are not named are untouched).
+/// (slots that are not named are untouched), on CUDA widths (whatever number of warps carries a state).
 ///
 /// Prints a line a check: the worst error is over its bound, so 1 is the limit. Without VARIANT: all built-in variants.
 #[derive(Args)]

@@ -184,7 +184,7 @@ pub(super) fn load_all(
     };
     device.enter()?;
     let mut module = std::ptr::null_mut();
-    // SAFETY: the image is a cubin of NVRTC's; the module lives as long as the process.
+    // SAFETY: the image is a cubin or PTX of NVRTC's, which ends in NUL; the module lives as long as the process.
     check("load a kernel", unsafe { sys::cuModuleLoadData(&mut module, cubin.bytes.as_ptr().cast()) })?;
     entries
         .iter()

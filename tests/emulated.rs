@@ -1,0 +1,148 @@
+//! The CUDA rung where no GPU is: `rla verify --backend cuda` on a driver that executes the kernels' PTX on the CPU
+//! (`tests/emulator`), device layer, launches, kernels and laws together. The test belongs to the runtime's package, which knows
+//! where its program is.
+use rla_build::compile_cuda::Nvrtc;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder with the driver in it, and a cache of kernels beside it; nothing where NVRTC is missing, which is said.
+struct Emulator(PathBuf);
+
+impl Emulator {
+    fn new(name: &str) -> Option<Emulator> {
+        if let Err(error) = Nvrtc::get() {
+            eprintln!("CUDA kernels are NOT EXECUTED: {error}");
+            return None;
+        }
+        let folder = std::env::temp_dir().join(format!("rla-emulated-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(folder.join("cache")).expect("a temporary folder");
+        let test = std::env::current_exe().expect("a test has a path");
+        let library = test.parent().expect("it is in a folder").join("librla_emulator.so");
+        std::fs::copy(&library, folder.join("libcuda.so.1")).unwrap_or_else(|e| panic!("{}: {e}", library.display()));
+        Some(Emulator(folder))
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
+    /// `rla verify` in an order of events (`late`, `early`, `seed=N`) on a card of a compute capability.
+    fn verify(&self, order: &str, capability: &str, pins: &str, arguments: &[&str]) -> Output {
+        let architecture = if capability == "8.0" { "compute_80" } else { "compute_90a" };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rla"));
+        command.args(["verify", "--backend", "cuda", "--cases", "1"]).args(arguments);
+        for name in ["RLA_TABLE", "RLA_DEVICE", "RLA_MODE"] {
+            command.env_remove(name);
+        }
+        let path = std::env::var("LD_LIBRARY_PATH").unwrap_or_default();
+        command.env("LD_LIBRARY_PATH", format!("{}:{path}", self.0.display()));
+        command.env("RLA_CACHE", self.cache()).env("RLA_CUDA_ARCH", architecture).env("RLA_CUDA_KERNEL", pins);
+        command.env("RLA_EMULATOR", order).env("RLA_EMULATOR_CAPABILITY", capability);
+        command.output().expect("the program starts")
+    }
+
+    /// The same; every check must hold, and there must be as many as names are given.
+    #[track_caller]
+    fn holds(&self, order: &str, capability: &str, pins: &str, variant: &str, dtype: &str, only: &[&str]) {
+        let checks = only.join(",");
+        let output = self.verify(order, capability, pins, &[variant, "--dtype", dtype, "--only", &checks]);
+        let text = both(&output);
+        assert_eq!(output.status.code(), Some(0), "{variant} {order} {pins}:\n{text}");
+        let rows = text.lines().filter(|line| line.ends_with(" ok")).count();
+        assert!(rows >= only.len(), "{variant}: {rows} checks of {only:?}\n{text}");
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn both(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+const USUAL: [&str; 5] = ["full panels", "abyss", "exact", "decode", "law: pack"];
+
+#[test]
+fn two_residual_states_hold_late_and_in_any_order() {
+    let Some(emulator) = Emulator::new("rdn") else { return };
+    emulator.holds("late,seed=1", "9.0", "", "rdn", "bf16", &USUAL);
+}
+
+/// One, two and four groups, and finish beside the sequential kernel: the last multiplies four warps together.
+#[test]
+fn blocks_of_all_widths_have_the_same_bits() {
+    let Some(emulator) = Emulator::new("widths") else { return };
+    for order in ["early", "late,seed=2"] {
+        emulator.holds(order, "9.0", "", "gated_delta_net", "bf16", &["law: widths"]);
+    }
+    let wide = "forward.groups=4,training.groups=4";
+    emulator.holds("late,seed=3", "9.0", wide, "rdn", "f16", &["full panels"]);
+}
+
+#[test]
+fn kernels_of_a_card_without_bulk_copies_hold() {
+    let Some(emulator) = Emulator::new("ampere") else { return };
+    emulator.holds("late,seed=4", "8.0", "", "gated_delta_net", "bf16", &["full panels", "decode"]);
+    emulator.holds("late,seed=5", "8.0", "", "kda", "f32", &["packed", "law: contained"]);
+}
+
+/// States over slots are carried by one block that walks, a decay of value channels in other kernels again.
+#[test]
+fn the_other_ways_to_carry_a_state_hold() {
+    let Some(emulator) = Emulator::new("ways") else { return };
+    emulator.holds("late", "9.0", "", "gsa", "bf16", &["packed", "law: split"]);
+    emulator.holds("seed=6", "9.0", "", "value_decay", "bf16", &["full panels"]);
+}
+
+/// What is taken out of the kernels of a cache: whether a check then fails shows that it could.
+struct Mutant {
+    name: &'static str,
+    /// Statements that begin so are left out.
+    statement: &'static str,
+    pins: &'static str,
+}
+
+const MUTANTS: [Mutant; 4] = [
+    Mutant { name: "no wait for copies", statement: "cp.async.wait_group", pins: "" },
+    Mutant { name: "no barrier among the warps that compute", statement: "barrier.cta.sync", pins: "" },
+    Mutant { name: "no barrier of a block", statement: "bar.sync", pins: "" },
+    Mutant {
+        name: "no wait for products of four warps",
+        statement: "wgmma.wait_group",
+        pins: "forward.groups=4,training.groups=4",
+    },
+];
+
+#[test]
+fn a_kernel_without_one_of_its_waits_is_caught() {
+    let Some(emulator) = Emulator::new("mutants") else { return };
+    let arguments = ["gated_delta_net", "--only", "full panels"];
+    for mutant in &MUTANTS {
+        let output = emulator.verify("late", "9.0", mutant.pins, &arguments);
+        assert_eq!(output.status.code(), Some(0), "{}: the kernels themselves:\n{}", mutant.name, both(&output));
+        let whole: Vec<(PathBuf, String)> = kernels(&emulator.cache());
+        let mut changed = 0;
+        for (path, text) in &whole {
+            let kept: Vec<&str> =
+                text.lines().filter(|line| !line.trim_start().starts_with(mutant.statement)).collect();
+            changed += text.lines().count() - kept.len();
+            std::fs::write(path, kept.join("\n")).expect("the cache can be written");
+        }
+        assert!(changed > 0, "{}: no kernel has one", mutant.name);
+        let output = emulator.verify("late", "9.0", mutant.pins, &arguments);
+        assert_ne!(output.status.code(), Some(0), "{} was not caught:\n{}", mutant.name, both(&output));
+        for (path, text) in &whole {
+            std::fs::write(path, text).expect("the cache can be written");
+        }
+    }
+}
+
+fn kernels(cache: &Path) -> Vec<(PathBuf, String)> {
+    let files = std::fs::read_dir(cache).expect("the cache is there").flatten().map(|entry| entry.path());
+    let texts = files.filter(|path| path.extension().is_some_and(|e| e == "cubin"));
+    texts.map(|path| (path.clone(), std::fs::read_to_string(&path).expect("PTX is text"))).collect()
+}
