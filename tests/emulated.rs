@@ -90,6 +90,15 @@ fn kernels_of_a_card_without_bulk_copies_hold() {
     emulator.holds("late,seed=5", "8.0", "", "kda", "f32", &["packed", "law: contained"]);
 }
 
+/// Launches start as early as they may, and finish takes from a sequential kernel that still runs.
+#[test]
+fn kernels_that_overlap_hold() {
+    let Some(emulator) = Emulator::new("overlap") else { return };
+    for (variant, pins) in [("rdn", ""), ("gated_delta_net", "training.beside=4"), ("rla", "training.beside=2")] {
+        emulator.holds("overlap,late,seed=8", "9.0", pins, variant, "bf16", &["full panels", "law: repeat"]);
+    }
+}
+
 /// States over slots are carried by one block that walks, a decay of value channels in other kernels again.
 #[test]
 fn the_other_ways_to_carry_a_state_hold() {
@@ -103,26 +112,32 @@ struct Mutant {
     name: &'static str,
     /// Statements that begin so are left out.
     statement: &'static str,
+    order: &'static str,
     pins: &'static str,
 }
 
-const MUTANTS: [Mutant; 4] = [
-    Mutant { name: "no wait for copies", statement: "cp.async.wait_group", pins: "" },
-    Mutant { name: "no barrier among the warps that compute", statement: "barrier.cta.sync", pins: "" },
-    Mutant { name: "no barrier of a block", statement: "bar.sync", pins: "" },
-    Mutant {
-        name: "no wait for products of four warps",
-        statement: "wgmma.wait_group",
-        pins: "forward.groups=4,training.groups=4",
-    },
-];
+const MUTANTS: [Mutant; 5] = {
+    let plain = Mutant { name: "", statement: "", order: "late", pins: "" };
+    [
+        Mutant { name: "no wait for copies", statement: "cp.async.wait_group", ..plain },
+        Mutant { name: "no barrier among the warps that compute", statement: "barrier.cta.sync", ..plain },
+        Mutant { name: "no barrier of a block", statement: "bar.sync", ..plain },
+        Mutant { name: "no wait for the launch before", statement: "griddepcontrol.wait", order: "overlap", ..plain },
+        Mutant {
+            name: "no wait for products of four warps",
+            statement: "wgmma.wait_group",
+            pins: "forward.groups=4,training.groups=4",
+            ..plain
+        },
+    ]
+};
 
 #[test]
 fn a_kernel_without_one_of_its_waits_is_caught() {
     let Some(emulator) = Emulator::new("mutants") else { return };
     let arguments = ["gated_delta_net", "--only", "full panels"];
     for mutant in &MUTANTS {
-        let output = emulator.verify("late", "9.0", mutant.pins, &arguments);
+        let output = emulator.verify(mutant.order, "9.0", mutant.pins, &arguments);
         assert_eq!(output.status.code(), Some(0), "{}: the kernels themselves:\n{}", mutant.name, both(&output));
         let whole: Vec<(PathBuf, String)> = kernels(&emulator.cache());
         let mut changed = 0;
@@ -133,7 +148,7 @@ fn a_kernel_without_one_of_its_waits_is_caught() {
             std::fs::write(path, kept.join("\n")).expect("the cache can be written");
         }
         assert!(changed > 0, "{}: no kernel has one", mutant.name);
-        let output = emulator.verify("late", "9.0", mutant.pins, &arguments);
+        let output = emulator.verify(mutant.order, "9.0", mutant.pins, &arguments);
         assert_ne!(output.status.code(), Some(0), "{} was not caught:\n{}", mutant.name, both(&output));
         for (path, text) in &whole {
             std::fs::write(path, text).expect("the cache can be written");

@@ -51,6 +51,8 @@ pub struct Block {
     counters: BTreeMap<u64, Counter>,
     /// Copies that were started and not done.
     pub bulks: Vec<Bulk>,
+    /// Whether it let the launch behind start.
+    pub released: bool,
 }
 
 impl Block {
@@ -62,6 +64,7 @@ impl Block {
             meetings: [Meeting::default(); 16],
             counters: BTreeMap::new(),
             bulks: vec![],
+            released: false,
         }
     }
 

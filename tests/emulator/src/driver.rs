@@ -1,18 +1,21 @@
-//! The C interface of the driver, as much of it as `rla-runtime` calls. Work is done when it is queued: a stream is always idle.
+//! The C interface of the driver, as much of it as `rla-runtime` calls. Work is done when it is queued, or, where launches
+//! may overlap, when something else is asked for.
 //!
 //! What is in a captured graph is done when the graph is launched. A fault is written to the standard error and answered as the
 //! driver would answer it.
 #![allow(unsafe_code)] // the interface is C's: its pointers are the caller's promise, as the driver's manual gives it
 
 mod graph;
+mod launch;
 mod module;
 mod record;
 
+use crate::launch::Launch;
 use crate::memory::Memory;
 use crate::order::Order;
 use graph::Graphs;
 use module::Modules;
-use record::Action;
+use record::{Action, launches};
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
@@ -39,6 +42,8 @@ struct State {
     events: Vec<Option<Instant>>,
     streams: usize,
     order: Order,
+    /// Launches that the next one may overlap: not done yet.
+    waiting: Vec<Launch>,
 }
 
 impl State {
@@ -54,12 +59,30 @@ impl State {
     }
 
     fn act(&mut self, action: &Action) -> u32 {
-        match action.run(&mut self.memory, &self.modules, self.order) {
-            Ok(()) => answer::SUCCESS,
-            Err((answer, message)) => {
-                eprintln!("emulator: {message}");
-                answer
-            }
+        if let (true, Action::Launch(launch)) = (self.order.overlap, action) {
+            let answer = if launch.overlaps { answer::SUCCESS } else { self.settle() };
+            self.waiting.push(launch.clone());
+            return answer;
+        }
+        let before = self.settle();
+        let done = action.run(&mut self.memory, self.order);
+        if before == answer::SUCCESS { said(done) } else { before }
+    }
+
+    /// Does what waits for a launch that may overlap it.
+    fn settle(&mut self) -> u32 {
+        let waiting = std::mem::take(&mut self.waiting);
+        said(launches(&waiting, &mut self.memory, self.order))
+    }
+}
+
+/// The driver's answer, and on the standard error why.
+fn said(done: Result<(), (u32, String)>) -> u32 {
+    match done {
+        Ok(()) => answer::SUCCESS,
+        Err((answer, message)) => {
+            eprintln!("emulator: {message}");
+            answer
         }
     }
 }
@@ -79,6 +102,7 @@ fn state() -> MutexGuard<'static, State> {
             events: vec![],
             streams: 0,
             order,
+            waiting: vec![],
         })
     });
     state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -196,7 +220,7 @@ unsafe extern "C" fn cuStreamGetCtx(_stream: usize, to: *mut usize) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamSynchronize(_stream: usize) -> u32 {
-    answer::SUCCESS
+    state().settle()
 }
 
 #[unsafe(no_mangle)]
@@ -208,7 +232,12 @@ unsafe extern "C" fn cuMemAlloc_v2(to: *mut u64, bytes: usize) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemFree_v2(address: u64) -> u32 {
-    if state().memory.free(address) { answer::SUCCESS } else { answer::INVALID_VALUE }
+    let mut state = state();
+    let before = state.settle();
+    if before != answer::SUCCESS {
+        return before;
+    }
+    if state.memory.free(address) { answer::SUCCESS } else { answer::INVALID_VALUE }
 }
 
 #[unsafe(no_mangle)]
@@ -225,7 +254,11 @@ unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const u8, bytes: usize
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: *mut u8, from: u64, bytes: usize, _stream: usize) -> u32 {
-    let state = state();
+    let mut state = state();
+    let before = state.settle();
+    if before != answer::SUCCESS {
+        return before;
+    }
     match state.memory.read(from, bytes) {
         Ok(found) => {
             // SAFETY: the caller gives `bytes` writable bytes.
@@ -279,77 +312,6 @@ extern "C" fn cuFuncLoad(_function: usize) -> u32 {
     answer::SUCCESS
 }
 
-/// How a kernel is launched, as `cuda.h` lays it out.
-#[repr(C)]
-struct Config {
-    grid: [c_uint; 3],
-    block: [c_uint; 3],
-    shared: c_uint,
-    stream: usize,
-    attributes: *const c_void,
-    count: c_uint,
-}
-
-unsafe fn launch(
-    function: usize,
-    grid: [c_uint; 3],
-    block: [c_uint; 3],
-    shared: c_uint,
-    stream: usize,
-    parameters: *const *const u8,
-) -> u32 {
-    let mut state = state();
-    if grid[1..] != [1, 1] || block[1..] != [1, 1] {
-        return answer::INVALID_VALUE;
-    }
-    let Some(program) = state.modules.program(function) else { return answer::INVALID_VALUE };
-    let mut bytes = vec![];
-    for (i, (offset, size)) in program.parameters.iter().enumerate() {
-        bytes.resize(*offset, 0);
-        // SAFETY: the caller gives the addresses of all the kernel's parameters.
-        bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(*parameters.add(i), *size) });
-    }
-    let launch = crate::launch::Launch {
-        blocks: grid[0] as usize,
-        threads: block[0] as usize,
-        shared: shared as usize,
-        parameters: bytes,
-    };
-    state.queue(stream, Action::Launch { function, launch })
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn cuLaunchKernel(
-    function: usize,
-    grid_x: c_uint,
-    grid_y: c_uint,
-    grid_z: c_uint,
-    block_x: c_uint,
-    block_y: c_uint,
-    block_z: c_uint,
-    shared: c_uint,
-    stream: usize,
-    parameters: *const *const u8,
-    _extra: *const c_void,
-) -> u32 {
-    // SAFETY: the caller's promise is the same.
-    unsafe { launch(function, [grid_x, grid_y, grid_z], [block_x, block_y, block_z], shared, stream, parameters) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn cuLaunchKernelEx(
-    config: *const Config,
-    function: usize,
-    parameters: *const *const u8,
-    _extra: *const c_void,
-) -> u32 {
-    // SAFETY: the caller gives a configuration; its attributes say what may overlap, and nothing does here.
-    unsafe {
-        let config = &*config;
-        launch(function, config.grid, config.block, config.shared, config.stream, parameters)
-    }
-}
-
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuEventCreate(to: *mut usize, _flags: c_uint) -> u32 {
     let mut state = state();
@@ -360,7 +322,10 @@ unsafe extern "C" fn cuEventCreate(to: *mut usize, _flags: c_uint) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuEventRecord(event: usize, _stream: usize) -> u32 {
-    match state().events.get_mut(event.wrapping_sub(1)) {
+    let mut state = state();
+    let before = state.settle();
+    match state.events.get_mut(event.wrapping_sub(1)) {
+        _ if before != answer::SUCCESS => before,
         Some(slot) => {
             *slot = Some(Instant::now());
             answer::SUCCESS

@@ -2,14 +2,15 @@
 //!
 //! Where no GPU is, the generated CUDA kernels can still be run, slowly: this library answers the driver's calls that
 //! `rla-runtime` makes, takes PTX for machine code (`RLA_CUDA_ARCH=compute_90a`), and executes it lane by lane, with warps in any
-//! order, asynchronous copies and products of four warps as late as the text allows or at once, and with every address checked.
+//! order, asynchronous copies and products of four warps as late as the text allows or at once, launches that overlap or do not,
+//! and with every address checked.
 //! So each rung of the ladder that runs on a GPU runs in a test.
 //!
 //! Reading order: `ptx` (text to statements), `lower` (statements to steps), `flow` (where ways meet), `warp` (32 lanes), `block` (warps, shared memory and
 //! barriers), `launch` (grids), `memory` (the device's), `driver` (the C interface).
 //!
 //! Not a model of time, of caches or of memory's order between threads: a missing fence is not seen, a missing barrier or wait is
-//! (as a different result in another [`order::Order`]). Speed: about ten million lane steps a second.
+//! (as a different result in another [`order::Order`]). Speed: some hundred million lane steps a second.
 #![deny(unsafe_code)]
 
 pub mod block;

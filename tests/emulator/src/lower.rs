@@ -212,9 +212,9 @@ fn operation(statement: &Statement) -> Result<Operation> {
             Operation::StoreMatrices { of: o.all(1)?, at: o.address(0)?, turned: has("trans") }
         }
         "movmatrix" => Operation::TurnMatrix { to: o.register(0)?, of: o.from(1)? },
-        "fence" | "membar" | "griddepcontrol" | "setmaxnreg" | "nanosleep" | "prefetch" | "discard" => {
-            Operation::Nothing
-        }
+        "griddepcontrol" if has("wait") => Operation::AwaitLaunch,
+        "griddepcontrol" if has("launch_dependents") => Operation::Release,
+        "fence" | "membar" | "setmaxnreg" | "nanosleep" | "prefetch" | "discard" => Operation::Nothing,
         _ => {
             let f = scalar::of(name).ok_or_else(unknown)?;
             let mut of = [From::Bits(0); 3];

@@ -7,23 +7,26 @@ pub struct Order {
     pub late: bool,
     /// Warps take turns of random lengths, by this number; else each goes on as far as it can.
     pub seed: Option<u64>,
+    /// A launch that may overlap the one before starts as soon as that lets it, and goes first; else launches follow one another.
+    pub overlap: bool,
 }
 
 impl Order {
-    /// `late`, `early`, and `seed=NUMBER`, separated by commas.
+    /// `late`, `early`, `overlap` and `seed=NUMBER`, separated by commas.
     ///
     /// # Errors
     /// Another word.
     pub fn parse(text: &str) -> Result<Order, String> {
-        let mut order = Order { late: false, seed: None };
+        let mut order = Order { late: false, seed: None, overlap: false };
         for word in text.split(',').filter(|w| !w.is_empty()) {
             match word.split_once('=') {
                 None if word == "late" => order.late = true,
                 None if word == "early" => order.late = false,
+                None if word == "overlap" => order.overlap = true,
                 Some(("seed", number)) => {
                     order.seed = Some(number.parse().map_err(|_| format!("`{number}` is no number"))?);
                 }
-                _ => return Err(format!("`{word}`; known are late, early and seed=NUMBER")),
+                _ => return Err(format!("`{word}`; known are late, early, overlap and seed=NUMBER")),
             }
         }
         Ok(order)

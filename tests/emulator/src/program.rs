@@ -82,6 +82,10 @@ pub enum Operation {
     Elect(Register),
     /// The block's barrier of a number, for so many threads (all: none).
     Barrier { number: From, threads: Option<From> },
+    /// Waits until the launch before has ended.
+    AwaitLaunch,
+    /// Lets the launch behind start, once all blocks have.
+    Release,
     /// Lanes of a mask come together.
     Gather(From),
     /// Says that the warp came to the cluster's barrier.

@@ -33,6 +33,8 @@ pub struct Context<'c> {
     pub parameters: &'c [u8],
     /// Whether what may happen later does.
     pub late: bool,
+    /// Whether the launch before has ended.
+    pub alone: bool,
 }
 
 /// Why a warp's turn is over.
@@ -53,6 +55,7 @@ pub enum Stop {
 enum Waiting {
     Block { number: u64, before: usize },
     Cluster { before: usize },
+    Launch,
 }
 
 /// Lanes that are at one step, until they come to where they meet those below them.
@@ -146,6 +149,7 @@ impl Warp {
             None => false,
             Some(Waiting::Block { number, before }) => !context.blocks[self.block].met(number, before),
             Some(Waiting::Cluster { before }) => context.cluster.times <= before,
+            Some(Waiting::Launch) => !context.alone,
         };
         if !still {
             self.waiting = None;
@@ -310,6 +314,11 @@ impl Warp {
                     return Err(format!("lanes {wanted:#010x} are to meet, and only {mask:#010x} are here"));
                 }
             }
+            Operation::AwaitLaunch => {
+                self.waiting = Some(Waiting::Launch);
+                return Ok(Some(Stop::Waits));
+            }
+            Operation::Release => context.blocks[self.block].released = true,
             Operation::ArriveCluster => {
                 self.whole(mask)?;
                 self.arrived = context.cluster.arrive(context.warps);

@@ -4,13 +4,14 @@ use crate::lower::lower;
 use crate::program::Program;
 use crate::ptx::module::parse;
 use std::ffi::{CStr, c_char};
+use std::sync::Arc;
 
 /// Loaded kernels, by handle.
 #[derive(Default)]
 pub(super) struct Modules {
     modules: usize,
     /// A kernel's module and its program.
-    kernels: Vec<(usize, Program)>,
+    kernels: Vec<(usize, Arc<Program>)>,
 }
 
 /// The PTX of an image.
@@ -31,7 +32,7 @@ impl Modules {
     pub fn load(&mut self, text: &str) -> Result<usize, String> {
         for entry in parse(text).map_err(|fault| fault.to_string())? {
             let program = lower(&entry).map_err(|fault| fault.within(&entry.name).to_string())?;
-            self.kernels.push((self.modules + 1, program));
+            self.kernels.push((self.modules + 1, Arc::new(program)));
         }
         self.modules += 1;
         Ok(self.modules)
@@ -43,7 +44,7 @@ impl Modules {
     }
 
     /// The program of a handle.
-    pub fn program(&self, function: usize) -> Option<&Program> {
-        self.kernels.get(function.checked_sub(1)?).map(|(_, program)| program)
+    pub fn program(&self, function: usize) -> Option<Arc<Program>> {
+        self.kernels.get(function.checked_sub(1)?).map(|(_, program)| program.clone())
     }
 }

@@ -1,6 +1,5 @@
 //! What a stream is asked to do.
 use super::answer;
-use super::module::Modules;
 use crate::launch::{Launch, run};
 use crate::memory::Memory;
 use crate::order::Order;
@@ -14,12 +13,12 @@ pub(super) enum Action {
     /// Copies on the device.
     Copy { to: u64, from: u64, bytes: usize },
     /// Runs a kernel.
-    Launch { function: usize, launch: Launch },
+    Launch(Launch),
 }
 
 impl Action {
     /// Does it; else the driver's answer and why.
-    pub fn run(&self, memory: &mut Memory, modules: &Modules, order: Order) -> Result<(), (u32, String)> {
+    pub fn run(&self, memory: &mut Memory, order: Order) -> Result<(), (u32, String)> {
         let illegal = |message: String| (answer::ILLEGAL_ADDRESS, message);
         match self {
             Action::Fill { address, byte, bytes } => memory.write(*address, *bytes).map_err(illegal)?.fill(*byte),
@@ -30,11 +29,13 @@ impl Action {
                 let found = memory.read(*from, *bytes).map_err(illegal)?.to_vec();
                 memory.write(*to, *bytes).map_err(illegal)?.copy_from_slice(&found);
             }
-            Action::Launch { function, launch } => {
-                let program = modules.program(*function).expect("it was found when the launch was queued");
-                run(program, launch, memory, order).map_err(|fault| (answer::LAUNCH_FAILED, fault.to_string()))?;
-            }
+            Action::Launch(launch) => launches(std::slice::from_ref(launch), memory, order)?,
         }
         Ok(())
     }
+}
+
+/// Runs launches of which each but the first may overlap the one before.
+pub(super) fn launches(list: &[Launch], memory: &mut Memory, order: Order) -> Result<(), (u32, String)> {
+    run(list, memory, order).map_err(|fault| (answer::LAUNCH_FAILED, fault.to_string()))
 }
