@@ -29,7 +29,7 @@ use crate::schedule::{Choices, Schedule, Slot, space as choices};
 use crate::tile::{Leaf, Program, Shape};
 
 /// A pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pass {
     /// Forward.
     Forward,

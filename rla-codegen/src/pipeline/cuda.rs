@@ -25,6 +25,15 @@ pub struct Source {
     of_tokens: OnceLock<Vec<bool>>,
     /// Spans that were found to fit.
     spans: Mutex<HashMap<(Key, usize), usize>>,
+    /// The last texts of each pass: a row of a table is held to its text just before that text is asked for.
+    last: Mutex<HashMap<Pass, Written>>,
+}
+
+/// Texts, and what they were written for.
+struct Written {
+    key: Key,
+    shared: usize,
+    kernels: Arc<Kernels>,
 }
 
 /// Tokens of a chunk of forward where nothing keeps it short.
@@ -68,6 +77,11 @@ impl Key {
             grouped: false,
         }
     }
+
+    /// The same whatever types gradients have: forward may not know them.
+    fn without_gradients(&self) -> Key {
+        Key { input_grads: self.inputs.clone(), grouped: false, ..self.clone() }
+    }
 }
 
 /// Shared memory that a block may have on an architecture, in bytes.
@@ -93,6 +107,7 @@ impl Source {
             symbol: symbol(recurrence, Form::Chunk),
             of_tokens: OnceLock::new(),
             spans: Mutex::default(),
+            last: Mutex::default(),
         })
     }
 
@@ -167,7 +182,21 @@ impl Source {
     /// # Errors
     /// A chunk length that is not legal.
     pub fn text(&self, kind: Pass, key: &Key, shared: usize) -> Result<Kernels, Error> {
-        self.text_with(kind, key, shared, if slot(kind) == Slot::Training { self.span(key, shared) } else { 1 })
+        self.written(kind, key, shared).map(Arc::unwrap_or_clone)
+    }
+
+    fn written(&self, kind: Pass, key: &Key, shared: usize) -> Result<Arc<Kernels>, Error> {
+        let key = if kind == Pass::Backward { key.clone() } else { key.without_gradients() };
+        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last().get(&kind)
+            && (&last.key, last.shared) == (&key, shared)
+        {
+            return Ok(last.kernels.clone());
+        }
+        let span = if slot(kind) == Slot::Training { self.span(&key, shared) } else { 1 };
+        let kernels = Arc::new(self.text_with(kind, &key, shared, span)?);
+        last().insert(kind, Written { key, shared, kernels: kernels.clone() });
+        Ok(kernels)
     }
 
     /// Chunks that a block of backward's finish takes at once: what the choices allow, where the recurrence and a block's memory do.
@@ -177,8 +206,8 @@ impl Source {
         if asked <= 1 || asked * key.choices.chunk > MOST_TOKENS {
             return 1;
         }
-        // forward and backward find the same: types of gradients, which forward may not know, take no memory of a block
-        let key = &Key { input_grads: key.inputs.clone(), grouped: false, ..key.clone() };
+        // forward and backward find the same: types of gradients take no memory of a block
+        let key = &key.without_gradients();
         let place = (key.clone(), shared);
         let spans = || self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(span) = spans().get(&place) {
@@ -280,9 +309,9 @@ impl Source {
     /// # Errors
     /// As [`Source::text`].
     pub fn predict(&self, slot: Slot, key: &Key, shared: usize) -> Result<(String, Cost), Error> {
-        let (mut texts, mut cost) = (vec![], Cost::default());
+        let (mut written, mut cost) = (vec![], Cost::default());
         for pass in passes(slot) {
-            let kernels = self.text(*pass, key, shared)?;
+            let kernels = self.written(*pass, key, shared)?;
             if let Some(kernel) = kernels.kernels.iter().find(|k| k.shared > shared) {
                 let what =
                     format!("{}: a block needs {} bytes of shared memory of {shared}", kernel.name, kernel.shared);
@@ -295,9 +324,9 @@ impl Source {
             let short = *pass == Pass::Forward && self.chunk(slot, Elem::Bf16, &key.sizes) == LONG_CHUNK;
             let work = Work { backward: *pass == Pass::Backward, short, flops, records };
             cost = cost + Cost::of(&key.choices, &work);
-            texts.extend(kernels.kernels.into_iter().map(|k| k.source));
+            written.push(kernels);
         }
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let texts: Vec<&str> = written.iter().flat_map(|pass| &pass.kernels).map(|k| k.source.as_str()).collect();
         Ok((format!("{:032x}", fingerprint(&texts)), cost))
     }
 }

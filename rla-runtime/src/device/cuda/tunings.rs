@@ -6,6 +6,7 @@ use crate::kernel::dispatch;
 use rla_build::table::{DEVICE_VARIABLE, Entry, Measured, Mode, Tables, Work, cuda::Row};
 use rla_codegen::schedule::cuda::{Choices, Load, Slot, beside_for, groups_for};
 use rla_dsl::recurrence::Recurrence;
+use std::sync::OnceLock;
 
 /// What of a card decides the choices of a call.
 #[derive(Clone, Copy, Debug)]
@@ -24,10 +25,32 @@ impl From<&Device> for Card {
     }
 }
 
-/// Rows of this card and this variant; a table's name beside each.
+/// Rows of this card and this variant.
 #[derive(Default)]
 pub struct Tunings {
-    rows: Vec<(String, Row)>,
+    rows: Vec<Known>,
+}
+
+/// A row, and the table that it is of.
+struct Known {
+    table: String,
+    row: Row,
+    /// Whether it is as measured, once that was asked: to write a text takes milliseconds.
+    holds: OnceLock<bool>,
+}
+
+impl Known {
+    /// Whether the compiler writes the text that was measured: q, k, v and the like in one type, a value head a key head. Says so if not.
+    fn is_as_measured(&self, card: Card, source: &Source, slot: Slot, key: &Key) -> bool {
+        let Known { table, row, .. } = self;
+        let measured = Key { choices: row.choices, ..Key::usual(source.recurrence(), &key.sizes, key.output) };
+        let same = source.predict(slot, &measured, card.shared).is_ok_and(|(text, _)| text == row.measured.text);
+        if !same {
+            let (name, compiler) = (row.name(), &row.measured.compiler);
+            eprintln!("rla: {table}, {name}: measured with another compiler ({compiler}), ignored");
+        }
+        same
+    }
 }
 
 /// The name of an element type in tables.
@@ -78,21 +101,22 @@ impl Tunings {
         let name = named.unwrap_or_else(|| device.name.clone());
         let tables = Tables::of(&name, &[dispatch::user_table_of(&device.name)])?;
         let architecture = device.architecture()?;
-        Ok(Tunings { rows: tables.cuda(recurrence, |row| row.architecture == architecture) })
+        Ok(Tunings::with_rows(tables.cuda(recurrence, |row| row.architecture == architecture)))
     }
 
     /// Rows of one's own, a table's name beside each; those that are asked first at the front.
     pub fn with_rows(rows: Vec<(String, Row)>) -> Tunings {
-        Tunings { rows }
+        let known = |(table, row)| Known { table, row, holds: OnceLock::new() };
+        Tunings { rows: rows.into_iter().map(known).collect() }
     }
 
     /// Tokens of the longest chunk that rows give a forward that keeps nothing in a mode, 1 where there are none.
     pub fn longest_chunk(&self, mode: Mode) -> usize {
-        let forward = self.rows.iter().filter(|(_, row)| {
+        let forward = self.rows.iter().map(|known| &known.row).filter(|row| {
             row.measured.pass == Slot::Forward.name()
                 && (row.measured.mode == Mode::Invariant || row.measured.mode == mode)
         });
-        forward.map(|(_, row)| row.choices.chunk).max().unwrap_or(1)
+        forward.map(|row| row.choices.chunk).max().unwrap_or(1)
     }
 
     /// The rows that may hold for a call, in the order in which they are asked: with `work`, in mode throughput, those whose bucket holds
@@ -108,14 +132,14 @@ impl Tunings {
             of(&row.measured, Mode::Invariant) && row.measured.dtype == dtype && row.measured.sizes == key.sizes
         };
         let numbers = |holds: &dyn Fn(&Row) -> bool| -> Vec<usize> {
-            (0..self.rows.len()).filter(|index| holds(&self.rows[*index].1)).collect()
+            (0..self.rows.len()).filter(|index| holds(&self.rows[*index].row)).collect()
         };
         numbers(&bucketed).into_iter().chain(numbers(&invariant))
     }
 
     /// What the choices of a call depend on beside slot, sizes and types: the first bucket's row that holds it.
     pub fn bucket(&self, slot: Slot, key: &Key, work: Option<Work>) -> Option<usize> {
-        self.asked(slot, key, work).find(|index| self.rows[*index].1.measured.mode == Mode::Throughput)
+        self.asked(slot, key, work).find(|index| self.rows[*index].row.measured.mode == Mode::Throughput)
     }
 
     /// The choices of a slot for sizes and types, and where they come from: a row's, or the class's and the key's. In mode throughput a
@@ -123,31 +147,24 @@ impl Tunings {
     /// compiler writes the very text that was checked then; where it does not, a line says so.
     pub fn choices(&self, card: Card, source: &Source, slot: Slot, key: &Key, work: Option<Work>) -> (Choices, String) {
         for index in self.asked(slot, key, work) {
-            let (table, row) = &self.rows[index];
-            // the text that was measured: q, k, v and the like in one type, a value head a key head
-            let measured = Key { choices: row.choices, ..Key::usual(source.recurrence(), &key.sizes, key.output) };
-            match source.predict(slot, &measured, card.shared) {
-                Ok((text, _)) if text == row.measured.text => {
-                    let from = format!("by {table}, {}", row.name());
-                    if row.measured.mode == Mode::Throughput {
-                        return (row.choices, from);
-                    }
-                    // a search at one shape that kept the width of such calls says nothing about others
-                    let [batch, _, _, value_heads] = row.timed;
-                    let load = load(source, &key.sizes, batch * value_heads, card.multiprocessors);
-                    let calls = usual(&load, card.overlaps, key.output);
-                    let kept = |of: fn(&Choices) -> usize| {
-                        if of(&row.choices) == of(&calls) { of(&key.choices) } else { of(&row.choices) }
-                    };
-                    let (groups, beside) = (kept(|c| c.groups), kept(|c| c.beside));
-                    return (Choices { groups, beside, ..row.choices }, from);
-                }
-                _ => eprintln!(
-                    "rla: {table}, {}: measured with another compiler ({}), ignored",
-                    row.name(),
-                    row.measured.compiler
-                ),
+            let known = &self.rows[index];
+            if !*known.holds.get_or_init(|| known.is_as_measured(card, source, slot, key)) {
+                continue;
             }
+            let Known { table, row, .. } = known;
+            let from = format!("by {table}, {}", row.name());
+            if row.measured.mode == Mode::Throughput {
+                return (row.choices, from);
+            }
+            // a search at one shape that kept the width of such calls says nothing about others
+            let [batch, _, _, value_heads] = row.timed;
+            let load = load(source, &key.sizes, batch * value_heads, card.multiprocessors);
+            let calls = usual(&load, card.overlaps, key.output);
+            let kept = |of: fn(&Choices) -> usize| {
+                if of(&row.choices) == of(&calls) { of(&key.choices) } else { of(&row.choices) }
+            };
+            let (groups, beside) = (kept(|c| c.groups), kept(|c| c.beside));
+            return (Choices { groups, beside, ..row.choices }, from);
         }
         (Choices { chunk: source.chunk(slot, key.output, &key.sizes), ..key.choices }, "the default".into())
     }
@@ -157,8 +174,8 @@ impl Tunings {
         let rows = self
             .rows
             .iter()
-            .filter(|(_, row)| row.measured.mode == Mode::Throughput && row.measured.pass == slot.name());
-        let reason = |(table, row): &(String, Row)| {
+            .filter(|Known { row, .. }| row.measured.mode == Mode::Throughput && row.measured.pass == slot.name());
+        let reason = |Known { table, row, .. }: &Known| {
             let reason = row.measured.not_for(dtype(key.output), &key.sizes, work)?;
             Some(format!("{table}, {}: {reason}", row.name()))
         };
