@@ -1,7 +1,7 @@
 //! Case files: what is read from them, and what is refused, by name.
 use half::{bf16, f16};
 use rla_dsl::recurrence::Recurrence;
-use rla_runtime::case::{Case, CaseError, metadata, resolve_constants};
+use rla_runtime::case::{Case, CaseError, Results, metadata, resolve_constants};
 use rla_tests::golden;
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::{BTreeMap, HashMap};
@@ -196,6 +196,36 @@ fn constants_of_the_call_over_the_file_over_the_variant() {
     );
     let consts = resolve_constants(&recurrence, &[4, 4], &BTreeMap::from([("a".to_string(), 5.0)]), &[]);
     assert_eq!(consts.unwrap_or_else(|e| panic!("{e}")), [5.0, 15.0]);
+}
+
+#[test]
+fn what_is_written_is_the_same_bytes_every_time() {
+    let case = read(&tensors()).unwrap_or_else(|e| panic!("{e}"));
+    let folder = std::env::temp_dir().join(format!("rla-case-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join("case.safetensors");
+    let bytes_of = |results: &Results| {
+        case.results.write(&path, &rdn(), &case.inputs).expect("results are written");
+        let known = std::fs::read(&path).expect("a file");
+        results.write(&path, &rdn(), &case.inputs).expect("results are written");
+        let results = std::fs::read(&path).expect("a file");
+        case.write(&path, &rdn(), Some("variant rdn { \"é\" }")).expect("the case is written");
+        [known, results, std::fs::read(&path).expect("a file")]
+    };
+    let first = bytes_of(&Results::default());
+    // of three entries there are six orders
+    assert!((0..20).all(|_| bytes_of(&Results::default()) == first));
+    for bytes in &first {
+        let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
+        assert!(length % 8 == 0, "tensors are aligned");
+        assert_eq!(metadata(bytes, &path).unwrap_or_else(|e| panic!("{e}")).variant.as_deref(), Some("rdn"));
+    }
+    let [.., whole] = first;
+    assert_eq!(Case::from_bytes(&whole, &path, &rdn(), &[]).unwrap_or_else(|e| panic!("{e}")), case);
+    let metadata = metadata(&whole, &path).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(metadata.text.as_deref(), Some("variant rdn { \"é\" }"));
+    assert_eq!(metadata.constants, BTreeMap::from([("clip".to_string(), 1.0)]));
+    std::fs::remove_dir_all(&folder).expect("the folder goes");
 }
 
 #[test]

@@ -12,10 +12,10 @@ pub use error::CaseError;
 use rla_codegen::data::{Cotangents, Gradients, Inputs, Outputs};
 use rla_codegen::oracle::shape;
 use rla_dsl::recurrence::Recurrence;
-use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensorError, SafeTensors};
 use sizes::{Axis, Sizes, input_axes, output_axes, state_axes};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A case: what to compute from, and what is known of the results.
@@ -296,6 +296,21 @@ impl Named {
     }
 }
 
+/// The bytes of a file: a length of eight bytes, a header, the data. The library writes the entries of metadata in the order of a hash
+/// map, another in every run; here they are put into its header by name.
+fn bytes_of(tensors: &[Named], entries: &BTreeMap<&str, &str>) -> Result<Vec<u8>, SafeTensorError> {
+    let views = tensors.iter().map(|t| Ok((&t.name, TensorView::new(t.dtype, t.shape.clone(), &t.bytes)?)));
+    let plain = safetensors::serialize(views.collect::<Result<Vec<_>, SafeTensorError>>()?, None)?;
+    let (length, _) = SafeTensors::read_metadata(&plain)?;
+    let (header, data) = plain[8..].split_at(length);
+    let mut with = br#"{"__metadata__":"#.to_vec();
+    with.extend(serde_json::to_vec(entries)?);
+    with.extend(if tensors.is_empty() { &b""[..] } else { b"," });
+    with.extend(header[1..].trim_ascii_end());
+    with.resize(with.len().next_multiple_of(8), b' ');
+    Ok([&(with.len() as u64).to_le_bytes(), &with[..], data].concat())
+}
+
 fn store(
     path: &Path,
     recurrence: &Recurrence,
@@ -307,13 +322,9 @@ fn store(
     let constants: BTreeMap<&str, f64> =
         recurrence.consts.iter().map(|c| c.name.as_str()).zip(consts.iter().copied()).collect();
     let constants = serde_json::to_string(&constants).map_err(|e| failed(e.to_string()))?;
-    let mut entries =
-        HashMap::from([("variant".to_string(), recurrence.name.clone()), ("constants".to_string(), constants)]);
-    entries.extend(text.map(|text| ("recurrence".to_string(), text.to_string())));
-    let views = tensors.iter().map(|t| Ok((&t.name, TensorView::new(t.dtype, t.shape.clone(), &t.bytes)?)));
-    let views: Vec<_> =
-        views.collect::<Result<_, safetensors::SafeTensorError>>().map_err(|e| failed(e.to_string()))?;
-    let bytes = safetensors::serialize(views, Some(entries)).map_err(|e| failed(e.to_string()))?;
+    let mut entries = BTreeMap::from([("variant", recurrence.name.as_str()), ("constants", &constants)]);
+    entries.extend(text.map(|text| ("recurrence", text)));
+    let bytes = bytes_of(tensors, &entries).map_err(|e| failed(e.to_string()))?;
     let name = path.file_name().map_or_else(|| "case".into(), |n| n.to_string_lossy().into_owned());
     let temporary = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
     let written = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
