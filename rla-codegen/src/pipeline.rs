@@ -46,27 +46,38 @@ pub fn chunk_programs(recurrence: &Recurrence) -> Result<(Canonical, Programs), 
 }
 
 fn chunk_passes(recurrence: &Recurrence) -> Result<(Canonical, Programs), Outside> {
-    let canonical = canon::canonicalize(recurrence)?;
-    let chunk = pass::chunk::chunk(recurrence, &canonical);
-    let forward = pass::scale::scale(&chunk);
+    let (canonical, forward, decode) = forward_passes(recurrence)?;
     let pair = pass::save::save(&forward);
-    let decode = pass::decode::decode(&chunk);
     let programs = Programs { forward, forward_save: pair.forward, backward: pair.backward, decode };
     Ok((canonical, programs.verified()))
+}
+
+/// Canonical form, forward of a chunk, decode.
+fn forward_passes(recurrence: &Recurrence) -> Result<(Canonical, Program, Program), Outside> {
+    let canonical = canon::canonicalize(recurrence)?;
+    let chunk = pass::chunk::chunk(recurrence, &canonical);
+    Ok((canonical, pass::scale::scale(&chunk), pass::decode::decode(&chunk)))
+}
+
+/// Chunk programs in the form that GPU kernels are written from.
+///
+/// # Errors
+/// The term that keeps the recurrence out of the class.
+pub fn cuda_programs(recurrence: &Recurrence) -> Result<Programs, Outside> {
+    deep(|| forward_passes(recurrence).map(|(_, forward, decode)| cuda_passes(&forward, decode)))
+}
+
+fn cuda_passes(forward: &Program, decode: Program) -> Programs {
+    let change = |program: &Program| pass::unscale::unscale(&pass::invert::invert(program));
+    let pair = pass::save::save_readouts(forward);
+    Programs { forward: change(forward), forward_save: change(&pair.forward), backward: change(&pair.backward), decode }
+        .verified()
 }
 
 impl Programs {
     /// The same programs in the form that GPU kernels are written from.
     pub fn for_cuda(&self) -> Programs {
-        let change = |program: &Program| pass::unscale::unscale(&pass::invert::invert(program));
-        let pair = pass::save::save_readouts(&self.forward);
-        Programs {
-            forward: change(&self.forward),
-            forward_save: change(&pair.forward),
-            backward: change(&pair.backward),
-            decode: self.decode.clone(),
-        }
-        .verified()
+        cuda_passes(&self.forward, self.decode.clone())
     }
 }
 

@@ -17,6 +17,8 @@ mod frame;
 pub mod place;
 mod stage;
 
+use std::sync::OnceLock;
+
 use tera::{Context, Delimiters, Tera};
 
 use super::graph::Graph;
@@ -173,7 +175,6 @@ const BLOCK: &str = include_str!("../../../templates/cuda/block.cuh");
 const DECAY: &str = include_str!("../../../templates/cuda/decay.cuh");
 const CHAIN: &str = include_str!("../../../templates/cuda/chain.cuh");
 const WIDE: &str = include_str!("../../../templates/cuda/wide.cuh");
-const KERNEL: &str = include_str!("../../../templates/cuda/kernel.cu.tera");
 
 /// The headers of chunk kernels, each of which compiles behind those before it.
 pub const HEADERS: [(&str, &str); 6] =
@@ -243,28 +244,42 @@ struct Text<'a> {
     body: Vec<String>,
 }
 
-fn render(text: &Text) -> Result<String, Error> {
-    render_with(KERNEL, text, &HEADERS)
+static KERNEL: Template = Template::new(include_str!("../../../templates/cuda/kernel.cu.tera"));
+
+/// A template, parsed once.
+struct Template {
+    text: &'static str,
+    parsed: OnceLock<Result<Tera, String>>,
 }
 
-fn render_with(template: &str, text: &impl serde::Serialize, headers: &[(&str, &str)]) -> Result<String, Error> {
-    let fault = |error: tera::Error| Error::Template(error.to_string());
-    let mut tera = Tera::default();
-    tera.set_delimiters(Delimiters {
-        block_start: "<%".into(),
-        block_end: "%>".into(),
-        variable_start: "@{".into(),
-        variable_end: "}@".into(),
-        comment_start: "<#".into(),
-        comment_end: "#>".into(),
-    })
-    .map_err(fault)?;
-    tera.autoescape_on(Vec::<&str>::new());
-    tera.add_raw_template("kernel", template).map_err(fault)?;
-    let mut context = Context::new();
-    context.insert("text", text);
-    for (name, header) in headers {
-        context.insert(name.to_string(), header);
+impl Template {
+    const fn new(text: &'static str) -> Template {
+        Template { text, parsed: OnceLock::new() }
     }
-    tera.render("kernel", &context).map_err(fault)
+
+    fn parse(&self) -> Result<Tera, tera::Error> {
+        let mut tera = Tera::default();
+        tera.set_delimiters(Delimiters {
+            block_start: "<%".into(),
+            block_end: "%>".into(),
+            variable_start: "@{".into(),
+            variable_end: "}@".into(),
+            comment_start: "<#".into(),
+            comment_end: "#>".into(),
+        })?;
+        tera.autoescape_on(Vec::<&str>::new());
+        tera.add_raw_template("kernel", self.text)?;
+        Ok(tera)
+    }
+
+    fn render(&self, text: &impl serde::Serialize, headers: &[(&str, &str)]) -> Result<String, Error> {
+        let parsed = self.parsed.get_or_init(|| self.parse().map_err(|error| error.to_string()));
+        let tera = parsed.as_ref().map_err(|error| Error::Template(error.clone()))?;
+        let mut context = Context::new();
+        context.insert("text", text);
+        for (name, header) in headers {
+            context.insert(name.to_string(), header);
+        }
+        tera.render("kernel", &context).map_err(|error| Error::Template(error.to_string()))
+    }
 }

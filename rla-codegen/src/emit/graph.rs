@@ -44,7 +44,7 @@ impl Pos {
 }
 
 /// An operation; operands with their shapes as [`Op`] has them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Given.
     Leaf(Leaf),
@@ -310,7 +310,7 @@ impl Kind {
 /// A graph under construction: equal nodes are one.
 pub(super) struct Build {
     pub(super) graph: Graph,
-    seen: HashMap<String, usize>,
+    seen: HashMap<Kind, usize>,
 }
 
 impl Build {
@@ -324,9 +324,8 @@ impl Build {
     }
 
     pub(super) fn push(&mut self, kind: Kind, shape: Shape, origin: Option<u32>) -> Ref {
-        let key = format!("{kind:?}");
         let nodes = &mut self.graph.nodes;
-        let node = *self.seen.entry(key).or_insert_with(|| {
+        let node = *self.seen.entry(kind.clone()).or_insert_with(|| {
             nodes.push(Node { kind, shape, origin, value: None });
             nodes.len() - 1
         });

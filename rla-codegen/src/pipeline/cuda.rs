@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rla_dsl::recurrence::Recurrence;
 
-use super::{Programs, chunk_programs, interface};
+use super::{Programs, cuda_programs, interface};
 use crate::canon::Outside;
 use crate::emit::cuda::{self, Config, Counts, Elem, Error, HandedBytes, Interface, Kernels, Pass, Sizes};
 use crate::explain::cost::executed;
@@ -99,10 +99,9 @@ impl Source {
     /// # Errors
     /// The term that keeps the recurrence out of the class.
     pub fn new(recurrence: &Arc<Recurrence>) -> Result<Source, Outside> {
-        let (_, programs) = chunk_programs(recurrence)?;
         Ok(Source {
             recurrence: recurrence.clone(),
-            programs: programs.for_cuda(),
+            programs: cuda_programs(recurrence)?,
             interface: interface(recurrence),
             symbol: symbol(recurrence, Form::Chunk),
             of_tokens: OnceLock::new(),
@@ -350,8 +349,7 @@ mod tests {
         let text = "variant own { input q, k: key unit, v: value; input g: scalar in -inf..0, b: scalar in 0..1; state S: value x key; \
                     S[t] = exp(g) * S[t-1] * (I - b * k * k^T) + b * v * k^T; output o = S[t] * q; }";
         let recurrence = rla_dsl::parse(text).expect("it parses").variants.remove(0);
-        let (_, programs) = chunk_programs(&recurrence).expect("it is of the class");
-        let programs = programs.for_cuda();
+        let programs = cuda_programs(&recurrence).expect("it is of the class");
         let backward = &programs.backward;
         let inputs = of_inputs(backward);
         let inverse = |v: &Value| matches!(backward.node(*v).op, Op::Inverse(_));
@@ -377,7 +375,7 @@ mod tests {
              {update} output o = S[t] * q; }}"
         );
         let recurrence = rla_dsl::parse(&text).expect("it parses").variants.remove(0);
-        let programs = chunk_programs(&recurrence).expect("it is of the class").1.for_cuda();
+        let programs = cuda_programs(&recurrence).expect("it is of the class");
         [programs.forward, programs.forward_save, programs.backward].map(|program| {
             let mut graph = Graph::new(&program);
             graph.substitute();

@@ -9,7 +9,7 @@ use super::{Axis, Leaf, MapFn, Node, Op, Program, Role, Shape, StateSides, Value
 #[derive(Debug)]
 pub struct Builder {
     program: Program,
-    known: HashMap<String, Value>,
+    known: HashMap<Op, Value>,
     /// The statement that nodes made from now on come from.
     pub origin: Option<u32>,
 }
@@ -52,14 +52,12 @@ impl Builder {
     }
 
     fn push(&mut self, op: Op, shape: Shape) -> Value {
-        // f64 literals keep their bits in the debug form, so equal text is equal operation
-        let key = format!("{op:?}");
-        if let Some(value) = self.known.get(&key) {
+        if let Some(value) = self.known.get(&op) {
             return *value;
         }
         let value = Value(self.program.nodes.len() as u32);
+        self.known.insert(op.clone(), value);
         self.program.nodes.push(Node { op, shape, origin: self.origin });
-        self.known.insert(key, value);
         value
     }
 

@@ -5,10 +5,13 @@
 //! [`Op::DecayDot`] is its derivative by A, [`Op::DecayApply`] by P or W, [`Op::DecayRect`] by g. So the four are closed
 //! under differentiation. All are sums of log decays between two positions, never differences of cumulative sums.
 
+use std::hash::{Hash, Hasher};
+use std::mem::{Discriminant, discriminant};
+
 use super::Value;
 
-/// Values that a program is given.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Values that a program is given; literals are equal where their bits are.
+#[derive(Clone, Copy, Debug)]
 pub enum Leaf {
     /// An input `[Token, side]`, `[Token, One]`, or a parameter `[One, side]`, `[One, One]`.
     Input(usize),
@@ -30,6 +33,33 @@ pub enum Leaf {
     Identity(u16),
     /// `[Token, One]`: 1 for tokens of the sequence, 0 for the rows that fill the last chunk.
     Valid,
+}
+
+impl Leaf {
+    fn identity(self) -> (Discriminant<Leaf>, u64) {
+        let which = match self {
+            Leaf::Input(i) | Leaf::Const(i) | Leaf::State(i) => i as u64,
+            Leaf::OutputGrad(i) | Leaf::StateGrad(i) | Leaf::Saved(i) => i as u64,
+            Leaf::Size(side) | Leaf::Identity(side) => side.into(),
+            Leaf::Number(x) => x.to_bits(),
+            Leaf::Valid => 0,
+        };
+        (discriminant(&self), which)
+    }
+}
+
+impl PartialEq for Leaf {
+    fn eq(&self, other: &Leaf) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Leaf {}
+
+impl Hash for Leaf {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
 }
 
 /// Elementwise functions; operands broadcast along `One` axes.
@@ -109,7 +139,7 @@ pub enum Direction {
 }
 
 /// An operation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// A given value.
     Leaf(Leaf),

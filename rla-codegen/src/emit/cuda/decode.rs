@@ -14,14 +14,14 @@ mod rows;
 mod write;
 
 use super::place::Elem;
-use super::{BASE, Config, Counts, Error, Grid, Interface, Kernel, Kernels};
+use super::{BASE, Config, Counts, Error, Grid, Interface, Kernel, Kernels, Template};
 use crate::emit::step;
 use crate::tile::Program;
 
 pub use crate::schedule::cuda::Tile;
 
 const DECODE: &str = include_str!("../../../../templates/cuda/decode.cuh");
-const KERNEL: &str = include_str!("../../../../templates/cuda/decode.cu.tera");
+static KERNEL: Template = Template::new(include_str!("../../../../templates/cuda/decode.cu.tera"));
 
 /// What a tile is chosen by.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +110,7 @@ pub fn emit(
             counts: [counts.inputs, counts.outputs, counts.states, counts.constants].map(|n| n.max(1)),
             body: write.body().lines().map(str::to_string).collect(),
         };
-        let source = super::render_with(KERNEL, &text, &[("base", BASE), ("decode", DECODE)])?;
+        let source = KERNEL.render(&text, &[("base", BASE), ("decode", DECODE)])?;
         kernels.push(Kernel { name, source, grid: Grid::Sequences(slices), threads, shared: 0, stage, overlaps: true });
     }
     Ok(Some(Kernels { kernels, span: 1, ..Kernels::default() }))

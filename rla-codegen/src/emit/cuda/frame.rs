@@ -15,7 +15,9 @@ use std::cell::Cell;
 use super::block::{Written, is_decay};
 use super::place::{Record, Sizes};
 use super::stage::{Carry, Stages, stages};
-use super::{Config, Counts, Error, Grid, HandedBytes, Interface, Kernel, Kernels, Pass, Text as KernelText, render};
+use super::{
+    Config, Counts, Error, Grid, HEADERS, HandedBytes, Interface, KERNEL, Kernel, Kernels, Pass, Text as KernelText,
+};
 use crate::emit::graph::Graph;
 use crate::emit::text::Text;
 use crate::tile::Program;
@@ -239,7 +241,7 @@ impl<'a> Frame<'a> {
             prologue: vec![],
             body,
         };
-        let source = render(&text)?;
+        let source = KERNEL.render(&text, &HEADERS)?;
         Ok((
             Kernel {
                 name,

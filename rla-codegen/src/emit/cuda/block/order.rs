@@ -296,10 +296,12 @@ impl State<'_, '_> {
             // what is laid out does not pack as closely as it is counted; and where room is scarce, depth before breadth
             let tries = [(100, WINDOW), (90, WINDOW), (100, WINDOW / 3), (85, WINDOW / 3), (100, 3), (70, 3)];
             // steps that are joined need their memory together; where there is no room for that they are not
+            let mut laid_out = true;
             for join in [true, false] {
                 if ways.len() == limits.len() {
                     break;
                 }
+                laid_out = join;
                 let (steps, before_last) = self.steps(needed, &mut leaves, SIDE, join);
                 let counted = self.room(&steps, before_last);
                 for (index, limit) in limits.iter().enumerate() {
@@ -330,7 +332,9 @@ impl State<'_, '_> {
             if let Some(least) = least {
                 let good = ways.into_iter().find(|way| count(way) <= least + least / 2 || small(way));
                 let way = good.expect("the least is one");
-                self.steps(needed, &mut leaves, SIDE, way.join); // places are as that way has them
+                if laid_out != way.join {
+                    self.steps(needed, &mut leaves, SIDE, way.join); // places are as that way has them
+                }
                 return (way.phases, way.memory, leaves);
             }
             let (steps, before_last) = self.steps(needed, &mut leaves, 1, false);

@@ -50,8 +50,6 @@ pub struct Writer<'a> {
     pub stores: Vec<(usize, String, String)>,
     /// Whether registers suffice for accumulators that wait.
     pub roomy: bool,
-    /// Registers of a thread, by role.
-    pub registers: Vec<usize>,
     /// Whether the four warps of a role multiply at once.
     pub together: bool,
     /// What other roles read.
@@ -81,15 +79,15 @@ impl Writer<'_> {
     }
 
     /// The steps of a chunk. A state's next value is what the next chunk waits for, so what leads to it comes first, and what needs
-    /// no state before that; what others read is left where the warp would wait.
-    pub fn write(&self, index: usize, role: &Role) -> Work {
+    /// no state before that; what others read is left where the warp would wait. `registers`: of a thread.
+    pub fn write(&self, role: &Role, registers: usize) -> Work {
         let mut out = Body::default();
         let (last, tiles): (Vec<usize>, Vec<usize>) = role.tiles.iter().partition(|n| self.plan.next_of(**n).is_some());
         let mut readouts: Vec<usize> = tiles.iter().copied().filter(|n| self.is_early(*n, role)).collect();
         // those of one operand together, of several as far as registers suffice
         let lefts = |n: &usize| self.lefts(*n).collect::<BTreeSet<usize>>();
         let first: BTreeSet<usize> = readouts.first().map(lefts).unwrap_or_default();
-        if self.registers_beside(index, role, &readouts) == 0 {
+        if self.beside(registers, role, &readouts) == 0 {
             readouts.retain(|n| lefts(n).is_subset(&first));
         }
         for n in role.values.iter().filter(|n| !self.rounded.contains(n)) {
@@ -100,7 +98,7 @@ impl Writer<'_> {
             }
         }
         if !readouts.is_empty() || self.together && role.keeps && !role.states.is_empty() {
-            self.write_together(index, role, &readouts, &last, &tiles, &mut out);
+            self.write_together(role, registers, &readouts, &last, &tiles, &mut out);
             return out.finish();
         }
         let roomy = self.roomy && tiles.len() <= MOST_TILES;
@@ -167,8 +165,8 @@ impl Writer<'_> {
     /// states come from such products too.
     fn write_together(
         &self,
-        index: usize,
         role: &Role,
+        registers: usize,
         readouts: &[usize],
         last: &[usize],
         tiles: &[usize],
@@ -188,7 +186,7 @@ impl Writer<'_> {
         last.iter().for_each(|n| self.leave_state(*n, out));
         let rest: Vec<usize> = tiles.iter().copied().filter(|n| !readouts.contains(n)).collect();
         let mut behind: BTreeSet<usize> = readouts.iter().copied().collect();
-        let mut room = self.registers_beside(index, role, readouts);
+        let mut room = self.beside(registers, role, readouts);
         let (beside, after): (Vec<usize>, Vec<usize>) = rest.into_iter().partition(|n| {
             let reads = self.plan.reads(*n);
             let found = reads.iter().filter(|x| role.values.contains(x)).count();
@@ -216,13 +214,13 @@ impl Writer<'_> {
         }
     }
 
-    /// Registers of a thread that are left beside states, readouts under way and their operands.
-    fn registers_beside(&self, index: usize, role: &Role, readouts: &[usize]) -> usize {
+    /// Of a thread's registers those that are left beside states, readouts under way and their operands.
+    fn beside(&self, registers: usize, role: &Role, readouts: &[usize]) -> usize {
         let states: usize = role.states.iter().map(|s| 4 * self.tiles(self.chain().carried[s])).sum();
         let sums: usize = readouts.iter().map(|n| 4 * self.tiles(*n)).sum();
         let lefts: BTreeSet<usize> = readouts.iter().flat_map(|n| self.lefts(*n)).collect();
         let lefts: usize = lefts.iter().map(|n| 2 * self.tiles(*n)).sum();
-        self.registers[index].saturating_sub(FOR_ADDRESSES + states + sums + lefts)
+        registers.saturating_sub(FOR_ADDRESSES + states + sums + lefts)
     }
 
     /// Left operands of a sum's products.

@@ -46,27 +46,57 @@ pub(super) struct Ring {
     pub first: usize,
 }
 
-/// A way to divide the work that fits into shared memory.
-pub(super) struct Layout {
+/// The work of a block divided among roles, and what goes between them.
+pub(super) struct Division {
+    pub groups: usize,
     pub roles: Vec<Role>,
     bodies: Vec<Work>,
+    /// Lags of the first and the last role that mentions a pointer, by its name.
+    lags: BTreeMap<String, (usize, usize)>,
+    /// Offset, bytes and places of what a role leaves, for one group of channels.
+    exchange: BTreeMap<What, (usize, usize, usize)>,
+    exchange_bytes: usize,
+    /// Whether the four warps of a role multiply at once.
+    pub together: bool,
+    pub crew: Crew,
+    threads: usize,
+    /// Registers of a thread by role, where they are divided anew.
+    pub registers: Option<Vec<usize>>,
+}
+
+impl Division {
+    pub(super) fn workers(&self) -> usize {
+        self.groups * self.roles.len()
+    }
+
+    /// Lags of an item's first and last reader.
+    fn lags(&self, item: &Item) -> Option<(usize, usize)> {
+        let lags = item.names.iter().filter_map(|(name, ..)| self.lags.get(name)).copied();
+        lags.reduce(|(first, last), (early, late)| (first.min(early), last.max(late)))
+    }
+}
+
+/// A division, and where in shared memory lies what it reads.
+pub(super) struct Layout {
+    pub division: Division,
     /// What is fetched.
     pub items: Vec<Item>,
     pub rings: Vec<Option<Ring>>,
-    /// Offset, bytes and places of what a role leaves, for one group of channels.
-    exchange: BTreeMap<What, (usize, usize, usize)>,
-    pub exchange_bytes: usize,
     pub staged: usize,
-    /// Whether the four warps of a role multiply at once.
-    pub together: bool,
     /// Steps between the fetching of an item and its first reader's.
     ahead: usize,
 }
 
-/// Threads of a block.
-fn threads(groups: usize, layout: &Layout, overlapped: bool) -> usize {
-    let workers = groups * layout.roles.len();
-    32 * (workers + Crew::of(workers, overlapped).warps())
+impl Layout {
+    /// Where the barriers of copies lie, behind everything else.
+    pub(super) fn barriers(&self) -> usize {
+        self.staged + self.division.groups * self.division.exchange_bytes
+    }
+
+    /// Bytes of shared memory.
+    fn shared(&self) -> usize {
+        self.barriers() + BARRIERS
+    }
 }
 
 /// The statement that writes a value to rows of a record.
@@ -96,7 +126,8 @@ fn together(mut vectors: Vec<(Address, Place)>) -> Vec<Item> {
 }
 
 /// What lies one behind the other, and has readers (`alike`: at the same steps), in one piece.
-fn in_few_pieces(items: &[Item], alike: bool, lags: &dyn Fn(&Item) -> Option<(usize, usize)>) -> Vec<Item> {
+fn in_few_pieces(items: &[Item], alike: bool, division: &Division) -> Vec<Item> {
+    let lags = |item: &Item| division.lags(item);
     let mut out: Vec<Item> = vec![];
     let mut items: Vec<&Item> = items.iter().collect();
     items.sort_by_key(|item| match item.fetch {
@@ -132,17 +163,6 @@ enum Pieces {
     Single,
 }
 
-/// How work and memory are divided.
-#[derive(Clone, Copy)]
-struct Way {
-    /// Whether each state has a role.
-    split: bool,
-    /// Steps between the fetching of an item and its first reader's.
-    ahead: usize,
-    /// What is fetched in one piece.
-    pieces: Pieces,
-}
-
 impl Frame<'_> {
     pub(super) fn chain(&self, g: usize, group: &Group, chain: &Chain) -> Result<Kernel, Error> {
         let sizes = self.sizes();
@@ -169,7 +189,6 @@ impl Frame<'_> {
                 slabs,
                 stores: stores.clone(),
                 roomy: true,
-                registers: vec![],
                 together: false,
                 handed: BTreeSet::new(),
                 rounded: BTreeSet::new(),
@@ -179,26 +198,24 @@ impl Frame<'_> {
         });
         // narrower where roles would have to be joined; what is kept, and gradients, take registers: there also where warps are many
         let fits = |(groups, layout): &(usize, Layout)| {
-            let crew = Crew::of(groups * layout.roles.len(), overlapped);
-            let moves = crew.registers(*groups, &layout.roles, layout.together).is_some();
-            let few = self.pass == Pass::Forward || moves || threads(*groups, layout, overlapped) <= MOST_THREADS;
-            *groups == 1 || layout.roles.len() == divided(layout.together) && few
+            let Division { roles, together, threads, registers, .. } = &layout.division;
+            let few = self.pass == Pass::Forward || registers.is_some() || *threads <= MOST_THREADS;
+            *groups == 1 || roles.len() == divided(*together) && few
         };
         let (groups, layout) = ways.find(fits).expect("one group is taken in any case");
         let slices = channels / 16 / groups;
-        let (workers, threads) = (groups * layout.roles.len(), threads(groups, &layout, overlapped));
-        let shared = layout.staged + groups * layout.exchange_bytes + BARRIERS;
-        let out = self.chain_text(g, &layout, groups, slices);
+        let shared = layout.shared();
+        let out = self.chain_text(g, &layout, slices);
         let leaves = BTreeSet::new();
         let written = Written { pointers: vec![], body: vec![], shared, substitutes: false, scratch: 0, leaves };
-        let (grid, cluster) = (Grid::Sequences(slices), cluster(&Crew::of(workers, overlapped), slices));
+        let division = &layout.division;
         let launch = Launch {
-            wide: layout.together,
-            grid,
+            wide: division.together,
+            grid: Grid::Sequences(slices),
             chunk: self.sizes().chunk,
-            threads,
+            threads: division.threads,
             blocks: 1,
-            cluster,
+            cluster: cluster(&division.crew, slices),
             beside: false,
             tellers: usize::from(overlapped),
         };
@@ -215,23 +232,33 @@ impl Frame<'_> {
         slices: usize,
         overlapped: bool,
     ) -> Layout {
-        let way = |split: bool, ahead: usize, pieces: Pieces| Way { split, ahead, pieces };
+        let fits = |l: &Layout| {
+            let alone = cluster(&l.division.crew, slices) == 1;
+            let most = if l.ahead > 2 && alone { self.config.shared.min(AHEAD_SHARED) } else { self.config.shared };
+            l.shared() <= most || l.ahead == 0
+        };
         // in more pieces each waits only for who reads it, and takes less room; beside finish they take too long
         let single = if overlapped { 0 } else { 2 };
-        let together = items.iter().any(|item| item.fetch.is_panels());
-        let ways = (2..=4).rev().map(|ahead| way(true, ahead, Pieces::Whole));
-        // short steps: a copy takes longer than one
-        let ways = ways.chain(together.then_some(way(true, 2, Pieces::Alike)));
-        let ways = ways.chain([way(true, 1, Pieces::Whole)]);
-        let ways = ways.chain((1..=single).rev().map(|ahead| way(true, ahead, Pieces::Single)));
-        let ways = ways.chain((0..=2).rev().map(|ahead| way(false, ahead, Pieces::Whole)));
-        let layouts = ways.map(|way| self.layout(writer, items, keeps, groups, way, overlapped));
-        let fits = |l: &Layout| {
-            let alone = cluster(&Crew::of(groups * l.roles.len(), overlapped), slices) == 1;
-            let most = if l.ahead > 2 && alone { self.config.shared.min(AHEAD_SHARED) } else { self.config.shared };
-            l.staged + groups * l.exchange_bytes + BARRIERS <= most || l.ahead == 0
-        };
-        layouts.into_iter().find(fits).expect("the last way is taken in any case")
+        // a role for each state, or one for all
+        for split in [true, false] {
+            let mut division = self.divide(writer, items, keeps, groups, split, overlapped);
+            let ways: Vec<(usize, Pieces)> = if split {
+                let far = (2..=4).rev().map(|ahead| (ahead, Pieces::Whole));
+                // short steps: a copy takes longer than one
+                let near = division.together.then_some((2, Pieces::Alike)).into_iter().chain([(1, Pieces::Whole)]);
+                far.chain(near).chain((1..=single).rev().map(|ahead| (ahead, Pieces::Single))).collect()
+            } else {
+                (0..=2).rev().map(|ahead| (ahead, Pieces::Whole)).collect()
+            };
+            for (ahead, pieces) in ways {
+                let layout = self.layout(division, items, ahead, pieces);
+                if fits(&layout) {
+                    return layout;
+                }
+                division = layout.division;
+            }
+        }
+        unreachable!("the last way is taken in any case")
     }
 
     /// Statements that store values, by value.
@@ -371,15 +398,15 @@ impl Frame<'_> {
         (items, places, slabs)
     }
 
-    fn layout(
+    fn divide(
         &self,
         writer: &mut Writer,
         items: &[Item],
         keeps: bool,
         groups: usize,
-        Way { split, ahead, pieces }: Way,
+        split: bool,
         overlapped: bool,
-    ) -> Layout {
+    ) -> Division {
         let together = items.iter().any(|item| item.fetch.is_panels());
         let roles = writer.plan.roles(split, keeps, together);
         writer.together = together;
@@ -390,32 +417,15 @@ impl Frame<'_> {
         let crew = Crew::of(groups * roles.len(), overlapped);
         let threads = 32 * (groups * roles.len() + crew.warps());
         writer.roomy = threads <= ROOMY;
-        writer.registers = crew.registers(groups, &roles, together).unwrap_or(vec![at_launch(threads); roles.len()]);
-        let bodies: Vec<Work> = roles.iter().enumerate().map(|(r, role)| writer.write(r, role)).collect();
-        let lags = |item: &Item| {
-            let readers = roles.iter().zip(&bodies);
-            let lags: Vec<usize> = readers
-                .filter(|(_, body)| item.names.iter().any(|(name, ..)| body.mentions(name)))
-                .map(|(role, _)| role.lag)
-                .collect();
-            Some((*lags.iter().min()?, *lags.iter().max()?))
+        let registers = crew.registers(groups, &roles, together);
+        let of_role = |r: usize| registers.as_ref().map_or(at_launch(threads), |registers| registers[r]);
+        let bodies: Vec<Work> = roles.iter().enumerate().map(|(r, role)| writer.write(role, of_role(r))).collect();
+        let lags_of = |name: &str| {
+            let readers = roles.iter().zip(&bodies).filter(|(_, body)| body.mentions(name)).map(|(role, _)| role.lag);
+            Some((readers.clone().min()?, readers.max()?))
         };
-        let items = match pieces {
-            Pieces::Single => items.to_vec(),
-            _ => in_few_pieces(items, pieces == Pieces::Alike, &lags),
-        };
-        let mut staged: usize = 0;
-        let rings = items
-            .iter()
-            .map(|item| {
-                let (first, last) = lags(item)?;
-                let places = ahead + last - first + 1;
-                staged = staged.next_multiple_of(if item.fetch.is_panels() { PANELS_AT } else { 128 });
-                let ring = Ring { offset: staged, places, first };
-                staged += places * item.bytes.next_multiple_of(128);
-                Some(ring)
-            })
-            .collect();
+        let names = items.iter().flat_map(|item| &item.names).map(|(name, ..)| name);
+        let lags = names.filter_map(|name| Some((name.clone(), lags_of(name)?))).collect();
         let (mut exchange, mut exchange_bytes) = (BTreeMap::new(), 0);
         for (what, (_, places)) in handed {
             let bytes = match what {
@@ -435,17 +445,36 @@ impl Frame<'_> {
                 exchange_bytes += bytes;
             }
         }
-        Layout { roles, bodies, items, rings, exchange, exchange_bytes, staged, together, ahead }
+        Division { groups, roles, bodies, lags, exchange, exchange_bytes, together, crew, threads, registers }
     }
 
-    fn chain_text(&self, g: usize, layout: &Layout, groups: usize, slices: usize) -> Text {
+    fn layout(&self, division: Division, items: &[Item], ahead: usize, pieces: Pieces) -> Layout {
+        let items = match pieces {
+            Pieces::Single => items.to_vec(),
+            _ => in_few_pieces(items, pieces == Pieces::Alike, &division),
+        };
+        let mut staged: usize = 0;
+        let rings = items.iter().map(|item| {
+            let (first, last) = division.lags(item)?;
+            let places = ahead + last - first + 1;
+            staged = staged.next_multiple_of(if item.fetch.is_panels() { PANELS_AT } else { 128 });
+            let ring = Ring { offset: staged, places, first };
+            staged += places * item.bytes.next_multiple_of(128);
+            Some(ring)
+        });
+        let rings = rings.collect();
+        Layout { division, items, rings, staged, ahead }
+    }
+
+    fn chain_text(&self, g: usize, layout: &Layout, slices: usize) -> Text {
         let mut out = Text::default();
-        let overlapped = self.is_overlapped(g);
-        let lag = layout.roles.iter().map(|r| r.lag).max().unwrap_or(0);
+        let division = &layout.division;
+        let groups = division.groups;
+        let lag = division.roles.iter().map(|r| r.lag).max().unwrap_or(0);
         out.line(format!(
             "constexpr int SLICES = {slices}, GROUPS = {groups}, ROLES = {}, COPIERS = {}, LAG = {lag}, AHEAD = {};",
-            layout.roles.len(),
-            Crew::of(groups * layout.roles.len(), overlapped).copiers,
+            division.roles.len(),
+            division.crew.copiers,
             layout.ahead
         ));
         out.line("const int warp = threadIdx.x / 32, role = warp / GROUPS;");
@@ -462,7 +491,7 @@ impl Frame<'_> {
         out.line("const i64 first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);");
         out.line("const int key_head = head / (int)x.group;");
         self.spans_of_sequence(&mut out);
-        self.start_progress(g, layout.staged + groups * layout.exchange_bytes + BARRIERS - 8, &mut out);
+        self.start_progress(g, layout.shared() - 8, &mut out);
         out.line("auto chunk_at = [&](int i) {");
         out.line(if self.backward() { "const i64 k = chunks - 1 - i;" } else { "const i64 k = i;" });
         out.line("const i64 left = tokens - k * CHUNK;");
@@ -470,25 +499,23 @@ impl Frame<'_> {
             "return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};",
         );
         out.line("};");
-        self.copiers(layout, groups, slices, overlapped, &mut out);
-        if layout.exchange_bytes > 0 {
+        self.copiers(layout, slices, &mut out);
+        if division.exchange_bytes > 0 {
             out.line(format!(
                 "char* const exchange = shared + {} + warp % GROUPS * {};",
-                layout.staged, layout.exchange_bytes
+                layout.staged, division.exchange_bytes
             ));
         }
-        for (r, role) in layout.roles.iter().enumerate() {
+        for (r, (role, body)) in division.roles.iter().zip(&division.bodies).enumerate() {
             out.line(format!("if (role == {r}) {{"));
-            let crew = Crew::of(groups * layout.roles.len(), overlapped);
-            if let Some(registers) = crew.registers(groups, &layout.roles, layout.together) {
-                let threads = 32 * (groups * layout.roles.len() + crew.warps());
-                match registers[r].cmp(&at_launch(threads)) {
+            if let Some(registers) = &division.registers {
+                match registers[r].cmp(&at_launch(division.threads)) {
                     Ordering::Less => out.line(format!("leave_registers<{}>();", registers[r])),
                     Ordering::Equal => {}
                     Ordering::Greater => out.line(format!("take_registers<{}>();", registers[r])),
                 }
             }
-            self.role(role, &layout.bodies[r], layout, &mut out);
+            self.role(role, body, layout, &mut out);
             out.line("}");
         }
         self.end_progress(g, &mut out);
@@ -516,7 +543,8 @@ impl Frame<'_> {
             let read = item.names.iter().any(|(name, ..)| body.mentions(name));
             ring.as_ref().filter(|_| read).map(|ring| ring.places)
         });
-        let left = layout.exchange.iter().filter(|(what, _)| self.touches(role, body, **what)).map(|(_, (.., n))| *n);
+        let left =
+            layout.division.exchange.iter().filter(|(what, _)| self.touches(role, body, **what)).map(|(_, (.., n))| *n);
         let places: BTreeSet<usize> = rings.chain(left).filter(|n| *n > 1).collect();
         for n in &places {
             out.line(format!("int place{n} = 0;"));
@@ -538,7 +566,7 @@ impl Frame<'_> {
         }
         out.line("meet();");
         out.line(format!("const int i = step - {};", role.lag));
-        if layout.roles.len() > 1 {
+        if layout.division.roles.len() > 1 {
             out.line("if (i < 0 || i >= chunks) continue;");
         }
         out.line("const Chunk ch = chunk_at(i);");
@@ -555,7 +583,7 @@ impl Frame<'_> {
                 ));
             }
         }
-        for (what, (offset, bytes, places)) in &layout.exchange {
+        for (what, (offset, bytes, places)) in &layout.division.exchange {
             if let What::Room(n) = what {
                 if role.tiles.contains(n) {
                     out.line(format!("float* const room{n} = (float*)(exchange + {offset});"));

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::chain::Layout;
+use super::chain::{Division, Layout};
 use super::{Address, Frame};
 use crate::emit::cuda::chain::roles::Role;
 use crate::emit::cuda::place::Elem;
@@ -189,21 +189,19 @@ fn shares(items: &[Item], count: usize, workers: usize, chunk: usize) -> Vec<Vec
 
 impl Frame<'_> {
     /// The warps that copy: what a step's roles need is there before they meet.
-    pub(super) fn copiers(&self, layout: &Layout, groups: usize, slices: usize, overlapped: bool, out: &mut Text) {
-        let (workers, items) = (groups * layout.roles.len(), &layout.items);
-        let crew = Crew::of(workers, overlapped);
-        let count = crew.copiers;
-        let barriers = layout.staged + groups * layout.exchange_bytes;
-        let chunk = self.sizes().chunk;
-        let shares = shares(items, count, workers, chunk);
-        let cluster = cluster(&crew, slices);
+    pub(super) fn copiers(&self, layout: &Layout, slices: usize, out: &mut Text) {
+        let (Division { roles, crew, registers, .. }, items) = (&layout.division, &layout.items);
+        let (count, overlapped) = (crew.copiers, crew.tellers > 0);
+        let barriers = layout.barriers();
+        let shares = shares(items, count, layout.division.workers(), self.sizes().chunk);
+        let cluster = cluster(crew, slices);
         let bulks = |s: &Share| layout.rings[s.item].is_some() && items[s.item].fetch.is_bulk(cluster);
         let warps = shares.iter().enumerate().filter(|(n, own)| *n == 0 || own.iter().any(bulks)).count();
         out.line(format!("constexpr int CLUSTER = BULK ? {cluster} : 1;"));
         out.line(format!("set_up_barriers<AHEAD, CLUSTER, {warps}>(shared + {barriers});"));
         out.line("if (role >= ROLES) {");
-        if crew.registers(groups, &layout.roles, layout.together).is_some() {
-            out.line(format!("leave_registers<{}>();", copying(&layout.roles)));
+        if registers.is_some() {
+            out.line(format!("leave_registers<{}>();", copying(roles)));
         }
         out.line("const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;");
         out.line("const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk");
