@@ -255,14 +255,21 @@ impl<'a> Plan<'a> {
         out
     }
 
-    /// Whether a value is a sum of products whose left operand is one state at the chunk's start: that state.
-    fn readout_of(&self, n: usize) -> Option<usize> {
+    /// States at the chunk's start, and what each is multiplied with, where a value is the sum of such products alone.
+    pub fn readouts(&self, n: usize) -> Option<Vec<(usize, usize)>> {
         let of = |(_, t): &(bool, usize)| {
-            self.chain.multiply(self.graph, self.depends, *t).and_then(|m| self.state_of(m.tile))
+            let product = self.chain.multiply(self.graph, self.depends, *t);
+            let own = product.filter(|_| *t == n || self.is_inline(*t))?;
+            Some((self.state_of(own.tile)?, own.image))
         };
-        let mut states = self.sums.get(&n)?.iter().map(of);
-        let first = states.next()??;
-        states.all(|state| state == Some(first)).then_some(first)
+        self.sums.get(&n)?.iter().map(of).collect()
+    }
+
+    /// The state that all of a value's readouts are of.
+    fn readout_of(&self, n: usize) -> Option<usize> {
+        let readouts = self.readouts(n)?;
+        let (first, _) = *readouts.first()?;
+        readouts.iter().all(|(state, _)| *state == first).then_some(first)
     }
 
     /// The roles; one for everything unless `split`. `keeps`: states at the chunk's start are written to memory. `together`: four warps

@@ -231,15 +231,11 @@ impl Writer<'_> {
 
     /// Whether a value is a sum of products of four warps at once, of states at the chunk's start.
     fn is_early(&self, n: usize, role: &Role) -> bool {
-        let of_state = |t: usize| {
-            let m = self.chain().multiply(self.plan.graph, self.plan.depends, t);
-            m.is_some_and(|m| {
-                let state = self.plan.state_of(m.tile);
-                state.is_some_and(|s| role.states.contains(&s) || role.operands.contains(&s))
-                    && self.places[&m.image].order == Order::Panels
-            })
+        let early = |(state, image): (usize, usize)| {
+            (role.states.contains(&state) || role.operands.contains(&state))
+                && self.places[&image].order == Order::Panels
         };
-        self.plan.terms(n).is_some() && self.start(n).is_empty() && self.products(n).all(|(_, t)| of_state(t))
+        self.plan.readouts(n).is_some_and(|all| all.into_iter().all(early))
     }
 
     /// Name of the tile in which a state's next value is made.
