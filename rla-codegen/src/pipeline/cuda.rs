@@ -1,7 +1,9 @@
 //! The CUDA kernels of a recurrence, pass by pass, for sizes and types: the same text at build time and at run time.
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::scope;
 
 use rla_dsl::recurrence::Recurrence;
 
@@ -303,14 +305,26 @@ impl Source {
         Ok(page)
     }
 
+    /// The texts of a slot, side by side: each takes milliseconds.
+    fn written_all(&self, slot: Slot, key: &Key, shared: usize) -> Vec<Result<Arc<Kernels>, Error>> {
+        let write = |pass: &Pass| self.written(*pass, key, shared);
+        let (first, others) = passes(slot).split_first().expect("a slot has passes");
+        scope(|threads| {
+            let others: Vec<_> = others.iter().map(|pass| threads.spawn(move || write(pass))).collect();
+            let others = others.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            let first = write(first);
+            std::iter::once(first).chain(others).collect()
+        })
+    }
+
     /// The fingerprint of a slot's texts, and what they are predicted to cost.
     ///
     /// # Errors
     /// As [`Source::text`].
     pub fn predict(&self, slot: Slot, key: &Key, shared: usize) -> Result<(String, Cost), Error> {
         let (mut written, mut cost) = (vec![], Cost::default());
-        for pass in passes(slot) {
-            let kernels = self.written(*pass, key, shared)?;
+        for (pass, kernels) in passes(slot).iter().zip(self.written_all(slot, key, shared)) {
+            let kernels = kernels?;
             if let Some(kernel) = kernels.kernels.iter().find(|k| k.shared > shared) {
                 let what =
                     format!("{}: a block needs {} bytes of shared memory of {shared}", kernel.name, kernel.shared);
