@@ -8,7 +8,7 @@ use cudarc::driver::sys;
 use rayon::prelude::*;
 use rla_build::compile::Cache;
 use rla_build::compile_cuda;
-use rla_codegen::emit::cuda::{Counts, Grid, Kernels};
+use rla_codegen::emit::cuda::{Counts, Grid, Kernel, Kernels};
 use rla_codegen::pipeline::cuda;
 use rla_codegen::schedule::cuda::text as text_of;
 use rla_codegen::schedule::cuda::{Choices, Slot};
@@ -198,6 +198,20 @@ pub(super) fn load_all(
         .collect()
 }
 
+/// Types of gradients for which there are kernels that sum.
+const SUMMED: [Elem; 3] = [Elem::F32, Elem::Bf16, Elem::F16];
+
+/// What sums over value heads and over chunks, for results of a type.
+fn load_sums(device: &Device, elem: Elem) -> Result<[usize; 2]> {
+    let (name, text, entries) = cuda::sums(elem);
+    let found = load_all(device, &name, &text, &entries)?;
+    Ok([found[0].0 as usize, found[1].0 as usize])
+}
+
+fn joined<T>(thread: std::thread::ScopedJoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// Puts the machine code of several choices into the cache, side by side. What cannot be written or compiled is left out: it is
 /// refused where it is asked for.
 pub fn compile_all(device: &Device, source: &Source, slot: Slot, key: &Key, choices: &[Choices]) {
@@ -216,16 +230,27 @@ impl Pass {
     /// Writes, compiles and loads. `from`: where the key's choices come from.
     pub fn new(device: &Arc<Device>, source: &Source, kind: Kind, key: &Key, from: &str) -> Result<Pass> {
         let text = source.text(kind, key, device.shared).map_err(|e| Error::Compile(e.to_string()))?;
-        // kernels are compiled side by side
-        let made: Vec<Result<_>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = text
-                .kernels
-                .iter()
-                .map(|k| scope.spawn(|| load(device, &k.name, &k.source, k.shared).map(|(f, r)| (f as usize, r))))
-                .collect();
-            threads.into_iter().map(|t| t.join().expect("a compiling thread does not panic")).collect()
+        let recurrence = source.recurrence();
+        // gradients of parameters, and those that value heads share, are summed by kernels of their own
+        let is_summed = |elem: Elem| {
+            let mut grads = recurrence.inputs.iter().zip(&key.input_grads).filter(|(_, of)| **of == elem);
+            kind == Kind::Backward
+                && grads.any(|(decl, _)| decl.kind == InputKind::Param || key.grouped && decl.per_key_head())
+        };
+        // kernels are compiled and loaded side by side; handles are numbers to the threads
+        let (made, sums) = std::thread::scope(|scope| {
+            let load = |k: &Kernel| load(device, &k.name, &k.source, k.shared).map(|(f, r)| (f as usize, r));
+            let made: Vec<_> = text.kernels.iter().map(|k| scope.spawn(move || load(k))).collect();
+            let sums = SUMMED.map(|elem| is_summed(elem).then(|| scope.spawn(move || load_sums(device, elem))));
+            let made: Vec<Result<_>> = made.into_iter().map(joined).collect();
+            (made, sums.map(|thread| thread.map(joined)))
         });
         let made: Vec<(usize, compile_cuda::Resources)> = made.into_iter().collect::<Result<_>>()?;
+        let mut summing = [None; 3];
+        for (slot, found) in summing.iter_mut().zip(sums) {
+            let found: Option<[usize; 2]> = found.transpose()?;
+            *slot = found.map(|[heads, parts]| (heads as sys::CUfunction, parts as sys::CUfunction));
+        }
         let kernels = text
             .kernels
             .iter()
@@ -238,23 +263,12 @@ impl Pass {
                 overlaps: k.overlaps,
             })
             .collect();
-        let recurrence = source.recurrence();
         let grads = recurrence.inputs.iter().zip(&key.input_grads).map(|(decl, elem)| Grad {
             elem: *elem,
             per_key_head: decl.per_key_head(),
             parameter: decl.kind == InputKind::Param,
             channels: decl.side.map_or(1, |s| key.sizes[s.0 as usize]),
         });
-        let mut sums = [None; 3];
-        if kind == Kind::Backward {
-            for (slot, elem) in sums.iter_mut().zip([Elem::F32, Elem::Bf16, Elem::F16]) {
-                if key.input_grads.contains(&elem) {
-                    let (name, text, entries) = cuda::sums(elem);
-                    let found = load_all(device, &name, &text, &entries)?;
-                    *slot = Some((found[0].0, found[1].0));
-                }
-            }
-        }
         Ok(Pass {
             device: device.clone(),
             counts: source.counts(),
@@ -264,7 +278,7 @@ impl Pass {
             resources: made.into_iter().map(|(_, r)| r).collect(),
             text,
             grads: grads.collect(),
-            sums,
+            sums: summing,
         })
     }
 
@@ -477,8 +491,8 @@ impl Pass {
     }
 
     fn sums(&self, elem: Elem) -> (sys::CUfunction, sys::CUfunction) {
-        let index = [Elem::F32, Elem::Bf16, Elem::F16].iter().position(|e| *e == elem).expect("all types are listed");
-        self.sums[index].expect("loaded for every type of a gradient")
+        let index = SUMMED.iter().position(|e| *e == elem).expect("all types are listed");
+        self.sums[index].expect("loaded for every type of a gradient that is summed")
     }
 }
 
