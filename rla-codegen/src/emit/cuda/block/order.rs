@@ -296,13 +296,13 @@ impl State<'_, '_> {
             // what is laid out does not pack as closely as it is counted; and where room is scarce, depth before breadth
             let tries = [(100, WINDOW), (90, WINDOW), (100, WINDOW / 3), (85, WINDOW / 3), (100, 3), (70, 3)];
             // steps that are joined need their memory together; where there is no room for that they are not
-            let mut laid_out = true;
+            let mut places = BTreeMap::new();
             for join in [true, false] {
                 if ways.len() == limits.len() {
                     break;
                 }
-                laid_out = join;
                 let (steps, before_last) = self.steps(needed, &mut leaves, SIDE, join);
+                places.insert(join, self.places.clone());
                 let counted = self.room(&steps, before_last);
                 for (index, limit) in limits.iter().enumerate() {
                     if ways.iter().any(|way| way.limit == index) {
@@ -332,9 +332,7 @@ impl State<'_, '_> {
             if let Some(least) = least {
                 let good = ways.into_iter().find(|way| count(way) <= least + least / 2 || small(way));
                 let way = good.expect("the least is one");
-                if laid_out != way.join {
-                    self.steps(needed, &mut leaves, SIDE, way.join); // places are as that way has them
-                }
+                self.places = places.remove(&way.join).expect("laid out so");
                 return (way.phases, way.memory, leaves);
             }
             let (steps, before_last) = self.steps(needed, &mut leaves, 1, false);

@@ -162,10 +162,10 @@ impl Frame<'_> {
         again: &BTreeSet<usize>,
     ) -> (BTreeSet<usize>, BTreeSet<usize>) {
         let (mut record, mut passed) = (BTreeSet::new(), BTreeSet::new());
-        let mut seen = BTreeSet::new();
+        let mut seen = vec![false; self.graph.nodes.len()];
         let mut todo = roots.to_vec();
         while let Some(n) = todo.pop() {
-            if !seen.insert(n) {
+            if std::mem::replace(&mut seen[n], true) {
                 continue;
             }
             let carried = self.stages.leaves.values().any(|l| *l == n);
