@@ -41,6 +41,12 @@ pub const TABLE_VARIABLE: &str = "RLA_TABLE";
 /// Names the device whose table is taken, where that is not this machine: for cross-compiling.
 pub const DEVICE_VARIABLE: &str = "RLA_DEVICE";
 
+/// The device that a table of this crate names, ahead of its rows.
+fn device_of(text: &str) -> Option<&str> {
+    let mut head = text.lines().take_while(|line| !line.starts_with('['));
+    head.find_map(|line| line.strip_prefix("device = \"")?.strip_suffix('"'))
+}
+
 /// Parameters for one device.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -222,7 +228,11 @@ impl Tables {
             Some(path) => tables.add(Table::read(Path::new(&path))?),
             None => {
                 for (path, text) in DEVICES {
-                    tables.add(Table::parse(path, text)?);
+                    // to read one takes a millisecond or two
+                    match device_of(text) {
+                        Some(other) if other != device => tables.pass_over(path, other),
+                        _ => tables.add(Table::parse(path, text)?),
+                    }
                 }
             }
         }
@@ -260,8 +270,12 @@ impl Tables {
         if table.device() == self.device || table.device() == "default" {
             self.devices.push(table);
         } else {
-            self.notes.push(format!("{}: of another device, `{}`", table.path, table.device()));
+            self.pass_over(&table.path, table.device());
         }
+    }
+
+    fn pass_over(&mut self, path: &str, device: &str) {
+        self.notes.push(format!("{path}: of another device, `{device}`"));
     }
 
     /// Rows of a GPU for a pass of a variant, those of tables that are asked first at the front; beside each the table's name.
@@ -409,6 +423,7 @@ mod tests {
         table.schedule("any").unwrap();
         for (path, text) in DEVICES {
             let table = Table::parse(path, text).unwrap();
+            assert_eq!(device_of(text), Some(table.device()));
             assert!(path.ends_with(&format!("{}.toml", machine::file_name(table.device()))), "{path}");
         }
     }
