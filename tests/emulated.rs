@@ -69,25 +69,25 @@ const USUAL: [&str; 5] = ["full panels", "abyss", "exact", "decode", "law: pack"
 #[test]
 fn two_residual_states_hold_late_and_in_any_order() {
     let Some(emulator) = Emulator::new("rdn") else { return };
-    emulator.holds("late,seed=1", "9.0", "", "rdn", "bf16", &USUAL);
+    emulator.holds("late,races,seed=1", "9.0", "", "rdn", "bf16", &USUAL);
 }
 
 /// One, two and four groups, and finish beside the sequential kernel: the last multiplies four warps together.
 #[test]
 fn blocks_of_all_widths_have_the_same_bits() {
     let Some(emulator) = Emulator::new("widths") else { return };
-    for order in ["early", "late,seed=2"] {
+    for order in ["early", "late,races,seed=2"] {
         emulator.holds(order, "9.0", "", "gated_delta_net", "bf16", &["law: widths"]);
     }
     let wide = "forward.groups=4,training.groups=4";
-    emulator.holds("late,seed=3", "9.0", wide, "rdn", "f16", &["full panels"]);
+    emulator.holds("late,races,seed=3", "9.0", wide, "rdn", "f16", &["full panels"]);
 }
 
 #[test]
 fn kernels_of_a_card_without_bulk_copies_hold() {
     let Some(emulator) = Emulator::new("ampere") else { return };
-    emulator.holds("late,seed=4", "8.0", "", "gated_delta_net", "bf16", &["full panels", "decode"]);
-    emulator.holds("late,seed=5", "8.0", "", "kda", "f32", &["packed", "law: contained"]);
+    emulator.holds("late,races,seed=4", "8.0", "", "gated_delta_net", "bf16", &["full panels", "decode"]);
+    emulator.holds("late,races,seed=5", "8.0", "", "kda", "f32", &["packed", "law: contained"]);
 }
 
 /// Launches start as early as they may, and finish takes from a sequential kernel that still runs.
@@ -95,7 +95,7 @@ fn kernels_of_a_card_without_bulk_copies_hold() {
 fn kernels_that_overlap_hold() {
     let Some(emulator) = Emulator::new("overlap") else { return };
     for (variant, pins) in [("rdn", ""), ("gated_delta_net", "training.beside=4"), ("rla", "training.beside=2")] {
-        emulator.holds("overlap,late,seed=8", "9.0", pins, variant, "bf16", &["full panels", "law: repeat"]);
+        emulator.holds("overlap,late,races,seed=8", "9.0", pins, variant, "bf16", &["full panels", "law: repeat"]);
     }
 }
 
@@ -103,8 +103,8 @@ fn kernels_that_overlap_hold() {
 #[test]
 fn the_other_ways_to_carry_a_state_hold() {
     let Some(emulator) = Emulator::new("ways") else { return };
-    emulator.holds("late", "9.0", "", "gsa", "bf16", &["packed", "law: split"]);
-    emulator.holds("seed=6", "9.0", "", "value_decay", "bf16", &["full panels"]);
+    emulator.holds("late,races", "9.0", "", "gsa", "bf16", &["packed", "law: split"]);
+    emulator.holds("races,seed=6", "9.0", "", "value_decay", "bf16", &["full panels"]);
 }
 
 /// What is taken out of the kernels of a cache: whether a check then fails shows that it could.
@@ -116,17 +116,21 @@ struct Mutant {
     pins: &'static str,
 }
 
-const MUTANTS: [Mutant; 5] = {
+const MUTANTS: [Mutant; 8] = {
     let plain = Mutant { name: "", statement: "", order: "late", pins: "" };
+    let wide = Mutant { pins: "forward.groups=4,training.groups=4", ..plain };
+    let races = Mutant { order: "early,races", ..plain };
     [
         Mutant { name: "no wait for copies", statement: "cp.async.wait_group", ..plain },
+        Mutant { name: "no wait for copies that come at once", statement: "cp.async.wait_group", ..races },
         Mutant { name: "no barrier among the warps that compute", statement: "barrier.cta.sync", ..plain },
-        Mutant { name: "no barrier of a block", statement: "bar.sync", ..plain },
+        Mutant { name: "no barrier of a block", statement: "bar.sync", ..races },
         Mutant { name: "no wait for the launch before", statement: "griddepcontrol.wait", order: "overlap", ..plain },
+        Mutant { name: "no wait for products of four warps", statement: "wgmma.wait_group", ..wide },
+        Mutant { name: "no fence before such products", statement: "fence.proxy.async", order: "races", ..wide },
         Mutant {
-            name: "no wait for products of four warps",
-            statement: "wgmma.wait_group",
-            pins: "forward.groups=4,training.groups=4",
+            name: "no arrival of bulk copies announced",
+            statement: "{.reg .b64 s; mbarrier.arrive.expect_tx",
             ..plain
         },
     ]

@@ -1,10 +1,12 @@
 //! Launches: their blocks one cluster after another, or, where launches overlap, all at once.
-use crate::block::Block;
+use crate::block::{Block, Told};
 use crate::fault::{Fault, Result};
 use crate::memory::Memory;
 use crate::order::{Dice, Order};
 use crate::program::Program;
+use crate::race::{Clock, Races};
 use crate::warp::{Context, Lanes, Stop, Warp};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// A kernel's launch.
@@ -35,15 +37,19 @@ pub struct Cluster {
     arrived: usize,
     /// How often all had arrived.
     pub times: usize,
+    /// What they told.
+    pub told: Told,
 }
 
 impl Cluster {
     /// A warp, of so many, arrives: how often all had before.
-    pub fn arrive(&mut self, warps: usize) -> usize {
+    pub fn arrive(&mut self, warps: usize, told: Option<&Clock>) -> usize {
         let before = self.times;
         self.arrived += 1;
+        self.told.add(told);
         if self.arrived == warps {
-            *self = Cluster { arrived: 0, times: before + 1 };
+            (self.arrived, self.times) = (0, before + 1);
+            self.told.complete();
         }
         before
     }
@@ -82,6 +88,7 @@ struct Together {
     blocks: Vec<Block>,
     warps: Vec<Warp>,
     shared: Cluster,
+    races: Option<RefCell<Races>>,
 }
 
 impl Together {
@@ -95,7 +102,10 @@ impl Together {
             Warp::new(program, launch, place, used.map(|at| room.registers.swap_remove(at)))
         });
         let warps = warps.collect();
-        Together { first, blocks: (0..program.cluster).map(|_| block()).collect(), warps, shared: Cluster::default() }
+        let blocks: Vec<Block> = (0..program.cluster).map(|_| block()).collect();
+        let races = || RefCell::new(Races::new(blocks.len(), blocks.len() * per_block, blocks[0].shared.len()));
+        let races = room.order.races.then(races);
+        Together { first, blocks, warps, shared: Cluster::default(), races }
     }
 
     /// A turn of every warp that can: whether any is left, and whether any did more than ask. `alone`: the launch before has ended.
@@ -113,6 +123,7 @@ impl Together {
                 parameters: &launch.parameters,
                 late: room.order.late,
                 alone,
+                races: self.races.as_ref(),
             };
             if warp.ended() {
                 continue;

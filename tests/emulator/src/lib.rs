@@ -7,10 +7,9 @@
 //! So each rung of the ladder that runs on a GPU runs in a test.
 //!
 //! Reading order: `ptx` (text to statements), `lower` (statements to steps), `flow` (where ways meet), `warp` (32 lanes), `block` (warps, shared memory and
-//! barriers), `launch` (grids), `memory` (the device's), `driver` (the C interface).
+//! barriers), `race` (accesses that nothing orders), `launch` (grids), `memory` (the device's), `driver` (the C interface).
 //!
-//! Not a model of time, of caches or of memory's order between threads: a missing fence is not seen, a missing barrier or wait is
-//! (as a different result in another [`order::Order`]). Speed: some hundred million lane steps a second.
+//! Not a model of time, of caches or of the order in which the device's memory is seen by other blocks. Speed: some hundred million lane steps a second.
 #![deny(unsafe_code)]
 
 pub mod block;
@@ -23,4 +22,5 @@ pub mod memory;
 pub mod order;
 pub mod program;
 pub mod ptx;
+pub mod race;
 pub mod warp;

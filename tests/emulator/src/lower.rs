@@ -214,6 +214,7 @@ fn operation(statement: &Statement) -> Result<Operation> {
         "movmatrix" => Operation::TurnMatrix { to: o.register(0)?, of: o.from(1)? },
         "griddepcontrol" if has("wait") => Operation::AwaitLaunch,
         "griddepcontrol" if has("launch_dependents") => Operation::Release,
+        "fence" if has("proxy") && has("async") => Operation::Fence,
         "fence" | "membar" | "setmaxnreg" | "nanosleep" | "prefetch" | "discard" => Operation::Nothing,
         _ => {
             let f = scalar::of(name).ok_or_else(unknown)?;
@@ -298,5 +299,6 @@ fn store(o: &Operands, words: &[&str]) -> Result<Operation> {
         let f = scalar::read(bytes, false).ok_or_else(|| o.wrong(1, "of a known width"))?;
         return Ok(Operation::Scalar { f, to: *register, of: [o.from(1)?, From::Bits(0), From::Bits(0)] });
     }
-    Ok(Operation::Store { space: space(words), bytes, of: o.all(1)?, at: o.address(0)? })
+    let tells = words.contains(&"release");
+    Ok(Operation::Store { space: space(words), bytes, of: o.all(1)?, at: o.address(0)?, tells })
 }

@@ -9,24 +9,27 @@ pub struct Order {
     pub seed: Option<u64>,
     /// A launch that may overlap the one before starts as soon as that lets it, and goes first; else launches follow one another.
     pub overlap: bool,
+    /// Accesses to shared memory that nothing orders are faults; some ten times slower.
+    pub races: bool,
 }
 
 impl Order {
-    /// `late`, `early`, `overlap` and `seed=NUMBER`, separated by commas.
+    /// `late`, `early`, `overlap`, `races` and `seed=NUMBER`, separated by commas.
     ///
     /// # Errors
     /// Another word.
     pub fn parse(text: &str) -> Result<Order, String> {
-        let mut order = Order { late: false, seed: None, overlap: false };
+        let mut order = Order { late: false, seed: None, overlap: false, races: false };
         for word in text.split(',').filter(|w| !w.is_empty()) {
             match word.split_once('=') {
                 None if word == "late" => order.late = true,
                 None if word == "early" => order.late = false,
                 None if word == "overlap" => order.overlap = true,
+                None if word == "races" => order.races = true,
                 Some(("seed", number)) => {
                     order.seed = Some(number.parse().map_err(|_| format!("`{number}` is no number"))?);
                 }
-                _ => return Err(format!("`{word}`; known are late, early, overlap and seed=NUMBER")),
+                _ => return Err(format!("`{word}`; known are late, early, overlap, races and seed=NUMBER")),
             }
         }
         Ok(order)

@@ -74,8 +74,8 @@ pub enum Operation {
     Exit,
     /// Reads so many bytes for each register; `awaits`: as a rule again and again, until another warp has written.
     Load { space: Space, bytes: usize, signed: bool, to: Vec<Register>, at: Address, awaits: bool },
-    /// Writes so many bytes of each number.
-    Store { space: Space, bytes: usize, of: Vec<From>, at: Address },
+    /// Writes so many bytes of each number; `tells`: others wait for that.
+    Store { space: Space, bytes: usize, of: Vec<From>, at: Address, tells: bool },
     /// A value of another lane.
     Shuffle { kind: Shuffle, to: Register, found: Option<Register>, of: From, by: From, clamp: From },
     /// True in one lane.
@@ -122,7 +122,9 @@ pub enum Operation {
     CommitWide,
     /// Waits until at most so many groups are under way.
     AwaitWide(usize),
-    /// What orders memory or gives hints: all is in order here.
+    /// What the warp knows of shared memory may be read by tensor cores.
+    Fence,
+    /// What orders other memory or gives hints: all is in order here.
     Nothing,
 }
 

@@ -13,8 +13,11 @@ use crate::launch::{Cluster, Launch};
 use crate::memory::Memory;
 use crate::program::{Address, From, Operation, Program};
 use crate::ptx::Register;
+use crate::race::{By, Clock, Races};
+use access::Access;
 use copy::Copies;
 use product::Products;
+use std::cell::RefCell;
 
 /// A number of every lane.
 pub type Lanes = [u64; 32];
@@ -35,6 +38,15 @@ pub struct Context<'c> {
     pub late: bool,
     /// Whether the launch before has ended.
     pub alone: bool,
+    /// What is known of shared memory, where races are looked for.
+    pub races: Option<&'c RefCell<Races>>,
+}
+
+impl Context<'_> {
+    /// Asks, or tells, where races are looked for.
+    fn races<T: Default>(&self, f: impl FnOnce(&mut Races) -> T) -> T {
+        self.races.map_or_else(T::default, |races| f(&mut races.borrow_mut()))
+    }
 }
 
 /// Why a warp's turn is over.
@@ -69,8 +81,9 @@ struct Group {
 /// A warp.
 pub struct Warp {
     number: usize,
-    /// Number of its block in the cluster.
+    /// Number of its block in the cluster, and its own there.
     block: usize,
+    index: usize,
     registers: Vec<Lanes>,
     /// The last goes on; those below wait for it.
     groups: Vec<Group>,
@@ -112,6 +125,7 @@ impl Warp {
         Warp {
             number,
             block: rank,
+            index: rank * (launch.threads / 32) + number,
             registers,
             groups: vec![Group { at: 0, lanes: u32::MAX, until: NOWHERE }],
             waiting: None,
@@ -145,16 +159,23 @@ impl Warp {
 
     /// Whether it still waits at a barrier.
     pub fn waits(&mut self, context: &Context) -> bool {
-        let still = match self.waiting {
-            None => false,
-            Some(Waiting::Block { number, before }) => !context.blocks[self.block].met(number, before),
-            Some(Waiting::Cluster { before }) => context.cluster.times <= before,
-            Some(Waiting::Launch) => !context.alone,
+        let block = &context.blocks[self.block];
+        let (still, told) = match self.waiting {
+            None => return false,
+            Some(Waiting::Block { number, before }) => (!block.met(number, before), Some(block.told_at(number))),
+            Some(Waiting::Cluster { before }) => (context.cluster.times <= before, Some(context.cluster.told.all())),
+            Some(Waiting::Launch) => (!context.alone, None),
         };
         if !still {
             self.waiting = None;
+            told.into_iter().for_each(|told| context.races(|races| races.learn(self.index, told)));
         }
         still
+    }
+
+    /// What the warp tells others now.
+    fn tell(&self, context: &Context) -> Option<Clock> {
+        context.races.map(|races| races.borrow_mut().tell(self.index))
     }
 
     fn fetch(&self, from: From) -> Lanes {
@@ -283,12 +304,28 @@ impl Warp {
             Operation::Load { space, bytes, signed, to, at, awaits } => {
                 let at = self.address(*at);
                 self.load(*space, *bytes, *signed, to, &at, mask, context)?;
+                self.watch(
+                    *space,
+                    &at,
+                    bytes * to.len(),
+                    mask,
+                    if *awaits { Access::Awaits } else { Access::Reads },
+                    context,
+                )?;
                 if *awaits {
                     return Ok(Some(Stop::Asks));
                 }
             }
-            Operation::Store { space, bytes, of, at } => {
+            Operation::Store { space, bytes, of, at, tells } => {
                 let at = self.address(*at);
+                self.watch(
+                    *space,
+                    &at,
+                    bytes * of.len(),
+                    mask,
+                    if *tells { Access::Tells } else { Access::Writes },
+                    context,
+                )?;
                 self.store(*space, *bytes, of, &at, mask, context)?;
             }
             Operation::Shuffle { kind, to, found, of, by, clamp } => {
@@ -300,10 +337,11 @@ impl Warp {
             }
             Operation::Barrier { number, threads } => {
                 self.whole(mask)?;
+                let told = self.tell(context);
                 let block = &mut context.blocks[self.block];
                 let threads = threads.map_or(block.threads as u64, |t| self.fetch(t)[0]);
                 let number = self.fetch(*number)[0];
-                let before = block.meet(number, threads)?;
+                let before = block.meet(number, threads, told.as_ref())?;
                 self.waiting = Some(Waiting::Block { number, before });
                 return Ok(Some(Stop::Waits));
             }
@@ -321,7 +359,8 @@ impl Warp {
             Operation::Release => context.blocks[self.block].released = true,
             Operation::ArriveCluster => {
                 self.whole(mask)?;
-                self.arrived = context.cluster.arrive(context.warps);
+                let told = self.tell(context);
+                self.arrived = context.cluster.arrive(context.warps, told.as_ref());
             }
             Operation::AwaitCluster => {
                 self.waiting = Some(Waiting::Cluster { before: self.arrived });
@@ -338,7 +377,8 @@ impl Warp {
                 let (at, bytes) = (self.address(*at), self.fetch(*bytes));
                 for lane in lanes(mask) {
                     let (block, offset) = self.shared_place(at[lane], context)?;
-                    context.blocks[block].arrive(offset, bytes[lane])?;
+                    let told = self.tell(context);
+                    context.blocks[block].arrive(offset, bytes[lane], told.as_ref())?;
                 }
             }
             Operation::Test { to, at, parity } => {
@@ -399,6 +439,7 @@ impl Warp {
                     minus: *minus,
                     turned: *turned,
                 };
+                self.watch_wide(&product, context)?;
                 if context.late {
                     self.products.start(product);
                 } else {
@@ -410,7 +451,10 @@ impl Warp {
                 for product in self.products.finish(*most) {
                     self.wide(&product, context)?;
                 }
+                let group = self.products.ended() - self.products.under_way();
+                context.races(|races| races.waited(self.index, By::Products(group)));
             }
+            Operation::Fence => context.races(|races| races.fence(self.index)),
             Operation::Nothing => {}
         }
         Ok(None)

@@ -3,8 +3,56 @@ use super::{Context, Lanes, Warp, lanes, shared};
 use crate::lower::SHARED_WINDOW;
 use crate::program::{From, Space};
 use crate::ptx::Register;
+use crate::race::By;
+
+/// What an access to shared memory is to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Reads,
+    Writes,
+    /// Writes a flag that others wait for.
+    Tells,
+    /// Reads one.
+    Awaits,
+}
 
 impl Warp {
+    /// Looks for races, where they are looked for.
+    pub(super) fn watch(
+        &self,
+        space: Space,
+        at: &Lanes,
+        bytes: usize,
+        mask: u32,
+        access: Access,
+        context: &mut Context,
+    ) -> Result<(), String> {
+        if context.races.is_none() {
+            return Ok(());
+        }
+        for lane in lanes(mask) {
+            let (Space::Shared, at) = Warp::space(space, at[lane]) else { continue };
+            let (block, offset) = self.shared_place(at, context)?;
+            let index = self.index;
+            match access {
+                Access::Reads => context.races(|r| r.read(index, By::Warp, block, offset, bytes).err()),
+                Access::Writes => context.races(|r| r.write(index, By::Warp, block, offset, bytes).err()),
+                Access::Tells => {
+                    let told = self.tell(context).unwrap_or_default();
+                    context.blocks[block].flag(offset, &told);
+                    None
+                }
+                Access::Awaits => {
+                    let told = context.blocks[block].flagged(offset);
+                    told.into_iter().for_each(|told| context.races(|races| races.learn(index, told)));
+                    None
+                }
+            }
+            .map_or(Ok(()), Err)?;
+        }
+        Ok(())
+    }
+
     /// Reads so many bytes into each register.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn load(

@@ -3,6 +3,7 @@ use super::access::aligned;
 use super::{Context, Lanes, Warp, lanes, shared};
 use crate::block::Bulk;
 use crate::program::Space;
+use crate::race::By;
 use std::collections::VecDeque;
 
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,8 @@ struct Copy {
 struct Queue {
     open: Vec<Copy>,
     groups: VecDeque<Vec<Copy>>,
+    /// Groups that were ended.
+    ended: u32,
 }
 
 /// The copies of all lanes.
@@ -29,6 +32,7 @@ impl Copies {
         for lane in lanes(mask) {
             let queue = &mut self.0[lane];
             queue.groups.push_back(std::mem::take(&mut queue.open));
+            queue.ended += 1;
         }
     }
 
@@ -56,6 +60,9 @@ impl Warp {
             aligned(copy.to, bytes)?;
             // where it comes from is checked now: a late copy is refused where it was started
             self.read(Space::Global, copy.of, bytes, context)?;
+            let (block, offset) = self.shared_place(copy.to, context)?;
+            let by = By::Copies(self.copies.0[lane].ended + 1);
+            context.races(|races| races.write(self.index, by, block, offset, bytes).err()).map_or(Ok(()), Err)?;
             if !context.late {
                 self.copy(copy, context)?;
             }
@@ -80,6 +87,7 @@ impl Warp {
         mask: u32,
         context: &mut Context,
     ) -> Result<(), String> {
+        let mut done = u32::MAX;
         for lane in lanes(mask) {
             let queue = &mut self.copies.0[lane];
             let mut ready = vec![];
@@ -88,11 +96,14 @@ impl Warp {
             }
             if most.is_none() {
                 ready.append(&mut queue.open);
+                queue.ended += 1;
             }
+            done = done.min(queue.ended - queue.groups.len() as u32);
             for copy in ready {
                 self.copy(copy, context)?;
             }
         }
+        context.races(|races| races.waited(self.index, By::Copies(done)));
         Ok(())
     }
 
@@ -114,7 +125,11 @@ impl Warp {
         let (_, barrier) = self.shared_place(barrier, context)?;
         for block in 0..context.blocks.len() {
             if blocks.map_or(block == own, |mask| mask >> block & 1 != 0) {
-                let bulk = Bulk { to: offset, of, bytes, barrier };
+                let told = match context.races {
+                    Some(races) => Some(races.borrow_mut().bulk(self.index, block, offset, bytes)?),
+                    None => None,
+                };
+                let bulk = Bulk { to: offset, of, bytes, barrier, told };
                 if context.late {
                     context.blocks[block].bulks.push(bulk);
                 } else {
@@ -128,7 +143,7 @@ impl Warp {
     /// Whether the phase of a parity is over; copies that arrive late arrive when they are asked for.
     pub(super) fn test(&mut self, at: u64, parity: u64, context: &mut Context) -> Result<bool, String> {
         let (block, offset) = self.shared_place(at, context)?;
-        if context.blocks[block].over(offset, parity)? {
+        if self.over(block, offset, parity, context)? {
             return Ok(true);
         }
         let mut waiting = std::mem::take(&mut context.blocks[block].bulks);
@@ -137,7 +152,15 @@ impl Warp {
         for bulk in ready {
             finish(bulk, block, context)?;
         }
-        context.blocks[block].over(offset, parity)
+        self.over(block, offset, parity, context)
+    }
+
+    fn over(&self, block: usize, offset: u64, parity: u64, context: &mut Context) -> Result<bool, String> {
+        let over = context.blocks[block].over(offset, parity)?;
+        if let (true, Some(told)) = (over, context.blocks[block].told_by(offset)) {
+            context.races(|races| races.learn(self.index, told));
+        }
+        Ok(over)
     }
 }
 
@@ -145,5 +168,5 @@ fn finish(bulk: Bulk, block: usize, context: &mut Context) -> Result<(), String>
     let bytes = context.memory.read(bulk.of, bulk.bytes)?.to_vec();
     let block = &mut context.blocks[block];
     shared::write(block, bulk.to, bulk.bytes)?.copy_from_slice(&bytes);
-    block.came(bulk.barrier, bulk.bytes)
+    block.came(bulk.barrier, bulk.bytes, bulk.told.as_ref())
 }

@@ -1,4 +1,5 @@
 //! Matrices of 8 x 8 16-bit elements, spread over a warp: lane 4 r + c holds columns 2 c and 2 c + 1 of row r.
+use super::access::Access;
 use super::{Context, Lanes, Warp};
 use crate::program::{From, Space};
 use crate::ptx::Register;
@@ -8,6 +9,11 @@ fn turned(lane: usize, half: usize) -> (usize, usize) {
     (2 * (lane & 3) + half, lane >> 2)
 }
 
+/// The lanes that say where the rows of so many matrices are.
+fn rows_of(matrices: usize) -> u32 {
+    u32::MAX >> (32 - 8 * matrices)
+}
+
 impl Warp {
     /// Matrix `i` has its rows where lanes 8 i to 8 i + 7 say.
     pub(super) fn load_matrices(
@@ -15,8 +21,9 @@ impl Warp {
         to: &[Register],
         at: &Lanes,
         turn: bool,
-        context: &Context,
+        context: &mut Context,
     ) -> Result<(), String> {
+        self.watch(Space::Shared, at, 16, rows_of(to.len()), Access::Reads, context)?;
         for (i, register) in to.iter().enumerate() {
             let mut rows = [[0u16; 8]; 8];
             for (r, row) in rows.iter_mut().enumerate() {
@@ -42,6 +49,7 @@ impl Warp {
         turn: bool,
         context: &mut Context,
     ) -> Result<(), String> {
+        self.watch(Space::Shared, at, 16, rows_of(of.len()), Access::Writes, context)?;
         for (i, from) in of.iter().enumerate() {
             let values = self.fetch(*from);
             let mut rows = [[0u16; 8]; 8];

@@ -2,6 +2,7 @@
 use super::{Context, Warp, shared};
 use crate::program::{Factor, From};
 use crate::ptx::Register;
+use crate::race::By;
 use half::{bf16, f16};
 use std::collections::VecDeque;
 
@@ -22,6 +23,7 @@ pub(super) struct Wide {
 pub(super) struct Products {
     open: Vec<Wide>,
     groups: VecDeque<Vec<Wide>>,
+    ended: u32,
 }
 
 impl Products {
@@ -33,6 +35,17 @@ impl Products {
     /// Ends the group.
     pub fn commit(&mut self) {
         self.groups.push_back(std::mem::take(&mut self.open));
+        self.ended += 1;
+    }
+
+    /// Groups that were ended.
+    pub fn ended(&self) -> u32 {
+        self.ended
+    }
+
+    /// Those of them that are under way.
+    pub fn under_way(&self) -> u32 {
+        self.groups.len() as u32
     }
 
     /// What must be done so that at most so many groups are under way.
@@ -117,6 +130,22 @@ impl Warp {
                 let sum = sums[(lane >> 2) + 8 * (i >> 1)][2 * (lane & 3) + (i & 1)];
                 u64::from(((single(before[i][lane]) + sum) as f32).to_bits())
             });
+        }
+        Ok(())
+    }
+
+    /// Looks for races with the reads of a product.
+    pub(super) fn watch_wide(&self, product: &Wide, context: &Context) -> Result<(), String> {
+        if context.races.is_none() {
+            return Ok(());
+        }
+        let place = Place::of(product.descriptor)?;
+        let by = By::Products(self.products.ended() + 1);
+        for column in 0..product.to.len() * 2 {
+            for row in 0..16 {
+                let at = place.element(column, row, product.turned);
+                context.races(|races| races.read(self.index, by, self.block, at, 2).err()).map_or(Ok(()), Err)?;
+            }
         }
         Ok(())
     }
