@@ -107,6 +107,31 @@ fn the_other_ways_to_carry_a_state_hold() {
     emulator.holds("races,seed=6", "9.0", "", "value_decay", "bf16", &["full panels"]);
 }
 
+/// States of either side whose kernel is a walk with the states in shared memory: an empty sequence's are handed on by other threads
+/// than those that read them.
+const TWO_SIDES: &str = "variant two_sides {
+    input q: key unit;
+    input k: key unit;
+    input v: value;
+    input n: value;
+    input w: value unit;
+    input beta: scalar in 0..1;
+    state S: value x key;
+    state R: key x value;
+    S[t] = S[t-1] * (I - beta * k * k^T) + beta * v * k^T;
+    R[t] = R[t-1] * (I - beta * w * w^T) + beta * (l2norm(S[t]^T * n, 0.1)) * w^T;
+    output o = R[t]^T * q;
+}
+";
+
+#[test]
+fn states_of_an_empty_sequence_are_handed_on() {
+    let Some(emulator) = Emulator::new("empty") else { return };
+    let file = emulator.0.join("two_sides.rla");
+    std::fs::write(&file, TWO_SIDES).expect("a temporary file");
+    emulator.holds("late,races", "9.0", "", &file.display().to_string(), "bf16", &["packed", "law: pack"]);
+}
+
 /// What is taken out of the kernels of a cache: whether a check then fails shows that it could.
 struct Mutant {
     name: &'static str,

@@ -61,90 +61,90 @@ extern "C" __global__ void __launch_bounds__(128, 6) rla_c_db0f4a7fe25c0a6125a02
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   {
-          constexpr int N = 1;
-          sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
-                  const Width<N> width;
-                  Some<N> e7, e10, e16, e18, e29, e34, e38, e39;
-                  #pragma unroll
-                  for (int n = 0; n < N; n++) {
-                          e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
-                          e10.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
-                          e16.x[n] = f_exp(in3(r, 0));
-                          e18.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * e16.x[n]));
-                          e29.x[n] = in5(r, 0);
-                          e34.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e29.x[n]);
-                          e38.x[n] = (e29.x[n] * e16.x[n]);
-                          e39.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e38.x[n]);
-                      }
-                      put(&w7[r], e7);
-                      put(&v10[r], e10);
-                      put(&v16[r], e16);
-                      put(&v18[r], e18);
-                      put(&w29[r], e29);
-                      put(&w34[r], e34);
-                      put(&v38[r], e38);
-                      put(&v39[r], e39);
-                  }, [&](int r, const auto& sum) {
-                      });
-              }
-              copies_wait<0>();
-              __syncthreads();
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              segments<32>(1, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              scan<32, 1, true, false>(2, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w13[r], y); });
-              store_block<128>(3, w18, v18);
-              store_block<128>(4, w39, v39);
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v49[(i) * 136 + (c)], n)); }, [&](int i, float x) { w65[i] = x; });
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              totals<32, 1>(5, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w70[0], y); });
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              scan<32, 1, true, true>(6, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w72[r], y); });
-              __syncthreads();
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              tiles<32, 32>(28, [&](auto& acc, int m, int n) {
-                      if (m + 16 > n) {
-                              mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
-                          }
-                  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v11[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
-                          put(&v12[(r) * 36 + (c)], y);
-                  });
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  fill<32, 1>(8, [&](auto width, int r, int c, int n) { return (v16[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w53[r], y); });
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  fill<32, 1>(9, [&](auto width, int r, int c, int n) { return (v38[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w59[r], y); });
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  {
-                          each_tile<32, 32, 1, 2>(40, [&](int m, int n) {
-                                  constexpr int H = 1, W = 2;
-                                  float a50_[H * W][4] = {};
-                                  if (m + 16 * H > n) {
-                                          mac<bf16, 128, false>(a50_, Mat<bf16, 136, false, true>{v49}, Mat<bf16, 136, true, true>{v4}, m, n);
-                                      }
-                                      float a55_[H * W][4] = {};
-                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a55_[w][e]; a55_[w][e] = (v16[r] * (a50_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
-                                      float a61_[H * W][4] = {};
-                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a61_[w][e]; a61_[w][e] = (v38[r] * (a50_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
-                                      put_tile<H, W>(m, n, a55_, [&](int r, int c, auto y) { put(&w55[(r) * 40 + (c)], y); });
-                                      put_tile<H, W>(m, n, a61_, [&](int r, int c, auto y) { put(&w61[(r) * 40 + (c)], y); });
-                                  });
-                          }
-                          __syncthreads();
-                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-                          systems<32, 36, 2, 11>([&](int i, auto solve) {
-                                  solve(v12, i == 0 ? v18 : v39, -1.f, i == 0 ? To<bf16, 40>{v23} : To<bf16, 40>{v44}, i == 0 ? To<bf16, 40>{v21} : To<bf16, 40>{v42}, Unwanted());
-                          });
-                          __syncthreads();
-                          store_block<2560>(13, w23, v23);
-                          store_block<2560>(14, w21, v21);
-                          store_block<2560>(15, w44, v44);
-                          store_block<2560>(16, w42, v42);
+      constexpr int N = 1;
+      sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
+          const Width<N> width;
+          Some<N> e7, e10, e16, e18, e29, e34, e38, e39;
+          #pragma unroll
+          for (int n = 0; n < N; n++) {
+              e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
+              e10.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
+              e16.x[n] = f_exp(in3(r, 0));
+              e18.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * e16.x[n]));
+              e29.x[n] = in5(r, 0);
+              e34.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e29.x[n]);
+              e38.x[n] = (e29.x[n] * e16.x[n]);
+              e39.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e38.x[n]);
+          }
+          put(&w7[r], e7);
+          put(&v10[r], e10);
+          put(&v16[r], e16);
+          put(&v18[r], e18);
+          put(&w29[r], e29);
+          put(&w34[r], e34);
+          put(&v38[r], e38);
+          put(&v39[r], e39);
+      }, [&](int r, const auto& sum) {
+      });
+  }
+  copies_wait<0>();
+  __syncthreads();
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  segments<32>(1, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  scan<32, 1, true, false>(2, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w13[r], y); });
+  store_block<128>(3, w18, v18);
+  store_block<128>(4, w39, v39);
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v49[(i) * 136 + (c)], n)); }, [&](int i, float x) { w65[i] = x; });
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  totals<32, 1>(5, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w70[0], y); });
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  scan<32, 1, true, true>(6, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w72[r], y); });
+  __syncthreads();
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  tiles<32, 32>(28, [&](auto& acc, int m, int n) {
+      if (m + 16 > n) {
+          mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+      }
+  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v11[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
+      put(&v12[(r) * 36 + (c)], y);
+  });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  fill<32, 1>(8, [&](auto width, int r, int c, int n) { return (v16[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w53[r], y); });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  fill<32, 1>(9, [&](auto width, int r, int c, int n) { return (v38[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w59[r], y); });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  {
+      each_tile<32, 32, 1, 2>(40, [&](int m, int n) {
+          constexpr int H = 1, W = 2;
+          float a50_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a50_, Mat<bf16, 136, false, true>{v49}, Mat<bf16, 136, true, true>{v4}, m, n);
+          }
+          float a55_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a55_[w][e]; a55_[w][e] = (v16[r] * (a50_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
+          float a61_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a61_[w][e]; a61_[w][e] = (v38[r] * (a50_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
+          put_tile<H, W>(m, n, a55_, [&](int r, int c, auto y) { put(&w55[(r) * 40 + (c)], y); });
+          put_tile<H, W>(m, n, a61_, [&](int r, int c, auto y) { put(&w61[(r) * 40 + (c)], y); });
+      });
+  }
+  __syncthreads();
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  systems<32, 36, 2, 11>([&](int i, auto solve) {
+      solve(v12, i == 0 ? v18 : v39, -1.f, i == 0 ? To<bf16, 40>{v23} : To<bf16, 40>{v44}, i == 0 ? To<bf16, 40>{v21} : To<bf16, 40>{v42}, Unwanted());
+  });
+  __syncthreads();
+  store_block<2560>(13, w23, v23);
+  store_block<2560>(14, w21, v21);
+  store_block<2560>(15, w44, v44);
+  store_block<2560>(16, w42, v42);
 }
 
 // forward, chain; 256 threads, 147072 bytes of shared memory
@@ -487,98 +487,98 @@ extern "C" __global__ void __launch_bounds__(128, 6) rla_c_db0f4a7fe25c0a6125a02
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   {
-          constexpr int N = 1;
-          sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
-                  const Width<N> width;
-                  Some<N> e7, e10, e16, e18, e29, e34, e38, e39;
-                  #pragma unroll
-                  for (int n = 0; n < N; n++) {
-                          e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
-                          e10.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
-                          e16.x[n] = f_exp(in3(r, 0));
-                          e18.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * e16.x[n]));
-                          e29.x[n] = in5(r, 0);
-                          e34.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e29.x[n]);
-                          e38.x[n] = (e29.x[n] * e16.x[n]);
-                          e39.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e38.x[n]);
-                      }
-                      put(&w7[r], e7);
-                      put(&v10[r], e10);
-                      put(&v16[r], e16);
-                      put(&v18[r], e18);
-                      put(&w29[r], e29); put(&k29[r], e29);
-                      put(&w34[r], e34); put(&k34[r], e34);
-                      put(&v38[r], e38);
-                      put(&v39[r], e39);
-                  }, [&](int r, const auto& sum) {
-                      });
-              }
-              copies_wait<0>();
-              __syncthreads();
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              segments<32>(1, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              scan<32, 1, true, false>(2, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w13[r], y); put(&k13[r], y); });
-              store_block<128>(3, w18, v18);
-              store_block<128>(4, k18, v18);
-              store_block<128>(5, w39, v39);
-              store_block<128>(6, k39, v39);
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v49[(i) * 136 + (c)], n)); }, [&](int i, float x) { v65[i] = x; });
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              totals<32, 1>(7, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w70[0], y); put(&k70[0], y); });
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              scan<32, 1, true, true>(8, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w72[r], y); put(&k72[r], y); });
-              __syncthreads();
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              tiles<32, 32>(36, [&](auto& acc, int m, int n) {
-                      if (m + 16 > n) {
-                              mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
-                          }
-                  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v11[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
-                          put(&v12[(r) * 36 + (c)], y);
-                  });
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  fill<32, 1>(10, [&](auto width, int r, int c, int n) { return (v16[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w53[r], y); put(&k53[r], y); });
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  fill<32, 1>(11, [&](auto width, int r, int c, int n) { return (v38[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w59[r], y); put(&k59[r], y); });
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  {
-                          each_tile<32, 32, 1, 2>(48, [&](int m, int n) {
-                                  constexpr int H = 1, W = 2;
-                                  float a50_[H * W][4] = {};
-                                  if (m + 16 * H > n) {
-                                          mac<bf16, 128, false>(a50_, Mat<bf16, 136, false, true>{v49}, Mat<bf16, 136, true, true>{v4}, m, n);
-                                      }
-                                      float a55_[H * W][4] = {};
-                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a55_[w][e]; a55_[w][e] = (v16[r] * (a50_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
-                                      float a61_[H * W][4] = {};
-                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a61_[w][e]; a61_[w][e] = (v38[r] * (a50_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
-                                      put_tile<H, W>(m, n, a55_, [&](int r, int c, auto y) { put(&w55[(r) * 40 + (c)], y); });
-                                      put_tile<H, W>(m, n, a61_, [&](int r, int c, auto y) { put(&w61[(r) * 40 + (c)], y); });
-                                  });
-                          }
-                          store_block<128>(13, w65, v65);
-                          store_block<128>(14, k65, v65);
-                          __syncthreads();
-                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-                          systems<32, 36, 2, 15>([&](int i, auto solve) {
-                                  solve(v12, i == 0 ? v18 : v39, -1.f, i == 0 ? To<bf16, 40>{v23} : To<bf16, 40>{v44}, i == 0 ? To<bf16, 40>{v21} : To<bf16, 40>{v42}, i == 0 ? To<bf16, 40>{v85} : To<bf16, 40>{v82});
-                          });
-                          __syncthreads();
-                          store_block<2560>(17, w85, v85);
-                          store_block<2560>(18, w23, v23);
-                          store_block<2560>(19, w21, v21);
-                          store_block<2560>(20, w82, v82);
-                          store_block<2560>(21, w44, v44);
-                          store_block<2560>(22, w42, v42);
+      constexpr int N = 1;
+      sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
+          const Width<N> width;
+          Some<N> e7, e10, e16, e18, e29, e34, e38, e39;
+          #pragma unroll
+          for (int n = 0; n < N; n++) {
+              e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
+              e10.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
+              e16.x[n] = f_exp(in3(r, 0));
+              e18.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * e16.x[n]));
+              e29.x[n] = in5(r, 0);
+              e34.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e29.x[n]);
+              e38.x[n] = (e29.x[n] * e16.x[n]);
+              e39.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e38.x[n]);
+          }
+          put(&w7[r], e7);
+          put(&v10[r], e10);
+          put(&v16[r], e16);
+          put(&v18[r], e18);
+          put(&w29[r], e29); put(&k29[r], e29);
+          put(&w34[r], e34); put(&k34[r], e34);
+          put(&v38[r], e38);
+          put(&v39[r], e39);
+      }, [&](int r, const auto& sum) {
+      });
+  }
+  copies_wait<0>();
+  __syncthreads();
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  segments<32>(1, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  scan<32, 1, true, false>(2, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w13[r], y); put(&k13[r], y); });
+  store_block<128>(3, w18, v18);
+  store_block<128>(4, k18, v18);
+  store_block<128>(5, w39, v39);
+  store_block<128>(6, k39, v39);
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v49[(i) * 136 + (c)], n)); }, [&](int i, float x) { v65[i] = x; });
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  totals<32, 1>(7, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w70[0], y); put(&k70[0], y); });
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  scan<32, 1, true, true>(8, [&](int r, int c) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w72[r], y); put(&k72[r], y); });
+  __syncthreads();
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  tiles<32, 32>(36, [&](auto& acc, int m, int n) {
+      if (m + 16 > n) {
+          mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+      }
+  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v11[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
+      put(&v12[(r) * 36 + (c)], y);
+  });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  fill<32, 1>(10, [&](auto width, int r, int c, int n) { return (v16[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w53[r], y); put(&k53[r], y); });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  fill<32, 1>(11, [&](auto width, int r, int c, int n) { return (v38[r] * w13[r]); }, [&](int r, int c, auto y) { put(&w59[r], y); put(&k59[r], y); });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  {
+      each_tile<32, 32, 1, 2>(48, [&](int m, int n) {
+          constexpr int H = 1, W = 2;
+          float a50_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a50_, Mat<bf16, 136, false, true>{v49}, Mat<bf16, 136, true, true>{v4}, m, n);
+          }
+          float a55_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a55_[w][e]; a55_[w][e] = (v16[r] * (a50_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
+          float a61_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a61_[w][e]; a61_[w][e] = (v38[r] * (a50_[w][e] * pick(width, &v11[(r) * 36 + (c)], n))); });
+          put_tile<H, W>(m, n, a55_, [&](int r, int c, auto y) { put(&w55[(r) * 40 + (c)], y); });
+          put_tile<H, W>(m, n, a61_, [&](int r, int c, auto y) { put(&w61[(r) * 40 + (c)], y); });
+      });
+  }
+  store_block<128>(13, w65, v65);
+  store_block<128>(14, k65, v65);
+  __syncthreads();
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  systems<32, 36, 2, 15>([&](int i, auto solve) {
+      solve(v12, i == 0 ? v18 : v39, -1.f, i == 0 ? To<bf16, 40>{v23} : To<bf16, 40>{v44}, i == 0 ? To<bf16, 40>{v21} : To<bf16, 40>{v42}, i == 0 ? To<bf16, 40>{v85} : To<bf16, 40>{v82});
+  });
+  __syncthreads();
+  store_block<2560>(17, w85, v85);
+  store_block<2560>(18, w23, v23);
+  store_block<2560>(19, w21, v21);
+  store_block<2560>(20, w82, v82);
+  store_block<2560>(21, w44, v44);
+  store_block<2560>(22, w42, v42);
 }
 
 // forward_save, chain; 256 threads, 131712 bytes of shared memory
@@ -1248,267 +1248,267 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   {
-          constexpr int N = 1;
-          sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
-                  const Width<N> width;
-                  Some<N> e7, e10, e14, e16, e21, e26, e28, e29;
-                  #pragma unroll
-                  for (int n = 0; n < N; n++) {
-                          e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
-                          e10.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
-                          e14.x[n] = f_exp(in3(r, 0));
-                          e16.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * e14.x[n]));
-                          e21.x[n] = in5(r, 0);
-                          e26.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e21.x[n]);
-                          e28.x[n] = (e21.x[n] * e14.x[n]);
-                          e29.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e28.x[n]);
-                      }
-                      put(&v7[r], e7);
-                      put(&v10[r], e10);
-                      put(&v14[r], e14);
-                      put(&v16[r], e16);
-                      put(&v21[r], e21);
-                      put(&v26[r], e26);
-                      put(&v28[r], e28);
-                      put(&v29[r], e29);
-                  }, [&](int r, const auto& sum) {
-                      });
+      constexpr int N = 1;
+      sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
+          const Width<N> width;
+          Some<N> e7, e10, e14, e16, e21, e26, e28, e29;
+          #pragma unroll
+          for (int n = 0; n < N; n++) {
+              e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
+              e10.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
+              e14.x[n] = f_exp(in3(r, 0));
+              e16.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), (in4(r, 0) * e14.x[n]));
+              e21.x[n] = in5(r, 0);
+              e26.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e21.x[n]);
+              e28.x[n] = (e21.x[n] * e14.x[n]);
+              e29.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e28.x[n]);
+          }
+          put(&v7[r], e7);
+          put(&v10[r], e10);
+          put(&v14[r], e14);
+          put(&v16[r], e16);
+          put(&v21[r], e21);
+          put(&v26[r], e26);
+          put(&v28[r], e28);
+          put(&v29[r], e29);
+      }, [&](int r, const auto& sum) {
+      });
+  }
+  copies_wait<0>();
+  __syncthreads();
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  segments<32>(1, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // gradient of v
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  {
+      const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
+      constexpr int N = sweep_width<32, 128>(4);
+      sweep<32, 128, N, 6, 1>([&](int r, int c, auto& sum) {
+          const Width<N> width;
+          Some<N> e19, o2, e32, e133, e165;
+          #pragma unroll
+          for (int n = 0; n < N; n++) {
+              e19.x[n] = ((v7[r] * pick(width, &v6[(r) * 136 + (c)], n)) - (v16[r] * pick(width, &h17[(r) * 136 + (c)], n)));
+              o2.x[n] = (f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0, (pick(width, &h131[(r) * 136 + (c)], n) * v26[r])) + (pick(width, &h162[(r) * 136 + (c)], n) * v7[r]));
+              e32.x[n] = ((v26[r] * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0)) - (v29[r] * pick(width, &h30[(r) * 136 + (c)], n)));
+              sum[0] += (pick(width, &v44[(r) * 136 + (c)], n) * (v21[r] * e32.x[n]));
+              sum[1] += ((pick(width, &v44[(r) * 136 + (c)], n) * v40[r]) * e32.x[n]);
+              e133.x[n] = (-(v29[r] * pick(width, &h131[(r) * 136 + (c)], n)));
+              sum[2] += (pick(width, &h131[(r) * 136 + (c)], n) * pick(width, &h30[(r) * 136 + (c)], n));
+              sum[3] += (pick(width, &h131[(r) * 136 + (c)], n) * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0));
+              e165.x[n] = ((-(v16[r] * pick(width, &h162[(r) * 136 + (c)], n))) - f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0, (pick(width, &h131[(r) * 136 + (c)], n) * v26[r])));
+              sum[4] += (pick(width, &h162[(r) * 136 + (c)], n) * pick(width, &h17[(r) * 136 + (c)], n));
+              sum[5] += (pick(width, &h162[(r) * 136 + (c)], n) * pick(width, &v6[(r) * 136 + (c)], n));
+          }
+          put(&v19[(r) * 136 + (c)], e19);
+          if (x.input_grads[2].ptr) { if (r < 32 && c < 128) grad2.put(r, c, o2); }
+          put(&h32[(r) * 136 + (c)], e32);
+          put(&v133[(r) * 136 + (c)], e133);
+          put(&v165[(r) * 136 + (c)], e165);
+      }, [&](int r, const auto& sum) {
+          v73[r] = sum[0];
+          v76[r] = sum[1];
+          v137[r] = sum[2];
+          v151[r] = sum[3];
+          v170[r] = sum[4];
+          v201[r] = sum[5];
+      });
+  }
+  __syncthreads();
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  {
+      each_tile<32, 32, 1, 2>(8, [&](int m, int n) {
+          constexpr int H = 1, W = 2;
+          float a35_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a35_, Mat<bf16, 136, false, true>{v33}, Mat<bf16, 136, true, true>{v4}, m, n);
+          }
+          float a84_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a84_, Mat<bf16, 136, false, true>{v44}, Mat<bf16, 136, true, true>{h32}, m, n);
+          }
+          float s90[2 * H] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+              s90[w / W * 2 + (e >> 1)] += ((r > c + n ? a84_[w][e] : 0.f) * (a35_[w][e] * pick(width, &v11[(r) * 36 + (c)], n)));
+          });
+          put_row_parts<2, H>(s90, v90, m, n / (8 * W));
+          float a100_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a100_, Mat<bf16, 136, false, true>{v44}, Mat<bf16, 136, true, true>{v19}, m, n);
+          }
+          float a118_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a118_[w][e]; a118_[w][e] = ((((r > c + n ? a84_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a100_[w][e] : 0.f) * v14[r])) * pick(width, &v11[(r) * 36 + (c)], n)); });
+          float s106[2 * H] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+              s106[w / W * 2 + (e >> 1)] += ((r > c + n ? a100_[w][e] : 0.f) * (a35_[w][e] * pick(width, &v11[(r) * 36 + (c)], n)));
+          });
+          put_row_parts<2, H>(s106, v106, m, n / (8 * W));
+          float a134_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a134_, Mat<bf16, 136, false, true>{v133}, Mat<bf16, 136, true, true>{h32}, m, n);
+          }
+          float a166_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a166_, Mat<bf16, 136, false, true>{v165}, Mat<bf16, 136, true, true>{v19}, m, n);
+          }
+          float a189_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a189_[w][e]; a189_[w][e] = (((r > c + n ? a134_[w][e] : 0.f) + (r > c + n ? a166_[w][e] : 0.f)) * pick(width, &v11[(r) * 36 + (c)], n)); });
+          float a192_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a192_, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+          }
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a192_[w][e]; a192_[w][e] = ((((((r > c + n ? a84_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a100_[w][e] : 0.f) * v14[r])) * a35_[w][e]) + (((r > c + n ? a134_[w][e] : 0.f) + (r > c + n ? a166_[w][e] : 0.f)) * (acc))) * pick(width, &v11[(r) * 36 + (c)], n)); });
+          put_tile<H, W>(m, n, a118_, [&](int r, int c, auto y) { put_twice<1280>(&h118[(r) * 40 + (c)], y); });
+          put_tile<H, W>(m, n, a189_, [&](int r, int c, auto y) { put_twice<1280>(&h189[(r) * 40 + (c)], y); });
+          put_tile<H, W>(m, n, a192_, [&](int r, int c, auto y) { put(&v192[(r) * 36 + (c)], y); });
+      });
+  }
+  // gradient of beta
+  if (x.input_grads[4].ptr) {
+      const RowsTo<float, 1> grad4(x.input_grads[4], ch, ch.head);
+      fill<32, 1>(3, [&](auto width, int r, int c, int n) { return (f_keep((r < ch.valid ? 1.f : 0.f), v201[r]) - (f_keep((r < ch.valid ? 1.f : 0.f), v170[r]) * v14[r])); }, [&](int r, int c, auto y) { grad4.put(r, c, y); });
+  }
+  __syncthreads();
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // gradient of q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  // gradient of k
+  {
+      float sum52[4] = {};
+      float sum65[4] = {};
+      each_tile<32, 128, (THREADS < 512 ? 2 : 1), 2>(0, [&](int m, int n) {
+          constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
+          float a57_[H * W][4] = {};
+          float a91_[H * W][4] = {};
+          float a108_[H * W][4] = {};
+          float a179_[H * W][4] = {};
+          #pragma unroll 2
+          for (int k = 0; k < 128; k += 16) {
+              constexpr int w = 0;
+              u32 b0[4];
+              Fragments<bf16, 128, false>{v0}.right(b0, k, n + 8 * w, bf16());
+              u32 b20[4];
+              Fragments<bf16, 128, false>{v20}.right(b20, k, n + 8 * w, bf16());
+              u32 b45[4];
+              Fragments<bf16, 128, false>{v45}.right(b45, k, n + 8 * w, bf16());
+              u32 b46[4];
+              Fragments<bf16, 128, false>{v46}.right(b46, k, n + 8 * w, bf16());
+              #pragma unroll
+              for (int h = 0; h < H; h++) {
+                  u32 a0[4];
+                  Mat<bf16, 136, false, true>{h32}.left(a0, m + 16 * h, k, bf16());
+                  u32 a1[4];
+                  Mat<bf16, 136, false, true>{v19}.left(a1, m + 16 * h, k, bf16());
+                  u32 a2[4];
+                  Mat<bf16, 136, false, true>{v44}.left(a2, m + 16 * h, k, bf16());
+                  u32 a3[4];
+                  Mat<bf16, 136, false, true>{v133}.left(a3, m + 16 * h, k, bf16());
+                  u32 a4[4];
+                  Mat<bf16, 136, false, true>{v165}.left(a4, m + 16 * h, k, bf16());
+                  mma(a57_[h * W + 0], a0, b46[0], b46[1], bf16());
+                  mma(a57_[h * W + 1], a0, b46[2], b46[3], bf16());
+                  mma(a57_[h * W + 0], a1, b45[0], b45[1], bf16());
+                  mma(a57_[h * W + 1], a1, b45[2], b45[3], bf16());
+                  mma(a91_[h * W + 0], a2, b20[0], b20[1], bf16());
+                  mma(a91_[h * W + 1], a2, b20[2], b20[3], bf16());
+                  mma(a108_[h * W + 0], a2, b0[0], b0[1], bf16());
+                  mma(a108_[h * W + 1], a2, b0[2], b0[3], bf16());
+                  mma(a179_[h * W + 0], a3, b20[0], b20[1], bf16());
+                  mma(a179_[h * W + 1], a3, b20[2], b20[3], bf16());
+                  mma(a179_[h * W + 0], a4, b0[0], b0[1], bf16());
+                  mma(a179_[h * W + 1], a4, b0[2], b0[3], bf16());
               }
-              copies_wait<0>();
-              __syncthreads();
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              segments<32>(1, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              // gradient of v
-              // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-              // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-              // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-              {
-                      const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
-                      constexpr int N = sweep_width<32, 128>(4);
-                      sweep<32, 128, N, 6, 1>([&](int r, int c, auto& sum) {
-                              const Width<N> width;
-                              Some<N> e19, o2, e32, e133, e165;
-                              #pragma unroll
-                              for (int n = 0; n < N; n++) {
-                                      e19.x[n] = ((v7[r] * pick(width, &v6[(r) * 136 + (c)], n)) - (v16[r] * pick(width, &h17[(r) * 136 + (c)], n)));
-                                      o2.x[n] = (f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0, (pick(width, &h131[(r) * 136 + (c)], n) * v26[r])) + (pick(width, &h162[(r) * 136 + (c)], n) * v7[r]));
-                                      e32.x[n] = ((v26[r] * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0)) - (v29[r] * pick(width, &h30[(r) * 136 + (c)], n)));
-                                      sum[0] += (pick(width, &v44[(r) * 136 + (c)], n) * (v21[r] * e32.x[n]));
-                                      sum[1] += ((pick(width, &v44[(r) * 136 + (c)], n) * v40[r]) * e32.x[n]);
-                                      e133.x[n] = (-(v29[r] * pick(width, &h131[(r) * 136 + (c)], n)));
-                                      sum[2] += (pick(width, &h131[(r) * 136 + (c)], n) * pick(width, &h30[(r) * 136 + (c)], n));
-                                      sum[3] += (pick(width, &h131[(r) * 136 + (c)], n) * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0));
-                                      e165.x[n] = ((-(v16[r] * pick(width, &h162[(r) * 136 + (c)], n))) - f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0, (pick(width, &h131[(r) * 136 + (c)], n) * v26[r])));
-                                      sum[4] += (pick(width, &h162[(r) * 136 + (c)], n) * pick(width, &h17[(r) * 136 + (c)], n));
-                                      sum[5] += (pick(width, &h162[(r) * 136 + (c)], n) * pick(width, &v6[(r) * 136 + (c)], n));
-                                  }
-                                  put(&v19[(r) * 136 + (c)], e19);
-                                  if (x.input_grads[2].ptr) { if (r < 32 && c < 128) grad2.put(r, c, o2); }
-                                  put(&h32[(r) * 136 + (c)], e32);
-                                  put(&v133[(r) * 136 + (c)], e133);
-                                  put(&v165[(r) * 136 + (c)], e165);
-                              }, [&](int r, const auto& sum) {
-                                      v73[r] = sum[0];
-                                      v76[r] = sum[1];
-                                      v137[r] = sum[2];
-                                      v151[r] = sum[3];
-                                      v170[r] = sum[4];
-                                      v201[r] = sum[5];
-                                  });
-                          }
-                          __syncthreads();
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                          // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                          {
-                                  each_tile<32, 32, 1, 2>(8, [&](int m, int n) {
-                                          constexpr int H = 1, W = 2;
-                                          float a35_[H * W][4] = {};
-                                          if (m + 16 * H > n) {
-                                                  mac<bf16, 128, false>(a35_, Mat<bf16, 136, false, true>{v33}, Mat<bf16, 136, true, true>{v4}, m, n);
-                                              }
-                                              float a84_[H * W][4] = {};
-                                              if (m + 16 * H > n) {
-                                                      mac<bf16, 128, false>(a84_, Mat<bf16, 136, false, true>{v44}, Mat<bf16, 136, true, true>{h32}, m, n);
-                                                  }
-                                                  float s90[2 * H] = {};
-                                                  in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                          s90[w / W * 2 + (e >> 1)] += ((r > c + n ? a84_[w][e] : 0.f) * (a35_[w][e] * pick(width, &v11[(r) * 36 + (c)], n)));
-                                                      });
-                                                      put_row_parts<2, H>(s90, v90, m, n / (8 * W));
-                                                      float a100_[H * W][4] = {};
-                                                      if (m + 16 * H > n) {
-                                                              mac<bf16, 128, false>(a100_, Mat<bf16, 136, false, true>{v44}, Mat<bf16, 136, true, true>{v19}, m, n);
-                                                          }
-                                                          float a118_[H * W][4] = {};
-                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a118_[w][e]; a118_[w][e] = ((((r > c + n ? a84_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a100_[w][e] : 0.f) * v14[r])) * pick(width, &v11[(r) * 36 + (c)], n)); });
-                                                          float s106[2 * H] = {};
-                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                                  s106[w / W * 2 + (e >> 1)] += ((r > c + n ? a100_[w][e] : 0.f) * (a35_[w][e] * pick(width, &v11[(r) * 36 + (c)], n)));
-                                                              });
-                                                              put_row_parts<2, H>(s106, v106, m, n / (8 * W));
-                                                              float a134_[H * W][4] = {};
-                                                              if (m + 16 * H > n) {
-                                                                      mac<bf16, 128, false>(a134_, Mat<bf16, 136, false, true>{v133}, Mat<bf16, 136, true, true>{h32}, m, n);
-                                                                  }
-                                                                  float a166_[H * W][4] = {};
-                                                                  if (m + 16 * H > n) {
-                                                                          mac<bf16, 128, false>(a166_, Mat<bf16, 136, false, true>{v165}, Mat<bf16, 136, true, true>{v19}, m, n);
-                                                                      }
-                                                                      float a189_[H * W][4] = {};
-                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a189_[w][e]; a189_[w][e] = (((r > c + n ? a134_[w][e] : 0.f) + (r > c + n ? a166_[w][e] : 0.f)) * pick(width, &v11[(r) * 36 + (c)], n)); });
-                                                                      float a192_[H * W][4] = {};
-                                                                      if (m + 16 * H > n) {
-                                                                              mac<bf16, 128, false>(a192_, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
-                                                                          }
-                                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a192_[w][e]; a192_[w][e] = ((((((r > c + n ? a84_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a100_[w][e] : 0.f) * v14[r])) * a35_[w][e]) + (((r > c + n ? a134_[w][e] : 0.f) + (r > c + n ? a166_[w][e] : 0.f)) * (acc))) * pick(width, &v11[(r) * 36 + (c)], n)); });
-                                                                          put_tile<H, W>(m, n, a118_, [&](int r, int c, auto y) { put_twice<1280>(&h118[(r) * 40 + (c)], y); });
-                                                                          put_tile<H, W>(m, n, a189_, [&](int r, int c, auto y) { put_twice<1280>(&h189[(r) * 40 + (c)], y); });
-                                                                          put_tile<H, W>(m, n, a192_, [&](int r, int c, auto y) { put(&v192[(r) * 36 + (c)], y); });
-                                                                      });
-                                                              }
-                                                              // gradient of beta
-                                                              if (x.input_grads[4].ptr) {
-                                                                      const RowsTo<float, 1> grad4(x.input_grads[4], ch, ch.head);
-                                                                      fill<32, 1>(3, [&](auto width, int r, int c, int n) { return (f_keep((r < ch.valid ? 1.f : 0.f), v201[r]) - (f_keep((r < ch.valid ? 1.f : 0.f), v170[r]) * v14[r])); }, [&](int r, int c, auto y) { grad4.put(r, c, y); });
-                                                              }
-                                                              __syncthreads();
-                                                              // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-                                                              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                              // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                              // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                              // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                              // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                              // gradient of q
-                                                              // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                              // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                              // gradient of k
-                                                              {
-                                                                      float sum52[4] = {};
-                                                                      float sum65[4] = {};
-                                                                      each_tile<32, 128, (THREADS < 512 ? 2 : 1), 2>(0, [&](int m, int n) {
-                                                                              constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
-                                                                              float a57_[H * W][4] = {};
-                                                                              float a91_[H * W][4] = {};
-                                                                              float a108_[H * W][4] = {};
-                                                                              float a179_[H * W][4] = {};
-                                                                              #pragma unroll 2
-                                                                              for (int k = 0; k < 128; k += 16) {
-                                                                                      constexpr int w = 0;
-                                                                                      u32 b0[4];
-                                                                                      Fragments<bf16, 128, false>{v0}.right(b0, k, n + 8 * w, bf16());
-                                                                                      u32 b20[4];
-                                                                                      Fragments<bf16, 128, false>{v20}.right(b20, k, n + 8 * w, bf16());
-                                                                                      u32 b45[4];
-                                                                                      Fragments<bf16, 128, false>{v45}.right(b45, k, n + 8 * w, bf16());
-                                                                                      u32 b46[4];
-                                                                                      Fragments<bf16, 128, false>{v46}.right(b46, k, n + 8 * w, bf16());
-                                                                                      #pragma unroll
-                                                                                      for (int h = 0; h < H; h++) {
-                                                                                              u32 a0[4];
-                                                                                              Mat<bf16, 136, false, true>{h32}.left(a0, m + 16 * h, k, bf16());
-                                                                                              u32 a1[4];
-                                                                                              Mat<bf16, 136, false, true>{v19}.left(a1, m + 16 * h, k, bf16());
-                                                                                              u32 a2[4];
-                                                                                              Mat<bf16, 136, false, true>{v44}.left(a2, m + 16 * h, k, bf16());
-                                                                                              u32 a3[4];
-                                                                                              Mat<bf16, 136, false, true>{v133}.left(a3, m + 16 * h, k, bf16());
-                                                                                              u32 a4[4];
-                                                                                              Mat<bf16, 136, false, true>{v165}.left(a4, m + 16 * h, k, bf16());
-                                                                                              mma(a57_[h * W + 0], a0, b46[0], b46[1], bf16());
-                                                                                              mma(a57_[h * W + 1], a0, b46[2], b46[3], bf16());
-                                                                                              mma(a57_[h * W + 0], a1, b45[0], b45[1], bf16());
-                                                                                              mma(a57_[h * W + 1], a1, b45[2], b45[3], bf16());
-                                                                                              mma(a91_[h * W + 0], a2, b20[0], b20[1], bf16());
-                                                                                              mma(a91_[h * W + 1], a2, b20[2], b20[3], bf16());
-                                                                                              mma(a108_[h * W + 0], a2, b0[0], b0[1], bf16());
-                                                                                              mma(a108_[h * W + 1], a2, b0[2], b0[3], bf16());
-                                                                                              mma(a179_[h * W + 0], a3, b20[0], b20[1], bf16());
-                                                                                              mma(a179_[h * W + 1], a3, b20[2], b20[3], bf16());
-                                                                                              mma(a179_[h * W + 0], a4, b0[0], b0[1], bf16());
-                                                                                              mma(a179_[h * W + 1], a4, b0[2], b0[3], bf16());
-                                                                                          }
-                                                                                          if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum52, b46, b20, bf16());
-                                                                                          if (m == 1 % (32 / (16 * H)) * 16 * H) add_products(sum65, b45, b0, bf16());
-                                                                                      }
-                                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a57_[w][e]; a57_[w][e] = (acc); });
-                                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a179_[w][e]; a179_[w][e] = (acc); });
-                                                                                      float s60[2 * H] = {};
-                                                                                      float s98[2 * H] = {};
-                                                                                      float s115[2 * H] = {};
-                                                                                      float s126[2 * H] = {};
-                                                                                      float s183[2 * H] = {};
-                                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                                                              s60[w / W * 2 + (e >> 1)] += (a57_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
-                                                                                              s98[w / W * 2 + (e >> 1)] += (a91_[w][e] * (v13[r] * pick(width, &v33[(r) * 136 + (c)], n)));
-                                                                                              s115[w / W * 2 + (e >> 1)] += (a108_[w][e] * (v13[r] * pick(width, &v33[(r) * 136 + (c)], n)));
-                                                                                              s126[w / W * 2 + (e >> 1)] += (((a91_[w][e] * v28[r]) + (a108_[w][e] * v14[r])) * pick(width, &v33[(r) * 136 + (c)], n));
-                                                                                              s183[w / W * 2 + (e >> 1)] += (a179_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
-                                                                                          });
-                                                                                          put_row_parts<8, H>(s60, v60, m, n / (8 * W));
-                                                                                          put_row_parts<8, H>(s98, v98, m, n / (8 * W));
-                                                                                          put_row_parts<8, H>(s115, v115, m, n / (8 * W));
-                                                                                          put_row_parts<8, H>(s126, v126, m, n / (8 * W));
-                                                                                          put_row_parts<8, H>(s183, v183, m, n / (8 * W));
-                                                                                          if (x.input_grads[0].ptr) {
-                                                                                                  const RowsTo<bf16, 128> grad0(x.input_grads[0], ch, x.group > 1 ? ch.head : ch.key_head);
-                                                                                                  float o0[H * W][4] = {};
-                                                                                                  mac_twice<bf16, 32, false, H, LOWER>(o0, Twice<bf16, 40, false, true, 1280>{h118}, Mat<bf16, 136, false, true>{v4}, m, n);
-                                                                                                  in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o0[w][e]; o0[w][e] = (acc + ((v73[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v4[(r) * 136 + (c)], n)) + (((a91_[w][e] * v28[r]) + (a108_[w][e] * v14[r])) * v13[r])); });
-                                                                                                  put_tile<H, W>(m, n, o0, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad0.put(r, c, y); });
-                                                                                              }
-                                                                                              if (x.input_grads[1].ptr) {
-                                                                                                      const RowsTo<bf16, 128> grad1(x.input_grads[1], ch, x.group > 1 ? ch.head : ch.key_head);
-                                                                                                      float o1[H * W][4] = {};
-                                                                                                      mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h118}, Mat<bf16, 136, false, true>{v33}, m, n);
-                                                                                                      mac_twice<bf16, 32, false, H, LOWER>(o1, Twice<bf16, 40, false, true, 1280>{h189}, Mat<bf16, 136, false, true>{v4}, m, n);
-                                                                                                      mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h189}, Mat<bf16, 136, false, true>{v4}, m, n);
-                                                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o1[w][e]; o1[w][e] = (acc + (a57_[w][e] * v43[r]) + ((v73[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v33[(r) * 136 + (c)], n)) + (a179_[w][e] * v13[r])); });
-                                                                                                      put_tile<H, W>(m, n, o1, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad1.put(r, c, y); });
-                                                                                                  }
-                                                                                              });
-                                                                                              put_parts<128>(diagonal(sum52), v52);
-                                                                                              put_parts<128>(diagonal(sum65), v65);
-                                                                                      }
-                                                                                      // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                                                      rectangles<32, 4>(4, [&](int r, int c) { return v192[(r) * 36 + (c)]; }, [&](int r, int part, float x) { v193[(r) * 4 + part] = x; });
-                                                                                      __syncthreads();
-                                                                                      // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
-                                                                                      sums<1, 128>([&](auto width, int i, int c, int n) { return v52[c + n]; }, [&](int i, float x) { v53[0] = x; });
-                                                                                      // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                                                      scan<32, 1, false, false>(5, [&](int r, int c) { return (total<8>(v60, r) * v43[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v62[r], y); });
-                                                                                      // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                                                      sums<1, 128>([&](auto width, int i, int c, int n) { return v65[c + n]; }, [&](int i, float x) { v66[0] = x; });
-                                                                                      // gradient of gamma
-                                                                                      if (x.input_grads[5].ptr) {
-                                                                                              const RowsTo<float, 1> grad5(x.input_grads[5], ch, ch.head);
-                                                                                              fill<32, 1>(6, [&](auto width, int r, int c, int n) { return ((v76[r] + (((total<2>(v90, r) + total<8>(v98, r)) - f_keep((r < ch.valid ? 1.f : 0.f), v137[r])) * v14[r])) + f_keep((r < ch.valid ? 1.f : 0.f), v151[r])); }, [&](int r, int c, auto y) { grad5.put(r, c, y); });
-                                                                                      }
-                                                                                      // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-                                                                                      scan<32, 1, false, true>(7, [&](int r, int c) { return ((total<8>(v126, r) + total<8>(v183, r)) * v13[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v187[r], y); });
-                                                                                      __syncthreads();
-                                                                                      // gradient of g
-                                                                                      if (x.input_grads[3].ptr) {
-                                                                                              const RowsTo<float, 1> grad3(x.input_grads[3], ch, ch.head);
-                                                                                              fill<32, 1>(8, [&](auto width, int r, int c, int n) { return (((((total<2>(v106, r) + total<8>(v115, r)) + (((total<2>(v90, r) + total<8>(v98, r)) - f_keep((r < ch.valid ? 1.f : 0.f), v137[r])) * v21[r])) - (f_keep((r < ch.valid ? 1.f : 0.f), v170[r]) * in4(r, 0))) * v14[r]) + f_keep((r < ch.valid ? 1.f : 0.f), (((v62[r] + f_keep((r < ch.valid ? 1.f : 0.f), ((v53[0] + v66[0]) * v42[0]))) + v187[r]) + total<4>(v193, r)))); }, [&](int r, int c, auto y) { grad3.put(r, c, y); });
-                                                                                      }
+              if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum52, b46, b20, bf16());
+              if (m == 1 % (32 / (16 * H)) * 16 * H) add_products(sum65, b45, b0, bf16());
+          }
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a57_[w][e]; a57_[w][e] = (acc); });
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a179_[w][e]; a179_[w][e] = (acc); });
+          float s60[2 * H] = {};
+          float s98[2 * H] = {};
+          float s115[2 * H] = {};
+          float s126[2 * H] = {};
+          float s183[2 * H] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+              s60[w / W * 2 + (e >> 1)] += (a57_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
+              s98[w / W * 2 + (e >> 1)] += (a91_[w][e] * (v13[r] * pick(width, &v33[(r) * 136 + (c)], n)));
+              s115[w / W * 2 + (e >> 1)] += (a108_[w][e] * (v13[r] * pick(width, &v33[(r) * 136 + (c)], n)));
+              s126[w / W * 2 + (e >> 1)] += (((a91_[w][e] * v28[r]) + (a108_[w][e] * v14[r])) * pick(width, &v33[(r) * 136 + (c)], n));
+              s183[w / W * 2 + (e >> 1)] += (a179_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
+          });
+          put_row_parts<8, H>(s60, v60, m, n / (8 * W));
+          put_row_parts<8, H>(s98, v98, m, n / (8 * W));
+          put_row_parts<8, H>(s115, v115, m, n / (8 * W));
+          put_row_parts<8, H>(s126, v126, m, n / (8 * W));
+          put_row_parts<8, H>(s183, v183, m, n / (8 * W));
+          if (x.input_grads[0].ptr) {
+              const RowsTo<bf16, 128> grad0(x.input_grads[0], ch, x.group > 1 ? ch.head : ch.key_head);
+              float o0[H * W][4] = {};
+              mac_twice<bf16, 32, false, H, LOWER>(o0, Twice<bf16, 40, false, true, 1280>{h118}, Mat<bf16, 136, false, true>{v4}, m, n);
+              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o0[w][e]; o0[w][e] = (acc + ((v73[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v4[(r) * 136 + (c)], n)) + (((a91_[w][e] * v28[r]) + (a108_[w][e] * v14[r])) * v13[r])); });
+              put_tile<H, W>(m, n, o0, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad0.put(r, c, y); });
+          }
+          if (x.input_grads[1].ptr) {
+              const RowsTo<bf16, 128> grad1(x.input_grads[1], ch, x.group > 1 ? ch.head : ch.key_head);
+              float o1[H * W][4] = {};
+              mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h118}, Mat<bf16, 136, false, true>{v33}, m, n);
+              mac_twice<bf16, 32, false, H, LOWER>(o1, Twice<bf16, 40, false, true, 1280>{h189}, Mat<bf16, 136, false, true>{v4}, m, n);
+              mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h189}, Mat<bf16, 136, false, true>{v4}, m, n);
+              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o1[w][e]; o1[w][e] = (acc + (a57_[w][e] * v43[r]) + ((v73[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v33[(r) * 136 + (c)], n)) + (a179_[w][e] * v13[r])); });
+              put_tile<H, W>(m, n, o1, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad1.put(r, c, y); });
+          }
+      });
+      put_parts<128>(diagonal(sum52), v52);
+      put_parts<128>(diagonal(sum65), v65);
+  }
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  rectangles<32, 4>(4, [&](int r, int c) { return v192[(r) * 36 + (c)]; }, [&](int r, int part, float x) { v193[(r) * 4 + part] = x; });
+  __syncthreads();
+  // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
+  sums<1, 128>([&](auto width, int i, int c, int n) { return v52[c + n]; }, [&](int i, float x) { v53[0] = x; });
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  scan<32, 1, false, false>(5, [&](int r, int c) { return (total<8>(v60, r) * v43[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v62[r], y); });
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  sums<1, 128>([&](auto width, int i, int c, int n) { return v65[c + n]; }, [&](int i, float x) { v66[0] = x; });
+  // gradient of gamma
+  if (x.input_grads[5].ptr) {
+      const RowsTo<float, 1> grad5(x.input_grads[5], ch, ch.head);
+      fill<32, 1>(6, [&](auto width, int r, int c, int n) { return ((v76[r] + (((total<2>(v90, r) + total<8>(v98, r)) - f_keep((r < ch.valid ? 1.f : 0.f), v137[r])) * v14[r])) + f_keep((r < ch.valid ? 1.f : 0.f), v151[r])); }, [&](int r, int c, auto y) { grad5.put(r, c, y); });
+  }
+  // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
+  scan<32, 1, false, true>(7, [&](int r, int c) { return ((total<8>(v126, r) + total<8>(v183, r)) * v13[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v187[r], y); });
+  __syncthreads();
+  // gradient of g
+  if (x.input_grads[3].ptr) {
+      const RowsTo<float, 1> grad3(x.input_grads[3], ch, ch.head);
+      fill<32, 1>(8, [&](auto width, int r, int c, int n) { return (((((total<2>(v106, r) + total<8>(v115, r)) + (((total<2>(v90, r) + total<8>(v98, r)) - f_keep((r < ch.valid ? 1.f : 0.f), v137[r])) * v21[r])) - (f_keep((r < ch.valid ? 1.f : 0.f), v170[r]) * in4(r, 0))) * v14[r]) + f_keep((r < ch.valid ? 1.f : 0.f), (((v62[r] + f_keep((r < ch.valid ? 1.f : 0.f), ((v53[0] + v66[0]) * v42[0]))) + v187[r]) + total<4>(v193, r)))); }, [&](int r, int c, auto y) { grad3.put(r, c, y); });
+  }
 }
 
 // decode, rows of the states contiguous; 32 threads, 0 bytes of shared memory

@@ -47,71 +47,71 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755
   // output o = a * S[t-1] * q + gamma * R[t] * q
   // output o = a * S[t-1] * q + gamma * R[t] * q
   {
-          constexpr int N = 1;
-          sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
-                  const Width<N> width;
-                  Some<N> e7, e10, e11, e24, e26, e36;
-                  #pragma unroll
-                  for (int n = 0; n < N; n++) {
-                          e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
-                          e10.x[n] = in5(r, 0);
-                          e11.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
-                          e24.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e10.x[n]);
-                          e26.x[n] = f_exp(in3(r, 0));
-                          e36.x[n] = (e10.x[n] * e26.x[n]);
-                      }
-                      put(&w7[r], e7);
-                      put(&w10[r], e10);
-                      put(&v11[r], e11);
-                      put(&w24[r], e24);
-                      put(&v26[r], e26);
-                      put(&v36[r], e36);
-                  }, [&](int r, const auto& sum) {
-                      });
-              }
-              copies_wait<0>();
-              __syncthreads();
-              // R[t] = a * R[t-1] + gamma * r * k^T
-              scan<32, 1, true, false>(1, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w12[r], y); });
-              // R[t] = a * R[t-1] + gamma * r * k^T
-              segments<32>(2, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v16[(r) * 36 + (c)], y); });
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v27[(i) * 136 + (c)], n)); }, [&](int i, float x) { w44[i] = x; });
-              // S[t] = a * S[t-1] + beta * v * k^T
-              totals<32, 1>(3, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w49[0], y); });
-              // S[t] = a * S[t-1] + beta * v * k^T
-              scan<32, 1, true, true>(4, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w51[r], y); });
-              __syncthreads();
-              // R[t] = a * R[t-1] + gamma * r * k^T
-              tiles<32, 32>(20, [&](auto& acc, int m, int n) {
-                      if (m + 16 > n) {
-                              mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
-                          }
-                  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v16[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
-                          put(&w17[(r) * 40 + (c)], y);
-                  });
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  fill<32, 1>(6, [&](auto width, int r, int c, int n) { return (v26[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w31[r], y); });
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  fill<32, 1>(7, [&](auto width, int r, int c, int n) { return (v36[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w38[r], y); });
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  {
-                          each_tile<32, 32, 1, 2>(32, [&](int m, int n) {
-                                  constexpr int H = 1, W = 2;
-                                  float a28_[H * W][4] = {};
-                                  if (m + 16 * H > n) {
-                                          mac<bf16, 128, false>(a28_, Mat<bf16, 136, false, true>{v27}, Mat<bf16, 136, true, true>{v4}, m, n);
-                                      }
-                                      float a33_[H * W][4] = {};
-                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a33_[w][e]; a33_[w][e] = (v26[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
-                                      float a40_[H * W][4] = {};
-                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a40_[w][e]; a40_[w][e] = (v36[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
-                                      put_tile<H, W>(m, n, a33_, [&](int r, int c, auto y) { put(&w33[(r) * 40 + (c)], y); });
-                                      put_tile<H, W>(m, n, a40_, [&](int r, int c, auto y) { put(&w40[(r) * 40 + (c)], y); });
-                                  });
-                          }
+      constexpr int N = 1;
+      sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
+          const Width<N> width;
+          Some<N> e7, e10, e11, e24, e26, e36;
+          #pragma unroll
+          for (int n = 0; n < N; n++) {
+              e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
+              e10.x[n] = in5(r, 0);
+              e11.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
+              e24.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e10.x[n]);
+              e26.x[n] = f_exp(in3(r, 0));
+              e36.x[n] = (e10.x[n] * e26.x[n]);
+          }
+          put(&w7[r], e7);
+          put(&w10[r], e10);
+          put(&v11[r], e11);
+          put(&w24[r], e24);
+          put(&v26[r], e26);
+          put(&v36[r], e36);
+      }, [&](int r, const auto& sum) {
+      });
+  }
+  copies_wait<0>();
+  __syncthreads();
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  scan<32, 1, true, false>(1, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w12[r], y); });
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  segments<32>(2, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v16[(r) * 36 + (c)], y); });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v27[(i) * 136 + (c)], n)); }, [&](int i, float x) { w44[i] = x; });
+  // S[t] = a * S[t-1] + beta * v * k^T
+  totals<32, 1>(3, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w49[0], y); });
+  // S[t] = a * S[t-1] + beta * v * k^T
+  scan<32, 1, true, true>(4, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w51[r], y); });
+  __syncthreads();
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  tiles<32, 32>(20, [&](auto& acc, int m, int n) {
+      if (m + 16 > n) {
+          mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+      }
+  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v16[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
+      put(&w17[(r) * 40 + (c)], y);
+  });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  fill<32, 1>(6, [&](auto width, int r, int c, int n) { return (v26[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w31[r], y); });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  fill<32, 1>(7, [&](auto width, int r, int c, int n) { return (v36[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w38[r], y); });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  {
+      each_tile<32, 32, 1, 2>(32, [&](int m, int n) {
+          constexpr int H = 1, W = 2;
+          float a28_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a28_, Mat<bf16, 136, false, true>{v27}, Mat<bf16, 136, true, true>{v4}, m, n);
+          }
+          float a33_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a33_[w][e]; a33_[w][e] = (v26[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
+          float a40_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a40_[w][e]; a40_[w][e] = (v36[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
+          put_tile<H, W>(m, n, a33_, [&](int r, int c, auto y) { put(&w33[(r) * 40 + (c)], y); });
+          put_tile<H, W>(m, n, a40_, [&](int r, int c, auto y) { put(&w40[(r) * 40 + (c)], y); });
+      });
+  }
 }
 
 // forward, chain; 256 threads, 165248 bytes of shared memory
@@ -417,73 +417,73 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755
   // output o = a * S[t-1] * q + gamma * R[t] * q
   // output o = a * S[t-1] * q + gamma * R[t] * q
   {
-          constexpr int N = 1;
-          sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
-                  const Width<N> width;
-                  Some<N> e7, e10, e11, e24, e26, e36;
-                  #pragma unroll
-                  for (int n = 0; n < N; n++) {
-                          e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
-                          e10.x[n] = in5(r, 0);
-                          e11.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
-                          e24.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e10.x[n]);
-                          e26.x[n] = f_exp(in3(r, 0));
-                          e36.x[n] = (e10.x[n] * e26.x[n]);
-                      }
-                      put(&w7[r], e7);
-                      put(&w10[r], e10); put(&k10[r], e10);
-                      put(&v11[r], e11);
-                      put(&w24[r], e24); put(&k24[r], e24);
-                      put(&v26[r], e26);
-                      put(&v36[r], e36);
-                  }, [&](int r, const auto& sum) {
-                      });
-              }
-              copies_wait<0>();
-              __syncthreads();
-              // R[t] = a * R[t-1] + gamma * r * k^T
-              scan<32, 1, true, false>(1, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w12[r], y); put(&k12[r], y); });
-              // R[t] = a * R[t-1] + gamma * r * k^T
-              segments<32>(2, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v16[(r) * 36 + (c)], y); });
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v27[(i) * 136 + (c)], n)); }, [&](int i, float x) { v44[i] = x; });
-              // S[t] = a * S[t-1] + beta * v * k^T
-              totals<32, 1>(3, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w49[0], y); put(&k49[0], y); });
-              // S[t] = a * S[t-1] + beta * v * k^T
-              scan<32, 1, true, true>(4, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w51[r], y); put(&k51[r], y); });
-              __syncthreads();
-              // R[t] = a * R[t-1] + gamma * r * k^T
-              tiles<32, 32>(20, [&](auto& acc, int m, int n) {
-                      if (m + 16 > n) {
-                              mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
-                          }
-                  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v16[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
-                          put(&w17[(r) * 40 + (c)], y);
-                  });
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  fill<32, 1>(6, [&](auto width, int r, int c, int n) { return (v26[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w31[r], y); put(&k31[r], y); });
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  fill<32, 1>(7, [&](auto width, int r, int c, int n) { return (v36[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w38[r], y); put(&k38[r], y); });
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  // output o = a * S[t-1] * q + gamma * R[t] * q
-                  {
-                          each_tile<32, 32, 1, 2>(32, [&](int m, int n) {
-                                  constexpr int H = 1, W = 2;
-                                  float a28_[H * W][4] = {};
-                                  if (m + 16 * H > n) {
-                                          mac<bf16, 128, false>(a28_, Mat<bf16, 136, false, true>{v27}, Mat<bf16, 136, true, true>{v4}, m, n);
-                                      }
-                                      float a33_[H * W][4] = {};
-                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a33_[w][e]; a33_[w][e] = (v26[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
-                                      float a40_[H * W][4] = {};
-                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a40_[w][e]; a40_[w][e] = (v36[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
-                                      put_tile<H, W>(m, n, a33_, [&](int r, int c, auto y) { put(&w33[(r) * 40 + (c)], y); });
-                                      put_tile<H, W>(m, n, a40_, [&](int r, int c, auto y) { put(&w40[(r) * 40 + (c)], y); });
-                                  });
-                          }
-                          store_block<128>(9, w44, v44);
-                          store_block<128>(10, k44, v44);
+      constexpr int N = 1;
+      sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
+          const Width<N> width;
+          Some<N> e7, e10, e11, e24, e26, e36;
+          #pragma unroll
+          for (int n = 0; n < N; n++) {
+              e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
+              e10.x[n] = in5(r, 0);
+              e11.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
+              e24.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e10.x[n]);
+              e26.x[n] = f_exp(in3(r, 0));
+              e36.x[n] = (e10.x[n] * e26.x[n]);
+          }
+          put(&w7[r], e7);
+          put(&w10[r], e10); put(&k10[r], e10);
+          put(&v11[r], e11);
+          put(&w24[r], e24); put(&k24[r], e24);
+          put(&v26[r], e26);
+          put(&v36[r], e36);
+      }, [&](int r, const auto& sum) {
+      });
+  }
+  copies_wait<0>();
+  __syncthreads();
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  scan<32, 1, true, false>(1, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w12[r], y); put(&k12[r], y); });
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  segments<32>(2, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v16[(r) * 36 + (c)], y); });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  sums<32, 128>([&](auto width, int i, int c, int n) { return (pick(width, &v4[(i) * 136 + (c)], n) * pick(width, &v27[(i) * 136 + (c)], n)); }, [&](int i, float x) { v44[i] = x; });
+  // S[t] = a * S[t-1] + beta * v * k^T
+  totals<32, 1>(3, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w49[0], y); put(&k49[0], y); });
+  // S[t] = a * S[t-1] + beta * v * k^T
+  scan<32, 1, true, true>(4, [&](int r, int c) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&w51[r], y); put(&k51[r], y); });
+  __syncthreads();
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  tiles<32, 32>(20, [&](auto& acc, int m, int n) {
+      if (m + 16 > n) {
+          mac<bf16, 128, false>(acc, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+      }
+  }, [&](auto width, int r, int c, int n, float acc) { return ((acc) * pick(width, &v16[(r) * 36 + (c)], n)); }, [&](int r, int c, auto y) {
+      put(&w17[(r) * 40 + (c)], y);
+  });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  fill<32, 1>(6, [&](auto width, int r, int c, int n) { return (v26[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w31[r], y); put(&k31[r], y); });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  fill<32, 1>(7, [&](auto width, int r, int c, int n) { return (v36[r] * w12[r]); }, [&](int r, int c, auto y) { put(&w38[r], y); put(&k38[r], y); });
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  {
+      each_tile<32, 32, 1, 2>(32, [&](int m, int n) {
+          constexpr int H = 1, W = 2;
+          float a28_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a28_, Mat<bf16, 136, false, true>{v27}, Mat<bf16, 136, true, true>{v4}, m, n);
+          }
+          float a33_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a33_[w][e]; a33_[w][e] = (v26[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
+          float a40_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a40_[w][e]; a40_[w][e] = (v36[r] * (a28_[w][e] * pick(width, &v16[(r) * 36 + (c)], n))); });
+          put_tile<H, W>(m, n, a33_, [&](int r, int c, auto y) { put(&w33[(r) * 40 + (c)], y); });
+          put_tile<H, W>(m, n, a40_, [&](int r, int c, auto y) { put(&w40[(r) * 40 + (c)], y); });
+      });
+  }
+  store_block<128>(9, w44, v44);
+  store_block<128>(10, k44, v44);
 }
 
 // forward_save, chain; 256 threads, 160128 bytes of shared memory
@@ -1051,289 +1051,289 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   // output o = a * S[t-1] * q + gamma * R[t] * q
   // output o = a * S[t-1] * q + gamma * R[t] * q
   {
-          constexpr int N = 1;
-          sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
-                  const Width<N> width;
-                  Some<N> e7, e10, e11, e20, e22, e28;
-                  #pragma unroll
-                  for (int n = 0; n < N; n++) {
-                          e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
-                          e10.x[n] = in5(r, 0);
-                          e11.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
-                          e20.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e10.x[n]);
-                          e22.x[n] = f_exp(in3(r, 0));
-                          e28.x[n] = (e10.x[n] * e22.x[n]);
-                      }
-                      put(&v7[r], e7);
-                      put(&v10[r], e10);
-                      put(&v11[r], e11);
-                      put(&v20[r], e20);
-                      put(&v22[r], e22);
-                      put(&v28[r], e28);
-                  }, [&](int r, const auto& sum) {
-                      });
+      constexpr int N = 1;
+      sweep<32, 1, N, 0, 1>([&](int r, int c, auto& sum) {
+          const Width<N> width;
+          Some<N> e7, e10, e11, e20, e22, e28;
+          #pragma unroll
+          for (int n = 0; n < N; n++) {
+              e7.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), in4(r, 0));
+              e10.x[n] = in5(r, 0);
+              e11.x[n] = f_exp(f_keep((r < ch.valid ? 1.f : 0.f), in3(r, 0)));
+              e20.x[n] = f_keep((r < ch.valid ? 1.f : 0.f), e10.x[n]);
+              e22.x[n] = f_exp(in3(r, 0));
+              e28.x[n] = (e10.x[n] * e22.x[n]);
+          }
+          put(&v7[r], e7);
+          put(&v10[r], e10);
+          put(&v11[r], e11);
+          put(&v20[r], e20);
+          put(&v22[r], e22);
+          put(&v28[r], e28);
+      }, [&](int r, const auto& sum) {
+      });
+  }
+  copies_wait<0>();
+  __syncthreads();
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  segments<32>(1, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v14[(r) * 36 + (c)], y); });
+  // S[t] = a * S[t-1] + beta * v * k^T
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  {
+      constexpr int N = sweep_width<32, 128>(8);
+      sweep<32, 128, N, 3, 1>([&](int r, int c, auto& sum) {
+          const Width<N> width;
+          Some<N> e8, e19, e21, e132;
+          #pragma unroll
+          for (int n = 0; n < N; n++) {
+              e8.x[n] = (v7[r] * pick(width, &v6[(r) * 136 + (c)], n));
+              e19.x[n] = f_clamp(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0);
+              e21.x[n] = (v20[r] * e19.x[n]);
+              sum[0] += (pick(width, &v35[(r) * 136 + (c)], n) * (v10[r] * e21.x[n]));
+              sum[1] += ((pick(width, &v35[(r) * 136 + (c)], n) * v31[r]) * e21.x[n]);
+              sum[2] += (pick(width, &v80[(r) * 128 + (c)], n) * e19.x[n]);
+              e132.x[n] = (-f_inside(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 128 + (c)], n) * v20[r])));
+          }
+          put(&v8[(r) * 136 + (c)], e8);
+          put(&h19[(r) * 136 + (c)], e19);
+          put(&h21[(r) * 136 + (c)], e21);
+          put(&v132[(r) * 136 + (c)], e132);
+      }, [&](int r, const auto& sum) {
+          v66[r] = sum[0];
+          v69[r] = sum[1];
+          v128[r] = sum[2];
+      });
+  }
+  __syncthreads();
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  {
+      each_tile<32, 32, 1, 2>(8, [&](int m, int n) {
+          constexpr int H = 1, W = 2;
+          float a13_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a13_, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+          }
+          float a15_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a15_[w][e]; a15_[w][e] = (a13_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)); });
+          float a25_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a25_, Mat<bf16, 136, false, true>{v23}, Mat<bf16, 136, true, true>{v4}, m, n);
+          }
+          float a27_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a27_[w][e]; a27_[w][e] = (v22[r] * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n))); });
+          float a77_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a77_, Mat<bf16, 136, false, true>{v35}, Mat<bf16, 136, true, true>{h21}, m, n);
+          }
+          float s83[2 * H] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+              s83[w / W * 2 + (e >> 1)] += ((r > c + n ? a77_[w][e] : 0.f) * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)));
+          });
+          put_row_parts<2, H>(s83, v83, m, n / (8 * W));
+          float a96_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a96_, Mat<bf16, 136, false, true>{v35}, Mat<bf16, 136, true, true>{v8}, m, n);
+          }
+          float a115_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a115_[w][e]; a115_[w][e] = ((((r > c + n ? a77_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a96_[w][e] : 0.f) * v22[r])) * pick(width, &v14[(r) * 36 + (c)], n)); });
+          float s102[2 * H] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+              s102[w / W * 2 + (e >> 1)] += ((r > c + n ? a96_[w][e] : 0.f) * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)));
+          });
+          put_row_parts<2, H>(s102, v102, m, n / (8 * W));
+          float a133_[H * W][4] = {};
+          if (m + 16 * H > n) {
+              mac<bf16, 128, false>(a133_, Mat<bf16, 136, false, true>{v132}, Mat<bf16, 136, true, true>{v8}, m, n);
+          }
+          float a137_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a137_[w][e]; a137_[w][e] = ((r > c + n ? a133_[w][e] : 0.f) * pick(width, &v14[(r) * 36 + (c)], n)); });
+          float a140_[H * W][4] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a140_[w][e]; a140_[w][e] = ((((((r > c + n ? a77_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a96_[w][e] : 0.f) * v22[r])) * a25_[w][e]) + ((r > c + n ? a133_[w][e] : 0.f) * a13_[w][e])) * pick(width, &v14[(r) * 36 + (c)], n)); });
+          put_tile<H, W>(m, n, a15_, [&](int r, int c, auto y) { put_twice<1280>(&h15[(r) * 40 + (c)], y); });
+          put_tile<H, W>(m, n, a27_, [&](int r, int c, auto y) { put_twice<1280>(&h27[(r) * 40 + (c)], y); });
+          put_tile<H, W>(m, n, a115_, [&](int r, int c, auto y) { put_twice<1280>(&h115[(r) * 40 + (c)], y); });
+          put_tile<H, W>(m, n, a137_, [&](int r, int c, auto y) { put_twice<1280>(&h137[(r) * 40 + (c)], y); });
+          put_tile<H, W>(m, n, a140_, [&](int r, int c, auto y) { put(&v140[(r) * 36 + (c)], y); });
+      });
+  }
+  __syncthreads();
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  rectangles<32, 4>(3, [&](int r, int c) { return v140[(r) * 36 + (c)]; }, [&](int r, int part, float x) { v141[(r) * 4 + part] = x; });
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // S[t] = a * S[t-1] + beta * v * k^T
+  // S[t] = a * S[t-1] + beta * v * k^T
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // S[t] = a * S[t-1] + beta * v * k^T
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // gradient of q
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // gradient of k
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  {
+      float sum44[4] = {};
+      float sum58[4] = {};
+      each_tile<32, 128, (THREADS < 512 ? 2 : 1), 2>(0, [&](int m, int n) {
+          constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
+          float a40_[H * W][4] = {};
+          float a84_[H * W][4] = {};
+          #pragma unroll 4
+          for (int k = 0; k < 128; k += 16) {
+              constexpr int w = 0;
+              u32 b9[4];
+              Fragments<bf16, 128, false>{v9}.right(b9, k, n + 8 * w, bf16());
+              u32 b37[4];
+              Fragments<bf16, 128, false>{v37}.right(b37, k, n + 8 * w, bf16());
+              #pragma unroll
+              for (int h = 0; h < H; h++) {
+                  u32 a0[4];
+                  Mat<bf16, 136, false, true>{h19}.left(a0, m + 16 * h, k, bf16());
+                  u32 a1[4];
+                  Mat<bf16, 136, false, true>{v35}.left(a1, m + 16 * h, k, bf16());
+                  mma(a40_[h * W + 0], a0, b37[0], b37[1], bf16());
+                  mma(a40_[h * W + 1], a0, b37[2], b37[3], bf16());
+                  mma(a84_[h * W + 0], a1, b9[0], b9[1], bf16());
+                  mma(a84_[h * W + 1], a1, b9[2], b9[3], bf16());
               }
-              copies_wait<0>();
-              __syncthreads();
-              // R[t] = a * R[t-1] + gamma * r * k^T
-              segments<32>(1, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v14[(r) * 36 + (c)], y); });
-              // S[t] = a * S[t-1] + beta * v * k^T
-              // R[t] = a * R[t-1] + gamma * r * k^T
-              // R[t] = a * R[t-1] + gamma * r * k^T
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              // output o = a * S[t-1] * q + gamma * R[t] * q
-              // R[t] = a * R[t-1] + gamma * r * k^T
-              // R[t] = a * R[t-1] + gamma * r * k^T
-              {
-                      constexpr int N = sweep_width<32, 128>(8);
-                      sweep<32, 128, N, 3, 1>([&](int r, int c, auto& sum) {
-                              const Width<N> width;
-                              Some<N> e8, e19, e21, e132;
-                              #pragma unroll
-                              for (int n = 0; n < N; n++) {
-                                      e8.x[n] = (v7[r] * pick(width, &v6[(r) * 136 + (c)], n));
-                                      e19.x[n] = f_clamp(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0);
-                                      e21.x[n] = (v20[r] * e19.x[n]);
-                                      sum[0] += (pick(width, &v35[(r) * 136 + (c)], n) * (v10[r] * e21.x[n]));
-                                      sum[1] += ((pick(width, &v35[(r) * 136 + (c)], n) * v31[r]) * e21.x[n]);
-                                      sum[2] += (pick(width, &v80[(r) * 128 + (c)], n) * e19.x[n]);
-                                      e132.x[n] = (-f_inside(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 128 + (c)], n) * v20[r])));
-                                  }
-                                  put(&v8[(r) * 136 + (c)], e8);
-                                  put(&h19[(r) * 136 + (c)], e19);
-                                  put(&h21[(r) * 136 + (c)], e21);
-                                  put(&v132[(r) * 136 + (c)], e132);
-                              }, [&](int r, const auto& sum) {
-                                      v66[r] = sum[0];
-                                      v69[r] = sum[1];
-                                      v128[r] = sum[2];
-                                  });
-                          }
-                          __syncthreads();
-                          // R[t] = a * R[t-1] + gamma * r * k^T
-                          // R[t] = a * R[t-1] + gamma * r * k^T
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                          // R[t] = a * R[t-1] + gamma * r * k^T
-                          // R[t] = a * R[t-1] + gamma * r * k^T
-                          // R[t] = a * R[t-1] + gamma * r * k^T
-                          {
-                                  each_tile<32, 32, 1, 2>(8, [&](int m, int n) {
-                                          constexpr int H = 1, W = 2;
-                                          float a13_[H * W][4] = {};
-                                          if (m + 16 * H > n) {
-                                                  mac<bf16, 128, false>(a13_, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
-                                              }
-                                              float a15_[H * W][4] = {};
-                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a15_[w][e]; a15_[w][e] = (a13_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)); });
-                                              float a25_[H * W][4] = {};
-                                              if (m + 16 * H > n) {
-                                                      mac<bf16, 128, false>(a25_, Mat<bf16, 136, false, true>{v23}, Mat<bf16, 136, true, true>{v4}, m, n);
-                                                  }
-                                                  float a27_[H * W][4] = {};
-                                                  in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a27_[w][e]; a27_[w][e] = (v22[r] * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n))); });
-                                                  float a77_[H * W][4] = {};
-                                                  if (m + 16 * H > n) {
-                                                          mac<bf16, 128, false>(a77_, Mat<bf16, 136, false, true>{v35}, Mat<bf16, 136, true, true>{h21}, m, n);
-                                                      }
-                                                      float s83[2 * H] = {};
-                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                              s83[w / W * 2 + (e >> 1)] += ((r > c + n ? a77_[w][e] : 0.f) * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)));
-                                                          });
-                                                          put_row_parts<2, H>(s83, v83, m, n / (8 * W));
-                                                          float a96_[H * W][4] = {};
-                                                          if (m + 16 * H > n) {
-                                                                  mac<bf16, 128, false>(a96_, Mat<bf16, 136, false, true>{v35}, Mat<bf16, 136, true, true>{v8}, m, n);
-                                                              }
-                                                              float a115_[H * W][4] = {};
-                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a115_[w][e]; a115_[w][e] = ((((r > c + n ? a77_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a96_[w][e] : 0.f) * v22[r])) * pick(width, &v14[(r) * 36 + (c)], n)); });
-                                                              float s102[2 * H] = {};
-                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                                      s102[w / W * 2 + (e >> 1)] += ((r > c + n ? a96_[w][e] : 0.f) * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)));
-                                                                  });
-                                                                  put_row_parts<2, H>(s102, v102, m, n / (8 * W));
-                                                                  float a133_[H * W][4] = {};
-                                                                  if (m + 16 * H > n) {
-                                                                          mac<bf16, 128, false>(a133_, Mat<bf16, 136, false, true>{v132}, Mat<bf16, 136, true, true>{v8}, m, n);
-                                                                      }
-                                                                      float a137_[H * W][4] = {};
-                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a137_[w][e]; a137_[w][e] = ((r > c + n ? a133_[w][e] : 0.f) * pick(width, &v14[(r) * 36 + (c)], n)); });
-                                                                      float a140_[H * W][4] = {};
-                                                                      in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a140_[w][e]; a140_[w][e] = ((((((r > c + n ? a77_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a96_[w][e] : 0.f) * v22[r])) * a25_[w][e]) + ((r > c + n ? a133_[w][e] : 0.f) * a13_[w][e])) * pick(width, &v14[(r) * 36 + (c)], n)); });
-                                                                      put_tile<H, W>(m, n, a15_, [&](int r, int c, auto y) { put_twice<1280>(&h15[(r) * 40 + (c)], y); });
-                                                                      put_tile<H, W>(m, n, a27_, [&](int r, int c, auto y) { put_twice<1280>(&h27[(r) * 40 + (c)], y); });
-                                                                      put_tile<H, W>(m, n, a115_, [&](int r, int c, auto y) { put_twice<1280>(&h115[(r) * 40 + (c)], y); });
-                                                                      put_tile<H, W>(m, n, a137_, [&](int r, int c, auto y) { put_twice<1280>(&h137[(r) * 40 + (c)], y); });
-                                                                      put_tile<H, W>(m, n, a140_, [&](int r, int c, auto y) { put(&v140[(r) * 36 + (c)], y); });
-                                                                  });
-                                                          }
-                                                          __syncthreads();
-                                                          // R[t] = a * R[t-1] + gamma * r * k^T
-                                                          rectangles<32, 4>(3, [&](int r, int c) { return v140[(r) * 36 + (c)]; }, [&](int r, int part, float x) { v141[(r) * 4 + part] = x; });
-                                                          // R[t] = a * R[t-1] + gamma * r * k^T
-                                                          // R[t] = a * R[t-1] + gamma * r * k^T
-                                                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                          // S[t] = a * S[t-1] + beta * v * k^T
-                                                          // S[t] = a * S[t-1] + beta * v * k^T
-                                                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                          // R[t] = a * R[t-1] + gamma * r * k^T
-                                                          // S[t] = a * S[t-1] + beta * v * k^T
-                                                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                          // gradient of q
-                                                          // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                          // gradient of k
-                                                          // R[t] = a * R[t-1] + gamma * r * k^T
-                                                          {
-                                                                  float sum44[4] = {};
-                                                                  float sum58[4] = {};
-                                                                  each_tile<32, 128, (THREADS < 512 ? 2 : 1), 2>(0, [&](int m, int n) {
-                                                                          constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
-                                                                          float a40_[H * W][4] = {};
-                                                                          float a84_[H * W][4] = {};
-                                                                          #pragma unroll 4
-                                                                          for (int k = 0; k < 128; k += 16) {
-                                                                                  constexpr int w = 0;
-                                                                                  u32 b9[4];
-                                                                                  Fragments<bf16, 128, false>{v9}.right(b9, k, n + 8 * w, bf16());
-                                                                                  u32 b37[4];
-                                                                                  Fragments<bf16, 128, false>{v37}.right(b37, k, n + 8 * w, bf16());
-                                                                                  #pragma unroll
-                                                                                  for (int h = 0; h < H; h++) {
-                                                                                          u32 a0[4];
-                                                                                          Mat<bf16, 136, false, true>{h19}.left(a0, m + 16 * h, k, bf16());
-                                                                                          u32 a1[4];
-                                                                                          Mat<bf16, 136, false, true>{v35}.left(a1, m + 16 * h, k, bf16());
-                                                                                          mma(a40_[h * W + 0], a0, b37[0], b37[1], bf16());
-                                                                                          mma(a40_[h * W + 1], a0, b37[2], b37[3], bf16());
-                                                                                          mma(a84_[h * W + 0], a1, b9[0], b9[1], bf16());
-                                                                                          mma(a84_[h * W + 1], a1, b9[2], b9[3], bf16());
-                                                                                      }
-                                                                                      if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum44, b37, b9, bf16());
-                                                                                  }
-                                                                                  float s91[2 * H] = {};
-                                                                                  in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                                                          s91[w / W * 2 + (e >> 1)] += (a84_[w][e] * (v12[r] * pick(width, &v23[(r) * 136 + (c)], n)));
-                                                                                      });
-                                                                                      put_row_parts<8, H>(s91, v91, m, n / (8 * W));
-                                                                                      float a48_[H * W][4] = {};
-                                                                                      float a105_[H * W][4] = {};
-                                                                                      float a147_[H * W][4] = {};
-                                                                                      #pragma unroll 2
-                                                                                      for (int k = 0; k < 128; k += 16) {
-                                                                                              constexpr int w = 0;
-                                                                                              u32 b0[4];
-                                                                                              Fragments<bf16, 128, false>{v0}.right(b0, k, n + 8 * w, bf16());
-                                                                                              u32 b36[4];
-                                                                                              Fragments<bf16, 128, false>{v36}.right(b36, k, n + 8 * w, bf16());
-                                                                                              #pragma unroll
-                                                                                              for (int h = 0; h < H; h++) {
-                                                                                                      u32 a0[4];
-                                                                                                      Mat<bf16, 136, false, true>{v6}.left(a0, m + 16 * h, k, bf16());
-                                                                                                      u32 a1[4];
-                                                                                                      Mat<bf16, 136, false, true>{v35}.left(a1, m + 16 * h, k, bf16());
-                                                                                                      u32 a2[4];
-                                                                                                      Mat<bf16, 136, false, true>{v132}.left(a2, m + 16 * h, k, bf16());
-                                                                                                      mma(a48_[h * W + 0], a0, b36[0], b36[1], bf16());
-                                                                                                      mma(a48_[h * W + 1], a0, b36[2], b36[3], bf16());
-                                                                                                      mma(a105_[h * W + 0], a1, b0[0], b0[1], bf16());
-                                                                                                      mma(a105_[h * W + 1], a1, b0[2], b0[3], bf16());
-                                                                                                      mma(a147_[h * W + 0], a2, b0[0], b0[1], bf16());
-                                                                                                      mma(a147_[h * W + 1], a2, b0[2], b0[3], bf16());
-                                                                                                  }
-                                                                                                  if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum58, b36, b0, bf16());
-                                                                                              }
-                                                                                              float s53[2 * H] = {};
-                                                                                              float s112[2 * H] = {};
-                                                                                              float s123[2 * H] = {};
-                                                                                              float s154[2 * H] = {};
-                                                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                                                                      s53[w / W * 2 + (e >> 1)] += (((v20[r] * a40_[w][e]) + (v7[r] * a48_[w][e])) * pick(width, &v4[(r) * 136 + (c)], n));
-                                                                                                      s112[w / W * 2 + (e >> 1)] += (a105_[w][e] * (v12[r] * pick(width, &v23[(r) * 136 + (c)], n)));
-                                                                                                      s123[w / W * 2 + (e >> 1)] += (((a84_[w][e] * v28[r]) + (a105_[w][e] * v22[r])) * pick(width, &v23[(r) * 136 + (c)], n));
-                                                                                                      s154[w / W * 2 + (e >> 1)] += (a147_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
-                                                                                                  });
-                                                                                                  put_row_parts<8, H>(s53, v53, m, n / (8 * W));
-                                                                                                  put_row_parts<8, H>(s112, v112, m, n / (8 * W));
-                                                                                                  put_row_parts<8, H>(s123, v123, m, n / (8 * W));
-                                                                                                  put_row_parts<8, H>(s154, v154, m, n / (8 * W));
-                                                                                                  if (x.input_grads[0].ptr) {
-                                                                                                          const RowsTo<bf16, 128> grad0(x.input_grads[0], ch, x.group > 1 ? ch.head : ch.key_head);
-                                                                                                          float o0[H * W][4] = {};
-                                                                                                          mac_twice<bf16, 32, false, H, LOWER>(o0, Twice<bf16, 40, false, true, 1280>{h115}, Mat<bf16, 136, false, true>{v4}, m, n);
-                                                                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o0[w][e]; o0[w][e] = (acc + ((v66[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v4[(r) * 136 + (c)], n)) + (((a84_[w][e] * v28[r]) + (a105_[w][e] * v22[r])) * v12[r])); });
-                                                                                                          put_tile<H, W>(m, n, o0, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad0.put(r, c, y); });
-                                                                                                      }
-                                                                                                      if (x.input_grads[1].ptr) {
-                                                                                                              const RowsTo<bf16, 128> grad1(x.input_grads[1], ch, x.group > 1 ? ch.head : ch.key_head);
-                                                                                                              float o1[H * W][4] = {};
-                                                                                                              mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h115}, Mat<bf16, 136, false, true>{v23}, m, n);
-                                                                                                              mac_twice<bf16, 32, false, H, LOWER>(o1, Twice<bf16, 40, false, true, 1280>{h137}, Mat<bf16, 136, false, true>{v4}, m, n);
-                                                                                                              mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h137}, Mat<bf16, 136, false, true>{v4}, m, n);
-                                                                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o1[w][e]; o1[w][e] = (acc + (((v20[r] * a40_[w][e]) + (v7[r] * a48_[w][e])) * v34[r]) + ((v66[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v23[(r) * 136 + (c)], n)) + (a147_[w][e] * v12[r])); });
-                                                                                                              put_tile<H, W>(m, n, o1, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad1.put(r, c, y); });
-                                                                                                          }
-                                                                                                      });
-                                                                                                      put_parts<128>(diagonal(sum44), v44);
-                                                                                                      put_parts<128>(diagonal(sum58), v58);
-                                                                                              }
-                                                                                              // S[t] = a * S[t-1] + beta * v * k^T
-                                                                                              // output o = a * S[t-1] * q + gamma * R[t] * q
-                                                                                              // R[t] = a * R[t-1] + gamma * r * k^T
-                                                                                              // gradient of v
-                                                                                              // S[t] = a * S[t-1] + beta * v * k^T
-                                                                                              {
-                                                                                                      each_tile<32, 128, (THREADS < 512 ? 2 : 1), 2>(0, [&](int m, int n) {
-                                                                                                              constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
-                                                                                                              float a46_[H * W][4] = {};
-                                                                                                              mac<bf16, 128, false, H>(a46_, Mat<bf16, 136, false, true>{v4}, Fragments<bf16, 128, true>{v36}, m, n);
-                                                                                                              float a97_[H * W][4] = {};
-                                                                                                              mac_twice<bf16, 32, false, H, UPPER>(a97_, Twice<bf16, 40, true, true, 1280>{h27}, Mat<bf16, 136, false, true>{v35}, m, n);
-                                                                                                              float a134_[H * W][4] = {};
-                                                                                                              mac_twice<bf16, 32, false, H, UPPER>(a134_, Twice<bf16, 40, true, true, 1280>{h15}, Mat<bf16, 136, false, true>{v132}, m, n);
-                                                                                                              float s162[2 * H] = {};
-                                                                                                              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-                                                                                                                      s162[w / W * 2 + (e >> 1)] += ((((v34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * pick(width, &v6[(r) * 136 + (c)], n));
-                                                                                                                  });
-                                                                                                                  put_row_parts<8, H>(s162, v162, m, n / (8 * W));
-                                                                                                                  if (x.input_grads[2].ptr) {
-                                                                                                                          const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
-                                                                                                                          float o2[H * W][4] = {};
-                                                                                                                          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o2[w][e]; o2[w][e] = (f_inside(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 128 + (c)], n) * v20[r])) + ((((v34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * v7[r])); });
-                                                                                                                          put_tile<H, W>(m, n, o2, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad2.put(r, c, y); });
-                                                                                                                      }
-                                                                                                                  });
-                                                                                                          }
-                                                                                                          __syncthreads();
-                                                                                                          // R[t] = a * R[t-1] + gamma * r * k^T
-                                                                                                          sums<1, 128>([&](auto width, int i, int c, int n) { return v44[c + n]; }, [&](int i, float x) { v45[0] = x; });
-                                                                                                          // gradient of gamma
-                                                                                                          if (x.input_grads[5].ptr) {
-                                                                                                                  const RowsTo<float, 1> grad5(x.input_grads[5], ch, ch.head);
-                                                                                                                  fill<32, 1>(4, [&](auto width, int r, int c, int n) { return ((v69[r] + ((total<2>(v83, r) + total<8>(v91, r)) * v22[r])) + f_keep((r < ch.valid ? 1.f : 0.f), v128[r])); }, [&](int r, int c, auto y) { grad5.put(r, c, y); });
-                                                                                                          }
-                                                                                                          // S[t] = a * S[t-1] + beta * v * k^T
-                                                                                                          scan<32, 1, false, false>(5, [&](int r, int c) { return (total<8>(v53, r) * v34[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v55[r], y); });
-                                                                                                          // S[t] = a * S[t-1] + beta * v * k^T
-                                                                                                          sums<1, 128>([&](auto width, int i, int c, int n) { return v58[c + n]; }, [&](int i, float x) { v59[0] = x; });
-                                                                                                          // R[t] = a * R[t-1] + gamma * r * k^T
-                                                                                                          scan<32, 1, false, true>(6, [&](int r, int c) { return ((total<8>(v123, r) + total<8>(v154, r)) * v12[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v158[r], y); });
-                                                                                                          // gradient of beta
-                                                                                                          if (x.input_grads[4].ptr) {
-                                                                                                                  const RowsTo<float, 1> grad4(x.input_grads[4], ch, ch.head);
-                                                                                                                  fill<32, 1>(7, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), total<8>(v162, r)); }, [&](int r, int c, auto y) { grad4.put(r, c, y); });
-                                                                                                          }
-                                                                                                          __syncthreads();
-                                                                                                          // gradient of g
-                                                                                                          if (x.input_grads[3].ptr) {
-                                                                                                                  const RowsTo<float, 1> grad3(x.input_grads[3], ch, ch.head);
-                                                                                                                  fill<32, 1>(8, [&](auto width, int r, int c, int n) { return ((((((total<2>(v83, r) + total<8>(v91, r)) * v10[r]) + total<2>(v102, r)) + total<8>(v112, r)) * v22[r]) + f_keep((r < ch.valid ? 1.f : 0.f), (((v55[r] + f_keep((r < ch.valid ? 1.f : 0.f), ((v45[0] + v59[0]) * v33[0]))) + total<4>(v141, r)) + v158[r]))); }, [&](int r, int c, auto y) { grad3.put(r, c, y); });
-                                                                                                          }
+              if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum44, b37, b9, bf16());
+          }
+          float s91[2 * H] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+              s91[w / W * 2 + (e >> 1)] += (a84_[w][e] * (v12[r] * pick(width, &v23[(r) * 136 + (c)], n)));
+          });
+          put_row_parts<8, H>(s91, v91, m, n / (8 * W));
+          float a48_[H * W][4] = {};
+          float a105_[H * W][4] = {};
+          float a147_[H * W][4] = {};
+          #pragma unroll 2
+          for (int k = 0; k < 128; k += 16) {
+              constexpr int w = 0;
+              u32 b0[4];
+              Fragments<bf16, 128, false>{v0}.right(b0, k, n + 8 * w, bf16());
+              u32 b36[4];
+              Fragments<bf16, 128, false>{v36}.right(b36, k, n + 8 * w, bf16());
+              #pragma unroll
+              for (int h = 0; h < H; h++) {
+                  u32 a0[4];
+                  Mat<bf16, 136, false, true>{v6}.left(a0, m + 16 * h, k, bf16());
+                  u32 a1[4];
+                  Mat<bf16, 136, false, true>{v35}.left(a1, m + 16 * h, k, bf16());
+                  u32 a2[4];
+                  Mat<bf16, 136, false, true>{v132}.left(a2, m + 16 * h, k, bf16());
+                  mma(a48_[h * W + 0], a0, b36[0], b36[1], bf16());
+                  mma(a48_[h * W + 1], a0, b36[2], b36[3], bf16());
+                  mma(a105_[h * W + 0], a1, b0[0], b0[1], bf16());
+                  mma(a105_[h * W + 1], a1, b0[2], b0[3], bf16());
+                  mma(a147_[h * W + 0], a2, b0[0], b0[1], bf16());
+                  mma(a147_[h * W + 1], a2, b0[2], b0[3], bf16());
+              }
+              if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum58, b36, b0, bf16());
+          }
+          float s53[2 * H] = {};
+          float s112[2 * H] = {};
+          float s123[2 * H] = {};
+          float s154[2 * H] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+              s53[w / W * 2 + (e >> 1)] += (((v20[r] * a40_[w][e]) + (v7[r] * a48_[w][e])) * pick(width, &v4[(r) * 136 + (c)], n));
+              s112[w / W * 2 + (e >> 1)] += (a105_[w][e] * (v12[r] * pick(width, &v23[(r) * 136 + (c)], n)));
+              s123[w / W * 2 + (e >> 1)] += (((a84_[w][e] * v28[r]) + (a105_[w][e] * v22[r])) * pick(width, &v23[(r) * 136 + (c)], n));
+              s154[w / W * 2 + (e >> 1)] += (a147_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
+          });
+          put_row_parts<8, H>(s53, v53, m, n / (8 * W));
+          put_row_parts<8, H>(s112, v112, m, n / (8 * W));
+          put_row_parts<8, H>(s123, v123, m, n / (8 * W));
+          put_row_parts<8, H>(s154, v154, m, n / (8 * W));
+          if (x.input_grads[0].ptr) {
+              const RowsTo<bf16, 128> grad0(x.input_grads[0], ch, x.group > 1 ? ch.head : ch.key_head);
+              float o0[H * W][4] = {};
+              mac_twice<bf16, 32, false, H, LOWER>(o0, Twice<bf16, 40, false, true, 1280>{h115}, Mat<bf16, 136, false, true>{v4}, m, n);
+              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o0[w][e]; o0[w][e] = (acc + ((v66[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v4[(r) * 136 + (c)], n)) + (((a84_[w][e] * v28[r]) + (a105_[w][e] * v22[r])) * v12[r])); });
+              put_tile<H, W>(m, n, o0, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad0.put(r, c, y); });
+          }
+          if (x.input_grads[1].ptr) {
+              const RowsTo<bf16, 128> grad1(x.input_grads[1], ch, x.group > 1 ? ch.head : ch.key_head);
+              float o1[H * W][4] = {};
+              mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h115}, Mat<bf16, 136, false, true>{v23}, m, n);
+              mac_twice<bf16, 32, false, H, LOWER>(o1, Twice<bf16, 40, false, true, 1280>{h137}, Mat<bf16, 136, false, true>{v4}, m, n);
+              mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h137}, Mat<bf16, 136, false, true>{v4}, m, n);
+              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o1[w][e]; o1[w][e] = (acc + (((v20[r] * a40_[w][e]) + (v7[r] * a48_[w][e])) * v34[r]) + ((v66[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v23[(r) * 136 + (c)], n)) + (a147_[w][e] * v12[r])); });
+              put_tile<H, W>(m, n, o1, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad1.put(r, c, y); });
+          }
+      });
+      put_parts<128>(diagonal(sum44), v44);
+      put_parts<128>(diagonal(sum58), v58);
+  }
+  // S[t] = a * S[t-1] + beta * v * k^T
+  // output o = a * S[t-1] * q + gamma * R[t] * q
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  // gradient of v
+  // S[t] = a * S[t-1] + beta * v * k^T
+  {
+      each_tile<32, 128, (THREADS < 512 ? 2 : 1), 2>(0, [&](int m, int n) {
+          constexpr int H = (THREADS < 512 ? 2 : 1), W = 2;
+          float a46_[H * W][4] = {};
+          mac<bf16, 128, false, H>(a46_, Mat<bf16, 136, false, true>{v4}, Fragments<bf16, 128, true>{v36}, m, n);
+          float a97_[H * W][4] = {};
+          mac_twice<bf16, 32, false, H, UPPER>(a97_, Twice<bf16, 40, true, true, 1280>{h27}, Mat<bf16, 136, false, true>{v35}, m, n);
+          float a134_[H * W][4] = {};
+          mac_twice<bf16, 32, false, H, UPPER>(a134_, Twice<bf16, 40, true, true, 1280>{h15}, Mat<bf16, 136, false, true>{v132}, m, n);
+          float s162[2 * H] = {};
+          in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
+              s162[w / W * 2 + (e >> 1)] += ((((v34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * pick(width, &v6[(r) * 136 + (c)], n));
+          });
+          put_row_parts<8, H>(s162, v162, m, n / (8 * W));
+          if (x.input_grads[2].ptr) {
+              const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
+              float o2[H * W][4] = {};
+              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o2[w][e]; o2[w][e] = (f_inside(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 128 + (c)], n) * v20[r])) + ((((v34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * v7[r])); });
+              put_tile<H, W>(m, n, o2, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad2.put(r, c, y); });
+          }
+      });
+  }
+  __syncthreads();
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  sums<1, 128>([&](auto width, int i, int c, int n) { return v44[c + n]; }, [&](int i, float x) { v45[0] = x; });
+  // gradient of gamma
+  if (x.input_grads[5].ptr) {
+      const RowsTo<float, 1> grad5(x.input_grads[5], ch, ch.head);
+      fill<32, 1>(4, [&](auto width, int r, int c, int n) { return ((v69[r] + ((total<2>(v83, r) + total<8>(v91, r)) * v22[r])) + f_keep((r < ch.valid ? 1.f : 0.f), v128[r])); }, [&](int r, int c, auto y) { grad5.put(r, c, y); });
+  }
+  // S[t] = a * S[t-1] + beta * v * k^T
+  scan<32, 1, false, false>(5, [&](int r, int c) { return (total<8>(v53, r) * v34[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v55[r], y); });
+  // S[t] = a * S[t-1] + beta * v * k^T
+  sums<1, 128>([&](auto width, int i, int c, int n) { return v58[c + n]; }, [&](int i, float x) { v59[0] = x; });
+  // R[t] = a * R[t-1] + gamma * r * k^T
+  scan<32, 1, false, true>(6, [&](int r, int c) { return ((total<8>(v123, r) + total<8>(v154, r)) * v12[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v158[r], y); });
+  // gradient of beta
+  if (x.input_grads[4].ptr) {
+      const RowsTo<float, 1> grad4(x.input_grads[4], ch, ch.head);
+      fill<32, 1>(7, [&](auto width, int r, int c, int n) { return f_keep((r < ch.valid ? 1.f : 0.f), total<8>(v162, r)); }, [&](int r, int c, auto y) { grad4.put(r, c, y); });
+  }
+  __syncthreads();
+  // gradient of g
+  if (x.input_grads[3].ptr) {
+      const RowsTo<float, 1> grad3(x.input_grads[3], ch, ch.head);
+      fill<32, 1>(8, [&](auto width, int r, int c, int n) { return ((((((total<2>(v83, r) + total<8>(v91, r)) * v10[r]) + total<2>(v102, r)) + total<8>(v112, r)) * v22[r]) + f_keep((r < ch.valid ? 1.f : 0.f), (((v55[r] + f_keep((r < ch.valid ? 1.f : 0.f), ((v45[0] + v59[0]) * v33[0]))) + total<4>(v141, r)) + v158[r]))); }, [&](int r, int c, auto y) { grad3.put(r, c, y); });
+  }
 }
 
 // decode, rows of the states contiguous; 32 threads, 0 bytes of shared memory

@@ -6,7 +6,7 @@ use crate::case::{Case, Results};
 use crate::draw::{self, Gates, Keys, Plan, Rejection, Rng};
 use crate::error::{Error, Result};
 use crate::ladder::{self, Setting};
-use crate::op::{Backend, Operation, StateLayout};
+use crate::op::{Operation, StateLayout};
 use crate::problem::Problem;
 use crate::tensor::{DType, Tensor, View, ViewMut};
 use rla_codegen::data::{Cotangents, Dims, Gradients, Inputs, Outputs};
@@ -32,9 +32,9 @@ pub const LAWS: &[(&str, Law)] = &[
 /// Laws of kernels whose sequential blocks may have several widths.
 const LAWS_OF_WIDTHS: &[(&str, Law)] = &[("widths", widths)];
 
-/// The laws of a backend.
-pub fn of(backend: Backend) -> impl Iterator<Item = &'static (&'static str, Law)> {
-    LAWS.iter().chain(if backend == Backend::Cuda { LAWS_OF_WIDTHS } else { &[] })
+/// The laws of an operation.
+pub fn of(operation: &Operation) -> impl Iterator<Item = &'static (&'static str, Law)> {
+    LAWS.iter().chain(if operation.is_on_device() { LAWS_OF_WIDTHS } else { &[] })
 }
 
 /// Sizes that fill no panel and no chunk.

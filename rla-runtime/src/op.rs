@@ -286,6 +286,11 @@ impl Operation {
         self.backend
     }
 
+    /// Whether generated kernels run on a GPU; what is interpreted may only say that it is that backend.
+    pub fn is_on_device(&self) -> bool {
+        matches!(self.engine, Engine::Cuda(_))
+    }
+
     /// Which kernel runs and why others do not; `None` for an interpreter.
     pub fn report(&self) -> Option<&Report> {
         match &self.engine {

@@ -170,7 +170,7 @@ fn each(
             return Ok(());
         }
     }
-    for (name, law) in laws::of(operation.backend()).filter(|(name, _)| wanted(&format!("law: {name}"))) {
+    for (name, law) in laws::of(operation).filter(|(name, _)| wanted(&format!("law: {name}"))) {
         progress(name);
         let mut held = Row {
             check: format!("law: {name}"),

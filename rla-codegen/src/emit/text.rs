@@ -8,9 +8,10 @@ pub struct Text {
 }
 
 impl Text {
-    /// One line; an opening brace at its end indents what follows, a closing one at its start ends that.
+    /// One line; an opening brace at its end indents what follows, a closing one at its start ends that. What it was indented by in
+    /// a text of its own does not count.
     pub fn line(&mut self, line: impl AsRef<str>) {
-        let line = line.as_ref();
+        let line = line.as_ref().trim_start();
         if line.starts_with('}') {
             self.depth = self.depth.saturating_sub(1);
         }

@@ -133,9 +133,10 @@ impl Frame<'_> {
             ));
             out.line("});");
         }
+        // also where a sequence has no chunk: other threads hand a state on than wrote it
+        out.line("__syncthreads();");
         self.loop_head(&mut out);
         self.chunk_starts(group, &mut given);
-        out.line("__syncthreads();");
         if written.scratch > 0 {
             let total = (state_scratch + written.scratch).next_multiple_of(128);
             out.line(format!("char* const scratch = x.scratch + (i64)blockIdx.x * {total} + {state_scratch};"));
