@@ -3,6 +3,7 @@
 //! By default those of the variants that the models use; with the feature `all-variants` all of them. The kernels are
 //! optimised in every profile: the build script compiles them by itself. With the feature `cubins` CUDA machine code beside them.
 use rla_codegen::abi::Entry;
+#[allow(unused_imports)] // a table without rows, as for documentation, names fewer
 use rla_codegen::kernel::{Compiled, Form, Level};
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
