@@ -2,9 +2,12 @@
 //!
 //! By default those of the variants that the models use; with the feature `all-variants` all of them. The kernels are
 //! optimised in every profile: the build script compiles them by itself. With the feature `cubins` CUDA machine code beside them.
-use rla_codegen::abi::Entry;
-#[allow(unused_imports)] // a table without rows, as for documentation, names fewer
-use rla_codegen::kernel::{Compiled, Form, Level};
+// what the table names; one without rows, as for documentation, names less
+#[allow(unused_imports)]
+use rla_codegen::{
+    abi::Entry,
+    kernel::{Compiled, Form, Level},
+};
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 
