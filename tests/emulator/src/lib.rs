@@ -9,7 +9,7 @@
 //! Reading order: `ptx` (text to statements), `lower` (statements to steps), `flow` (where ways meet), `warp` (32 lanes), `block` (warps, shared memory and
 //! barriers), `race` (accesses that nothing orders), `launch` (grids), `memory` (the device's), `driver` (the C interface).
 //!
-//! Not a model of time, of caches or of the order in which the device's memory is seen by other blocks. Speed: some hundred million lane steps a second.
+//! Not a model of time, of caches or of the order in which the device's memory is seen by other blocks.
 #![deny(unsafe_code)]
 
 pub mod block;

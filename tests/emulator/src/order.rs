@@ -9,7 +9,7 @@ pub struct Order {
     pub seed: Option<u64>,
     /// A launch that may overlap the one before starts as soon as that lets it, and goes first; else launches follow one another.
     pub overlap: bool,
-    /// Accesses to shared memory that nothing orders are faults; some ten times slower.
+    /// Accesses to shared memory that nothing orders are faults.
     pub races: bool,
 }
 
