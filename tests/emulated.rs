@@ -99,7 +99,7 @@ fn kernels_that_overlap_hold() {
     }
 }
 
-/// States over slots are carried by one block that walks, a decay of value channels in other kernels again.
+/// Two chains one after the other, of states over slots; a decay of value channels.
 #[test]
 fn the_other_ways_to_carry_a_state_hold() {
     let Some(emulator) = Emulator::new("ways") else { return };
