@@ -97,6 +97,11 @@ fn kernels_that_overlap_hold() {
     for (variant, pins) in [("rdn", ""), ("gated_delta_net", "training.beside=4"), ("rla", "training.beside=2")] {
         emulator.holds("overlap,late,races,seed=8", "9.0", pins, variant, "bf16", &["full panels", "law: repeat"]);
     }
+    // prepare still runs when the first sequential kernel starts; of kda backward's as well
+    let fed = "forward.feeders=1,training.feeders=1,training.beside=0";
+    for variant in ["gated_delta_net", "kda"] {
+        emulator.holds("overlap,late,races,seed=9", "9.0", fed, variant, "bf16", &["full panels", "packed"]);
+    }
 }
 
 /// Two chains one after the other, of states over slots; a decay of value channels.
@@ -141,7 +146,7 @@ struct Mutant {
     pins: &'static str,
 }
 
-const MUTANTS: [Mutant; 8] = {
+const MUTANTS: [Mutant; 9] = {
     let plain = Mutant { name: "", statement: "", order: "late", pins: "" };
     let wide = Mutant { pins: "forward.groups=4,training.groups=4", ..plain };
     let races = Mutant { order: "early,races", ..plain };
@@ -153,6 +158,12 @@ const MUTANTS: [Mutant; 8] = {
         Mutant { name: "no wait for the launch before", statement: "griddepcontrol.wait", order: "overlap", ..plain },
         Mutant { name: "no wait for products of four warps", statement: "wgmma.wait_group", ..wide },
         Mutant { name: "no fence before such products", statement: "fence.proxy.async", order: "races", ..wide },
+        Mutant {
+            name: "no chunk handed on",
+            statement: "st.release.gpu.global",
+            order: "overlap",
+            pins: "forward.feeders=1,training.feeders=1",
+        },
         Mutant {
             name: "no arrival of bulk copies announced",
             statement: "{.reg .b64 s; mbarrier.arrive.expect_tx",

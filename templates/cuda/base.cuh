@@ -52,6 +52,19 @@ struct Sequences {
   __device__ i64 slot(i64 i, int chunk) const {
     return offsets ? offset(i) / chunk + i : i * ((tokens + chunk - 1) / chunk);
   }
+  __device__ i64 slots(int chunk) const { return offsets ? tokens / chunk + count : slot(count, chunk); }
+
+  // Turns: numbers in the order in which sequential kernels come to them, backward from the last on. In each turn the next chunk of
+  // one sequence after the other (packed: all of one sequence first); so many turns further is a sequence's next.
+  __device__ u32 together() const { return offsets ? 1 : (u32)count; }
+  template <bool BACK> __device__ i64 slot_of_turn(u32 turn, int chunk) const {
+    const u32 n = together(), own = (u32)(offsets ? slots(chunk) : slot(1, chunk)), i = turn / n;
+    return (i64)(turn % n) * own + (BACK ? own - 1 - i : i);
+  }
+  template <bool BACK> __device__ i64 first_turn(i64 i, int chunk, int chunks) const {
+    if (!offsets) return i;
+    return BACK ? slots(chunk) - slot(i, chunk) - chunks : slot(i, chunk);
+  }
 };
 
 // One chunk of one sequence and value head.

@@ -508,6 +508,32 @@ __device__ __forceinline__ void to_tensor_cores() {
 #endif
 }
 
+// Chunks of a sequence and head that prepare, which may still run, has handed on, as far as a copying warp knows.
+struct Fed {
+  const int* ready;  // of the first chunk
+  i64 step;
+  int chunks, known;
+
+  // Before a chunk's copies; looks at several chunks at once.
+  __device__ __forceinline__ void wait(int lane, int chunk) {
+    constexpr int SEEN = 8;
+    if (known > chunk) return;
+    do {
+      int there = 0;
+      if (lane < SEEN && known + lane < chunks)
+        asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(there) : "l"(ready + (known + lane) * step) : "memory");
+      const u32 missing = ~__ballot_sync(~0u, there) & ((1u << SEEN) - 1);
+      const int more = missing ? __ffs(missing) - 1 : SEEN;
+      known += more;
+      if (more == 0) __nanosleep(200);
+    } while (known <= chunk);
+    __syncwarp();
+#if BULK
+    asm volatile("fence.proxy.async;" ::: "memory");  // bulk copies read another way
+#endif
+  }
+};
+
 // The loop of a copying warp: `issue` starts the copies of a step, AHEAD steps before those that need them. The FIRST warp waits for
 // bulk copies to arrive; a warp with BULKS starts some. WIDE: tensor cores read themselves what other copies brought.
 template <int AHEAD, int CLUSTER, bool FIRST, bool BULKS, bool WIDE, class Issue>
@@ -553,29 +579,43 @@ __device__ __forceinline__ void copy_steps(int lane, void* barriers, int steps, 
   }
 }
 
-// A bulk copy, into all blocks of the cluster.
-template <int CLUSTER> __device__ __forceinline__ void bulk(const Crew& c, void* to, const void* from, u32 bytes) {
+// A bulk copy by one lane, into all blocks of the cluster.
+template <int CLUSTER> __device__ __forceinline__ void bulk(const Crew& c, u32 at, const void* from, u32 bytes) {
 #if BULK
-  const u32 at = (u32)__cvta_generic_to_shared(to);
   if (CLUSTER > 1)
-    asm volatile(
-        "{.reg .pred p; elect.sync _|p, 0xffffffff;\n"
-        "@p cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;}" ::"r"(at),
-        "l"(from), "r"(bytes), "r"(c.barrier), "h"((unsigned short)((1 << CLUSTER) - 1))
-        : "memory");
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;" ::"r"(at),
+                 "l"(from), "r"(bytes), "r"(c.barrier), "h"((unsigned short)((1 << CLUSTER) - 1))
+                 : "memory");
   else
-    asm volatile(
-        "{.reg .pred p; elect.sync _|p, 0xffffffff;\n"
-        "@p cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];}" ::"r"(at), "l"(from), "r"(bytes),
-        "r"(c.barrier)
-        : "memory");
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(at), "l"(from), "r"(bytes),
+                 "r"(c.barrier)
+                 : "memory");
 #endif
+}
+// One lane of the warp.
+__device__ __forceinline__ bool elected() {
+  u32 is = 0;
+#if BULK
+  asm volatile("{.reg .pred p; elect.sync _|p, 0xffffffff; selp.u32 %0, 1, 0, p;}" : "=r"(is));
+#endif
+  return is;
+}
+// ROWS of BYTES each, in steps of STEP bytes from rows `row` bytes apart. One lane is elected for all of them: what starting a copy takes
+// is what steps of short chains wait for.
+template <int CLUSTER, int ROWS, int BYTES, int STEP>
+__device__ __forceinline__ void bulk_rows(const Crew& c, void* to, const void* from, i64 row) {
+  if (elected()) {
+    const u32 at = (u32)__cvta_generic_to_shared(to);
+#pragma unroll 16
+    for (int r = 0; r < ROWS; r++) bulk<CLUSTER>(c, at + r * STEP, (const char*)from + r * row, BYTES);
+  }
+  __syncwarp();
 }
 
 // BYTES in one piece, which the block of that `turn` starts.
 template <int BYTES, int CLUSTER> __device__ __forceinline__ void fetch(Crew& c, char* to, const char* from, int turn) {
 #if BULK
-  if (CLUSTER == 1 || turn % CLUSTER == c.rank) bulk<CLUSTER>(c, to, from, BYTES);
+  if (CLUSTER == 1 || turn % CLUSTER == c.rank) bulk_rows<CLUSTER, 1, BYTES, 0>(c, to, from, 0);
   c.bytes += BYTES;
 #else
 #pragma unroll 2
@@ -639,9 +679,7 @@ template <class P, class T, int ROWS, int COLS, int LD, int PARTS, int CLUSTER, 
     } else if (BY_ROWS) {
       constexpr int own = ROWS / PARTS / CLUSTER;
       const int first = (part * CLUSTER + (CLUSTER > 1 ? c.rank : 0)) * own;
-      const T* at = from + first * row;
-#pragma unroll 4
-      for (int r = 0; r < own; r++, at += row) bulk<CLUSTER>(c, to + (first + r) * LD, at, COLS * sizeof(T));
+      bulk_rows<CLUSTER, own, COLS * sizeof(T), LD * sizeof(T)>(c, to + first * LD, from + first * row, row * sizeof(T));
       c.bytes += ROWS / PARTS * COLS * sizeof(T);
     } else if (COLUMN) {
       const int t = c.lane / PIECES + part * MORE, n = c.lane % PIECES * N;

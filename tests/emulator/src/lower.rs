@@ -144,6 +144,7 @@ fn operation(statement: &Statement) -> Result<Operation> {
             let found = found.map(register).transpose()?;
             Operation::Shuffle { kind, to: register(to)?, found, of: o.from(1)?, by: o.from(2)?, clamp: o.from(3)? }
         }
+        "vote" if has("ballot") => Operation::Ballot { to: o.register(0)?, of: o.from(1)?, lanes: o.from(2)? },
         "elect" => match o.get(0)? {
             Operand::Both(_, predicate) => match predicate.as_ref() {
                 Operand::Register(r) => Operation::Elect(*r),

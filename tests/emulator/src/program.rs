@@ -80,6 +80,8 @@ pub enum Operation {
     Shuffle { kind: Shuffle, to: Register, found: Option<Register>, of: From, by: From, clamp: From },
     /// True in one lane.
     Elect(Register),
+    /// A bit for each of a mask's lanes.
+    Ballot { to: Register, of: From, lanes: From },
     /// The block's barrier of a number, for so many threads (all: none).
     Barrier { number: From, threads: Option<From> },
     /// Waits until the launch before has ended.

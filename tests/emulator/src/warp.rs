@@ -335,6 +335,14 @@ impl Warp {
                 let first = mask.trailing_zeros() as usize;
                 self.put(*to, mask, &std::array::from_fn(|lane| u64::from(lane == first)));
             }
+            Operation::Ballot { to, of, lanes: named } => {
+                let (of, named) = (self.fetch(*of), self.fetch(*named));
+                if lanes(mask).any(|lane| named[lane] as u32 != mask) {
+                    return Err("a vote of other lanes than those that are here".into());
+                }
+                let votes = lanes(mask).filter(|lane| of[*lane] & 1 == 1).fold(0, |votes, lane| votes | 1 << lane);
+                self.put(*to, mask, &[votes; 32]);
+            }
             Operation::Barrier { number, threads } => {
                 self.whole(mask)?;
                 let told = self.tell(context);

@@ -4,6 +4,7 @@ mod address;
 mod chain;
 mod chunks;
 mod copiers;
+mod feed;
 mod overlap;
 mod prepared;
 mod records;
@@ -11,6 +12,9 @@ mod span;
 mod walk;
 
 use std::cell::Cell;
+
+use copiers::Fetch as Fetched;
+use feed::Feeding;
 
 use super::block::{Written, is_decay};
 use super::place::{Record, Sizes};
@@ -41,6 +45,8 @@ struct Launch {
     tellers: usize,
     /// Whether four of its warps multiply at once.
     wide: bool,
+    /// Registers of a thread, where blocks of another kernel need room beside; 0: as many as there are.
+    registers: usize,
 }
 
 pub struct Frame<'a> {
@@ -56,6 +62,8 @@ pub struct Frame<'a> {
     span_sizes: Sizes,
     /// Slices of the last chain of backward, whose progress finish waits for.
     slices: Option<usize>,
+    /// How prepare runs beside the first sequential kernel; `None`: that starts when prepare has ended.
+    feeding: Option<Feeding>,
     /// From prepare.
     record: Record,
     /// From the sequential kernels.
@@ -118,6 +126,7 @@ impl<'a> Frame<'a> {
             stages,
             span_sizes,
             slices: None,
+            feeding: None,
             record,
             passed,
             kept,
@@ -157,16 +166,25 @@ impl<'a> Frame<'a> {
         self.check_span()?;
         let mut kernels = vec![];
         let mut scratch = 0;
-        if let Some((kernel, bytes)) = self.prepare()? {
+        let prepare = self.prepare();
+        let mut fed = None;
+        if let Some(prepare) = &prepare {
+            self.follows.set(true);
+            fed = self.feed(prepare)?;
+            self.follows.set(false);
+        }
+        if let Some(prepare) = prepare {
+            let (kernel, bytes) = self.per_chunk("prepare", prepare)?;
             kernels.push(kernel);
             scratch = scratch.max(bytes);
             self.follows.set(true);
         }
         for g in 0..self.stages.groups.len() {
             let group = &self.stages.groups[g];
-            let (kernel, bytes) = match &group.carry {
-                Carry::Chain(chain) => (self.chain(g, group, chain)?, 0),
-                Carry::Walk => self.walk(g, group)?,
+            let (kernel, bytes) = match (&group.carry, fed.take()) {
+                (Carry::Chain(_), Some(kernel)) => (kernel, 0),
+                (Carry::Chain(chain), None) => (self.chain(g, group, chain)?.expect("it has all the room"), 0),
+                (Carry::Walk, _) => self.walk(g, group)?,
             };
             if self.is_overlapped(g)
                 && let Grid::Sequences(slices) = kernel.grid
@@ -189,6 +207,7 @@ impl<'a> Frame<'a> {
             prepared: self.prepared_at.map_or(0, |at| self.kept.chunk.stride() - at),
             span: self.config.span,
             slices: self.slices.unwrap_or(0),
+            feeds: self.feeding.is_some(),
             scratch: scratch.next_multiple_of(128),
             partial: self.partial(),
         })
@@ -227,6 +246,7 @@ impl<'a> Frame<'a> {
             threads: launch.threads,
             blocks: launch.blocks,
             cluster: launch.cluster,
+            registers: launch.registers,
             chunk: launch.chunk,
             counts: [
                 self.counts.inputs.max(1),

@@ -129,29 +129,27 @@ struct Parts {
     passed: usize,
     scratch: usize,
     partial: usize,
+    ready: usize,
     progress: usize,
     /// By input: per value head, f32.
     heads: Vec<usize>,
     bytes: usize,
 }
 
-fn load(
-    device: &Device,
-    name: &str,
-    source: &str,
-    shared: usize,
-) -> Result<(sys::CUfunction, compile_cuda::Resources)> {
-    let functions = load_all(device, name, source, &[name])?;
+fn load(device: &Device, kernel: &Kernel) -> Result<(sys::CUfunction, compile_cuda::Resources)> {
+    use sys::CUfunction_attribute_enum::{
+        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
+    };
+    let functions = load_all(device, &kernel.name, &kernel.source, &[&kernel.name])?;
     let (function, resources) = functions[0];
     device.enter()?;
     // SAFETY: the function is of a loaded module.
-    check("shared memory", unsafe {
-        sys::cuFuncSetAttribute(
-            function,
-            sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-            shared as i32,
-        )
-    })?;
+    let set = |what, value| check("shared memory", unsafe { sys::cuFuncSetAttribute(function, what, value) });
+    set(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, kernel.shared as i32)?;
+    if kernel.grid == Grid::Resident {
+        // blocks of the next kernel come beside these: a multiprocessor divides its memory anew only when it is empty
+        set(CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 100)?;
+    }
     Ok((function, resources))
 }
 
@@ -239,7 +237,7 @@ impl Pass {
         };
         // kernels are compiled and loaded side by side; handles are numbers to the threads
         let (made, sums) = std::thread::scope(|scope| {
-            let load = |k: &Kernel| load(device, &k.name, &k.source, k.shared).map(|(f, r)| (f as usize, r));
+            let load = |k: &Kernel| load(device, k).map(|(f, r)| (f as usize, r));
             let made: Vec<_> = text.kernels.iter().map(|k| scope.spawn(move || load(k))).collect();
             let sums = SUMMED.map(|elem| is_summed(elem).then(|| scope.spawn(move || load_sums(device, elem))));
             let made: Vec<Result<_>> = made.into_iter().map(joined).collect();
@@ -341,11 +339,12 @@ impl Pass {
         let (record, passed) = (take(blocks * self.text.record), take(self.text.passed.of(blocks, spans)));
         let (scratch, partial) =
             (take(scratch_blocks * self.text.scratch), take(spans * self.text.partial_floats() * 4));
+        let ready = take(if self.text.feeds { blocks * 4 } else { 0 });
         let progress = take(call.sequences.count * call.heads * self.text.slices * 4);
         let rows = batch * call.sequences.tokens * call.heads;
         let shared = |g: &Grad| call.group > 1 && g.per_key_head && !self.sums.iter().all(Option::is_none);
         let heads = self.grads.iter().map(|g| take(if shared(g) { rows * g.channels * 4 } else { 0 })).collect();
-        Parts { record, passed, scratch, partial, progress, heads, bytes: at }
+        Parts { record, passed, scratch, partial, ready, progress, heads, bytes: at }
     }
 
     fn batch(call: &Call) -> usize {
@@ -422,6 +421,7 @@ impl Pass {
             call.kept,
             at(parts.scratch),
             at(parts.partial),
+            at(parts.ready),
             at(parts.progress),
         ]);
         words.push(self.text.slices as u64);
@@ -476,6 +476,7 @@ impl Pass {
         for kernel in &self.kernels[which] {
             let blocks = match kernel.grid {
                 Grid::Chunks => self.chunks(q) * call.heads,
+                Grid::Resident => (self.chunks(q) * call.heads).min(self.device.multiprocessors),
                 Grid::Spans => self.spans(q) * call.heads,
                 Grid::Sequences(slices) => q.count * call.heads * slices,
             };

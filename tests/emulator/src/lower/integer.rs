@@ -150,6 +150,7 @@ pub(super) fn of(name: &str) -> Option<Scalar> {
         "shr.s32" => shifts!(i32, false),
         "shr.s64" => shifts!(i64, false),
         "popc.b32" => Some(|a, _, _| u64::from((a as u32).count_ones())),
+        "brev.b32" => Some(|a, _, _| u64::from((a as u32).reverse_bits())),
         "clz.b32" => Some(|a, _, _| u64::from((a as u32).leading_zeros())),
         "prmt.b32" => Some(permute),
         "bfi.b32" => Some(insert),

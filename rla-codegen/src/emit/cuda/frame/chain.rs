@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::view_kind;
 use super::copiers::{BARRIERS, Crew, Fetch, Item, at_launch, cluster};
+use super::feed::{COPYING, QUAD, WORKING};
 use super::{Address, Frame, Launch};
 use crate::emit::cuda::block::Written;
 use crate::emit::cuda::chain::roles::{Plan, Role, What};
@@ -164,7 +165,8 @@ enum Pieces {
 }
 
 impl Frame<'_> {
-    pub(super) fn chain(&self, g: usize, group: &Group, chain: &Chain) -> Result<Kernel, Error> {
+    /// The kernel of a chain; `None`: one that prepare feeds does not fit beside it.
+    pub(super) fn chain(&self, g: usize, group: &Group, chain: &Chain) -> Result<Option<Kernel>, Error> {
         let sizes = self.sizes();
         let free = chain.free.expect("a chain has a free side");
         let channels = sizes.padded(free);
@@ -193,7 +195,7 @@ impl Frame<'_> {
                 handed: BTreeSet::new(),
                 rounded: BTreeSet::new(),
             };
-            let layout = self.best_layout(&mut writer, &items, keeps, groups, channels / 16 / groups, overlapped);
+            let layout = self.best_layout(g, &mut writer, &items, keeps, groups, channels / 16 / groups);
             (groups, layout)
         });
         // narrower where roles would have to be joined; what is kept, and gradients, take registers: there also where warps are many
@@ -202,7 +204,12 @@ impl Frame<'_> {
             let few = self.pass == Pass::Forward || registers.is_some() || *threads <= MOST_THREADS;
             *groups == 1 || roles.len() == divided(*together) && few
         };
-        let (groups, layout) = ways.find(fits).expect("one group is taken in any case");
+        let found = match self.feeding {
+            // as wide as without, and with copies that arrive while others are used
+            Some(_) if g == 0 => ways.next().filter(|found| fits(found) && self.is_beside_prepare(&found.1)),
+            _ => ways.find(fits),
+        };
+        let Some((groups, layout)) = found else { return Ok(None) };
         let slices = channels / 16 / groups;
         let shared = layout.shared();
         let out = self.chain_text(g, &layout, slices);
@@ -216,36 +223,46 @@ impl Frame<'_> {
             threads: division.threads,
             blocks: 1,
             cluster: cluster(&division.crew, slices),
-            beside: false,
+            beside: self.is_fed(g),
             tellers: usize::from(overlapped),
+            registers: self.registers_of_chain(g),
         };
-        Ok(self.kernel("chain", g, launch, &written, out, true)?.0)
+        Ok(Some(self.kernel("chain", g, launch, &written, out, true)?.0))
+    }
+
+    /// Whether a block leaves room to prepare: what computes are four warps, what copies four at most, and copies have time.
+    fn is_beside_prepare(&self, layout: &Layout) -> bool {
+        let Division { threads, .. } = layout.division;
+        let room = self.feeding.map_or(0, |feeding| feeding.room);
+        layout.ahead > 0 && threads == 2 * QUAD && layout.division.workers() * 32 <= QUAD && layout.shared() <= room
     }
 
     /// The first way to divide the work that fits into shared memory.
     fn best_layout(
         &self,
+        g: usize,
         writer: &mut Writer,
         items: &[Item],
         keeps: bool,
         groups: usize,
         slices: usize,
-        overlapped: bool,
     ) -> Layout {
+        let (overlapped, fed) = (self.is_overlapped(g), self.is_fed(g));
+        let room = self.feeding.filter(|_| fed).map_or(self.config.shared, |feeding| feeding.room);
         let fits = |l: &Layout| {
             let alone = cluster(&l.division.crew, slices) == 1;
-            let most = if l.ahead > 2 && alone { self.config.shared.min(AHEAD_SHARED) } else { self.config.shared };
+            let most = if l.ahead > 2 && alone { room.min(AHEAD_SHARED) } else { room };
             l.shared() <= most || l.ahead == 0
         };
         // in more pieces each waits only for who reads it, and takes less room; beside finish they take too long
         let single = if overlapped { 0 } else { 2 };
         // a role for each state, or one for all
         for split in [true, false] {
-            let mut division = self.divide(writer, items, keeps, groups, split, overlapped);
+            let mut division = self.divide(g, writer, items, keeps, groups, split);
             let ways: Vec<(usize, Pieces)> = if split {
                 let far = (2..=4).rev().map(|ahead| (ahead, Pieces::Whole));
-                // short steps: a copy takes longer than one
-                let near = division.together.then_some((2, Pieces::Alike)).into_iter().chain([(1, Pieces::Whole)]);
+                // short steps: a copy takes longer than one; and what prepare leaves is little
+                let near = (division.together || fed).then_some((2, Pieces::Alike)).into_iter().chain([(1, Pieces::Whole)]);
                 far.chain(near).chain((1..=single).rev().map(|ahead| (ahead, Pieces::Single))).collect()
             } else {
                 (0..=2).rev().map(|ahead| (ahead, Pieces::Whole)).collect()
@@ -400,12 +417,12 @@ impl Frame<'_> {
 
     fn divide(
         &self,
+        g: usize,
         writer: &mut Writer,
         items: &[Item],
         keeps: bool,
         groups: usize,
         split: bool,
-        overlapped: bool,
     ) -> Division {
         let together = items.iter().any(|item| item.fetch.is_panels());
         let roles = writer.plan.roles(split, keeps, together);
@@ -414,11 +431,12 @@ impl Frame<'_> {
         writer.handed = handed.keys().copied().collect();
         let values = handed.keys().filter_map(|what| if let What::Tile(n) = what { Some(*n) } else { None });
         writer.rounded = values.filter(|n| writer.is_left_rounded(&roles, *n)).collect();
-        let crew = Crew::of(groups * roles.len(), overlapped);
+        let crew = Crew::of(groups * roles.len(), self.is_overlapped(g));
         let threads = 32 * (groups * roles.len() + crew.warps());
         writer.roomy = threads <= ROOMY;
         let registers = crew.registers(groups, &roles, together);
-        let of_role = |r: usize| registers.as_ref().map_or(at_launch(threads), |registers| registers[r]);
+        let all = if self.is_fed(g) { WORKING } else { at_launch(threads) };
+        let of_role = |r: usize| registers.as_ref().map_or(all, |registers| registers[r]);
         let bodies: Vec<Work> = roles.iter().enumerate().map(|(r, role)| writer.write(role, of_role(r))).collect();
         let lags_of = |name: &str| {
             let readers = roles.iter().zip(&bodies).filter(|(_, body)| body.mentions(name)).map(|(role, _)| role.lag);
@@ -499,7 +517,20 @@ impl Frame<'_> {
             "return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};",
         );
         out.line("};");
-        self.copiers(layout, slices, &mut out);
+        self.set_up_copies(g, layout, slices, &mut out);
+        let copying = division.crew.copiers + division.crew.tellers;
+        if self.is_fed(g) {
+            let among_workers = QUAD / 32 - division.workers();
+            out.line("// four warps at a time divide registers: those that copy leave some to those that compute");
+            out.line(format!("if (threadIdx.x >= {QUAD}) {{"));
+            out.line(format!("leave_registers<{COPYING}>();"));
+            self.copiers(g, layout, slices, among_workers..copying, &mut out);
+            out.line("} else {");
+            out.line(format!("take_registers<{WORKING}>();"));
+            self.copiers(g, layout, slices, 0..among_workers, &mut out);
+        } else {
+            self.copiers(g, layout, slices, 0..copying, &mut out);
+        }
         if division.exchange_bytes > 0 {
             out.line(format!(
                 "char* const exchange = shared + {} + warp % GROUPS * {};",
@@ -518,7 +549,11 @@ impl Frame<'_> {
             self.role(role, body, layout, &mut out);
             out.line("}");
         }
+        if self.is_fed(g) {
+            out.line("}");
+        }
         self.end_progress(g, &mut out);
+        self.end_feeding(g, &mut out);
         out.line("if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way");
         out
     }

@@ -10,10 +10,38 @@ use crate::emit::graph::Ref;
 use crate::emit::text::Text;
 use crate::tile::{Axis, Role};
 
+/// The work of a block on one chunk, and the lines that say where what it is given lies.
+pub(super) struct Part {
+    pub written: Written,
+    given: Text,
+}
+
+impl Part {
+    fn of(block: Block, given: Text) -> Part {
+        Part { written: block.write(), given }
+    }
+}
+
+/// Threads of a block that works on a chunk, and how many blocks of a multiprocessor registers have to suffice for.
+pub(super) fn chunk_threads(name: &str, chunk: usize, written: &Written) -> (usize, usize) {
+    // small blocks, so that one waits while others work; large ones have a multiprocessor to themselves
+    // eight blocks leave a thread 64 registers: enough for what holds no state; what substitutes needs more
+    match written.shared {
+        0..=37888 if chunk <= 32 && written.substitutes => (128, 6),
+        0..=27648 if chunk <= 32 && name == "prepare" => (128, 8),
+        0..=36864 if chunk <= 32 => (128, 5),
+        0..=57344 if chunk <= 32 => (128, 4),
+        // of longer chunks: a thread of prepare makes do with 64 registers too
+        0..=57344 if name == "prepare" => (256, 4),
+        0..=114688 => (256, 2),
+        _ => (512, 1),
+    }
+}
+
 impl Frame<'_> {
-    pub(super) fn prepare(&self) -> Result<Option<(Kernel, usize)>, Error> {
+    pub(super) fn prepare(&self) -> Option<Part> {
         if self.backward() && self.prepared_at.is_some() {
-            return Ok(None);
+            return None;
         }
         let mut block = self.block(0);
         let mut given = Text::default();
@@ -52,10 +80,10 @@ impl Frame<'_> {
             }
         }
         if block.wanted.is_empty() && block.sinks.is_empty() {
-            return Ok(None);
+            return None;
         }
         self.give_kept(&mut block, false, &mut given);
-        self.per_chunk("prepare", block, given).map(Some)
+        Some(Part::of(block, given))
     }
 
     pub(super) fn finish(&self) -> Result<Option<(Kernel, usize)>, Error> {
@@ -73,29 +101,39 @@ impl Frame<'_> {
         if self.backward() && self.config.span > 1 {
             return self.per_span(block, given).map(Some);
         }
-        self.per_chunk("finish", block, given).map(Some)
+        self.per_chunk("finish", Part::of(block, given)).map(Some)
     }
 
-    pub(super) fn per_chunk(&self, name: &'static str, block: Block, given: Text) -> Result<(Kernel, usize), Error> {
-        let written = block.write();
+    pub(super) fn per_chunk(&self, name: &'static str, part: Part) -> Result<(Kernel, usize), Error> {
+        let Part { written, given } = part;
         let mut out = Text::default();
+        let feeding = self.feeding.filter(|_| name == "prepare");
         if name == "finish" {
             self.place_of_block(&mut out);
             self.wait_for_progress(&mut out);
             let early = written.body.iter().any(|line| line.contains("pick<true>("));
             self.bases("slot", early, &mut out);
         } else {
+            if feeding.is_some() {
+                self.open_feeding(&mut out);
+            }
             self.place_of_chunk(&mut out);
             self.bases("slot", false, &mut out);
         }
-        self.chunk_kernel(name, Grid::Chunks, self.sizes().chunk, &written, given, out)
+        let grid = if feeding.is_some() { Grid::Resident } else { Grid::Chunks };
+        self.chunk_kernel(name, grid, self.sizes().chunk, &written, given, out)
     }
 
     /// Which chunk of which sequence and head a block has.
     fn place_of_chunk(&self, out: &mut Text) {
         // in 32 bits, which divide faster
-        out.line("const int head = blockIdx.x % (u32)x.heads;");
-        out.line("const i64 slot = blockIdx.x / (u32)x.heads;");
+        if self.feeding.is_some() {
+            out.line("const int head = turn % (u32)x.heads;");
+            out.line(format!("const i64 slot = x.sequences.slot_of_turn<{}>(turn / (u32)x.heads, CHUNK);", self.backward()));
+        } else {
+            out.line("const int head = blockIdx.x % (u32)x.heads;");
+            out.line("const i64 slot = blockIdx.x / (u32)x.heads;");
+        }
         out.line("i64 sequence;");
         out.line("const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);");
     }
@@ -110,34 +148,30 @@ impl Frame<'_> {
         given: Text,
         mut out: Text,
     ) -> Result<(Kernel, usize), Error> {
+        let fed = grid == Grid::Resident;
+        let leave = if fed { "continue;" } else { "return;" };
         let floats = self.partial().last().map_or(0, |(_, o, c)| o + c);
         if floats > 0 && self.backward() {
             out.line(format!("float* const partial = (float*)x.partial + number * {floats};"));
             out.line("if (!ch.valid) {");
             out.line(format!("for (int i = threadIdx.x; i < {floats}; i += THREADS) partial[i] = 0.f;"));
-            out.line("return;");
+            out.line(leave);
             out.line("}");
         } else {
-            out.line("if (!ch.valid) return;");
+            out.line(format!("if (!ch.valid) {leave}"));
         }
-        if name == "prepare" {
+        if name == "prepare" && !fed {
             out.line("let_next_start();");
         }
         self.finish_block(written, given, name == "prepare", &mut out);
-        // small blocks, so that one waits while others work; large ones have a multiprocessor to themselves
-        // eight blocks leave a thread 64 registers: enough for what holds no state; what substitutes needs more
-        let (threads, blocks) = match written.shared {
-            0..=37888 if chunk <= 32 && written.substitutes => (128, 6),
-            0..=27648 if chunk <= 32 && name == "prepare" => (128, 8),
-            0..=36864 if chunk <= 32 => (128, 5),
-            0..=57344 if chunk <= 32 => (128, 4),
-            // of longer chunks: a thread of prepare makes do with 64 registers too
-            0..=57344 if name == "prepare" => (256, 4),
-            0..=114688 => (256, 2),
-            _ => (512, 1),
-        };
+        if fed {
+            self.close_feeding(&mut out);
+        }
+        let (threads, blocks) = chunk_threads(name, chunk, written);
         let beside = name == "finish" && self.slices.is_some();
-        let launch = Launch { grid, chunk, threads, blocks, cluster: 1, beside, tellers: 0, wide: false };
+        let registers = self.feeding.filter(|_| fed).map_or(0, |feeding| feeding.registers);
+        let (cluster, tellers, wide) = (1, 0, false);
+        let launch = Launch { grid, chunk, threads, blocks, cluster, beside, tellers, wide, registers };
         self.kernel(name, 0, launch, written, out, false)
     }
 

@@ -43,10 +43,7 @@ impl Frame<'_> {
     pub(super) fn place_of_block(&self, out: &mut Text) {
         out.line("const int head = blockIdx.x % (u32)x.heads;");
         if self.slices.is_some() {
-            out.line("const i64 turn = blockIdx.x / (u32)x.heads, turns = gridDim.x / (u32)x.heads;");
-            out.line("const i64 own = x.sequences.offsets ? turns : x.sequences.slot(1, CHUNK);");
-            out.line("const i64 both = x.sequences.offsets ? 1 : x.sequences.count;");
-            out.line("const i64 slot = turn % both * own + own - 1 - turn / both;");
+            out.line("const i64 slot = x.sequences.slot_of_turn<true>(blockIdx.x / (u32)x.heads, CHUNK);");
         } else {
             out.line("const i64 slot = blockIdx.x / (u32)x.heads;");
         }

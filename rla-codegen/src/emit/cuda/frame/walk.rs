@@ -166,6 +166,7 @@ impl Frame<'_> {
             beside: false,
             wide: false,
             tellers: 0,
+            registers: 0,
         };
         self.kernel(stage, g, launch, &written, out, false)
     }
