@@ -427,11 +427,8 @@ fn widths(operation: &Operation, setting: &Setting, seed: u64) -> Result<Option<
     let case = case(operation, Dims { sizes, batch: 1, tokens: 70, key_heads: 1, value_heads: 2 }, true, seed)?;
     let chunk = operation.chunk();
     // f32 is given blocks of one group only
-    let widths: &[(usize, usize, usize)] = if setting.dtype.is_half() {
-        &[(1, 0, 0), (2, 0, 1), (4, 0, 0), (1, 4, 1)]
-    } else {
-        &[(1, 0, 0), (1, 1, 1)]
-    };
+    let widths: &[(usize, usize, usize)] =
+        if setting.dtype.is_half() { &[(1, 0, 0), (2, 0, 1), (4, 0, 0), (1, 4, 1)] } else { &[(1, 0, 0), (1, 1, 1)] };
     let mut first = None;
     for (groups, beside, feeders) in widths.iter().copied() {
         let usual = Choices { groups, feeders, ..Choices::default() };

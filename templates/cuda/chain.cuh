@@ -632,9 +632,12 @@ __device__ __forceinline__ void fetch_part(const Crew& c, char* to, const char* 
     copy16(to + i / pieces * TO + i % pieces * 16, from + i / pieces * FROM + i % pieces * 16);
 }
 
-// Rows that are not all there, or not aligned to 16 bytes, or of another type.
+// Rows that are not all there, or not aligned to 16 bytes, or of another type: code that seldom runs lies apart.
+#ifndef SELDOM
+#define SELDOM __noinline__
+#endif
 template <class P, class T, int ROWS, int COLS, int LD>
-__device__ __noinline__ void fetch_some(P* to, const T* from, i64 step, int valid, int there, bool zero, bool aligned, int lane) {
+__device__ SELDOM void fetch_some(P* to, const T* from, i64 step, int valid, int there, bool zero, bool aligned, int lane) {
   constexpr int N = 16 / sizeof(T), pieces = COLS / N;
   if (same<P, T>::value && aligned && (there >= COLS || there % N == 0)) {
 #pragma unroll 1

@@ -151,6 +151,9 @@ pub(super) fn of(name: &str) -> Option<Scalar> {
         "shr.s64" => shifts!(i64, false),
         "popc.b32" => Some(|a, _, _| u64::from((a as u32).count_ones())),
         "brev.b32" => Some(|a, _, _| u64::from((a as u32).reverse_bits())),
+        "bfind.shiftamt.u32" => {
+            Some(|a, _, _| if a as u32 == 0 { u64::from(!0u32) } else { u64::from((a as u32).leading_zeros()) })
+        }
         "clz.b32" => Some(|a, _, _| u64::from((a as u32).leading_zeros())),
         "prmt.b32" => Some(permute),
         "bfi.b32" => Some(insert),

@@ -262,7 +262,8 @@ impl Frame<'_> {
             let ways: Vec<(usize, Pieces)> = if split {
                 let far = (2..=4).rev().map(|ahead| (ahead, Pieces::Whole));
                 // short steps: a copy takes longer than one; and what prepare leaves is little
-                let near = (division.together || fed).then_some((2, Pieces::Alike)).into_iter().chain([(1, Pieces::Whole)]);
+                let near =
+                    (division.together || fed).then_some((2, Pieces::Alike)).into_iter().chain([(1, Pieces::Whole)]);
                 far.chain(near).chain((1..=single).rev().map(|ahead| (ahead, Pieces::Single))).collect()
             } else {
                 (0..=2).rev().map(|ahead| (ahead, Pieces::Whole)).collect()
@@ -496,8 +497,8 @@ impl Frame<'_> {
             layout.ahead
         ));
         out.line("const int warp = threadIdx.x / 32, role = warp / GROUPS;");
-        out.line("const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;");
-        out.line("const i64 sequence = blockIdx.x / SLICES / x.heads;");
+        out.line("const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % (u32)x.heads;");
+        out.line("const i64 sequence = blockIdx.x / SLICES / (u32)x.heads;");
         out.line("// the warp's first channel, of the block's and of all");
         out.line("const int own = 16 * (warp % GROUPS), column = slice * 16 * GROUPS, channel = column + own;");
         let consts = (0..self.graph.nodes.len())

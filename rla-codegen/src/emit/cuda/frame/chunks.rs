@@ -129,7 +129,10 @@ impl Frame<'_> {
         // in 32 bits, which divide faster
         if self.feeding.is_some() {
             out.line("const int head = turn % (u32)x.heads;");
-            out.line(format!("const i64 slot = x.sequences.slot_of_turn<{}>(turn / (u32)x.heads, CHUNK);", self.backward()));
+            out.line(format!(
+                "const i64 slot = x.sequences.slot_of_turn<{}>(turn / (u32)x.heads, CHUNK);",
+                self.backward()
+            ));
         } else {
             out.line("const int head = blockIdx.x % (u32)x.heads;");
             out.line("const i64 slot = blockIdx.x / (u32)x.heads;");

@@ -199,8 +199,8 @@ fn shares(items: &[Item], count: usize, rows: usize, workers: usize, chunk: usiz
 }
 
 impl Frame<'_> {
-    /// What each copying warp of a group's chain fetches. Of a fed one the first four warps of the block fetch no rows: those may be
-    /// short, and the code for that is called, which takes registers that are divided otherwise.
+    /// What each copying warp of a group's chain fetches. Of a fed one those among the first four warps of the block fetch no rows, so that
+    /// the code for these stands in one branch.
     fn shares(&self, g: usize, layout: &Layout) -> Vec<Vec<Share>> {
         let (count, workers) = (layout.division.crew.copiers, layout.division.workers());
         let rows = if self.is_fed(g) { QUAD / 32 - workers } else { count.min(2) - 1 };
