@@ -146,7 +146,7 @@ struct Mutant {
     pins: &'static str,
 }
 
-const MUTANTS: [Mutant; 9] = {
+const MUTANTS: [Mutant; 8] = {
     let plain = Mutant { name: "", statement: "", order: "late", pins: "" };
     let wide = Mutant { pins: "forward.groups=4,training.groups=4", ..plain };
     let races = Mutant { order: "early,races", ..plain };
@@ -158,12 +158,6 @@ const MUTANTS: [Mutant; 9] = {
         Mutant { name: "no wait for the launch before", statement: "griddepcontrol.wait", order: "overlap", ..plain },
         Mutant { name: "no wait for products of four warps", statement: "wgmma.wait_group", ..wide },
         Mutant { name: "no fence before such products", statement: "fence.proxy.async", order: "races", ..wide },
-        Mutant {
-            name: "no chunk handed on",
-            statement: "st.release.gpu.global",
-            order: "overlap",
-            pins: "forward.feeders=1,training.feeders=1",
-        },
         Mutant {
             name: "no arrival of bulk copies announced",
             statement: "{.reg .b64 s; mbarrier.arrive.expect_tx",

@@ -5,6 +5,7 @@ mod chain;
 mod chunks;
 mod copiers;
 mod feed;
+mod kept;
 mod overlap;
 mod prepared;
 mod records;
