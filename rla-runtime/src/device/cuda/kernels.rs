@@ -473,6 +473,7 @@ impl Pass {
         stream: sys::CUstream,
     ) -> Result<()> {
         let q = &call.sequences;
+        let mut launched = which.start > 0;
         for kernel in &self.kernels[which] {
             let blocks = match kernel.grid {
                 Grid::Chunks => self.chunks(q) * call.heads,
@@ -480,7 +481,9 @@ impl Pass {
                 Grid::Spans => self.spans(q) * call.heads,
                 Grid::Sequences(slices) => q.count * call.heads * slices,
             };
-            let overlap = kernel.overlaps && self.device.overlaps();
+            // a chain that prepare feeds waits for prepare alone: without blocks of it, for all that came before
+            let overlap = kernel.overlaps && self.device.overlaps() && (launched || !self.text.feeds);
+            launched |= blocks > 0;
             // SAFETY: the caller of `launch` vouches for the addresses; the argument block has the layout that the kernel
             // declares.
             unsafe {
