@@ -14,7 +14,6 @@ mod walk;
 
 use std::cell::Cell;
 
-use copiers::Fetch as Fetched;
 use feed::Feeding;
 
 use super::block::{Written, is_decay};

@@ -2,9 +2,9 @@
 //! room on each of its multiprocessors. All are there at once, and each takes one chunk after the other in the order in which the chain
 //! comes to them. The chain starts when all of them have, so that it never waits for a block that has no place.
 
+use super::Frame;
 use super::chunks::{Part, chunk_threads};
-use super::copiers::{REGISTERS, at_launch};
-use super::{Fetched, Frame};
+use super::copiers::{Fetch, REGISTERS, at_launch};
 use crate::emit::cuda::stage::Carry;
 use crate::emit::cuda::{Error, Kernel, Pass};
 use crate::emit::text::Text;
@@ -90,7 +90,7 @@ impl Frame<'_> {
     }
 
     /// Whether a copying warp of a group's chain waits for prepare.
-    pub(super) fn waits_for_prepare<'a>(&self, g: usize, mut fetched: impl Iterator<Item = &'a Fetched>) -> bool {
+    pub(super) fn waits_for_prepare<'a>(&self, g: usize, mut fetched: impl Iterator<Item = &'a Fetch>) -> bool {
         self.is_fed(g) && fetched.any(|fetch| fetch.base().is_some_and(|name| self.is_prepares(name)))
     }
 
