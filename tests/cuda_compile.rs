@@ -151,11 +151,37 @@ fn finish_joins_what_goes_over_the_same_elements() {
         let body = finish.source.split("extern \"C\"").nth(1).expect("a kernel");
         let barriers = body.matches("__syncthreads();").count();
         assert!(barriers <= 6, "{name}: {barriers} barriers");
-        assert!(finish.shared <= 112 << 10, "{name}: {} bytes of shared memory", finish.shared);
+        // two blocks, each with the driver's own kilobyte, on a multiprocessor of Hopper
+        assert!(2 * (finish.shared + 1024) <= 228 << 10, "{name}: {} bytes of shared memory", finish.shared);
         // the gradient of q leaves from a tile that products with a state are made in
         let mut tiles = body.split("each_tile<").skip(1);
         let leaves = tiles.any(|t| t.contains("Fragments<") && t.contains("grad0.put("));
         assert!(leaves, "{name}: the gradient of q is made elsewhere");
+    }
+}
+
+/// States are on their way before the products that read them, where two blocks still have room; and what a sweep makes lies where
+/// what it was the last to read lay.
+#[test]
+fn finish_asks_early_for_what_it_streams() {
+    for (name, ahead) in [("rdn", "Ahead<3, 2>"), ("gated_delta_net", "Ahead<2, 4>"), ("comba", "Ahead<2, 4>")] {
+        let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
+        let source = Source::new(&recurrence).expect("a built-in is in the class");
+        let kernels = source.text(Kind::Backward, &key(&recurrence, 128, Elem::Bf16, false), SHARED).expect("legal");
+        let finish = kernels.kernels.iter().find(|k| k.stage == "finish").expect("backward has one");
+        let text = finish.own();
+        assert!(text.contains(ahead), "{name}: no {ahead}");
+        let first = text.find(".lane(k, n)").expect("asked for");
+        let barrier = text.find("__syncthreads();").expect("phases");
+        let taken = text.find(".take(").expect("taken");
+        assert!(first < barrier && barrier < taken, "{name}: asked for in the phase of the products");
+        // matrices in the products' type that begin at one place
+        let starts = text.lines().filter(|l| l.contains("bf16* const") && l.contains("(shared + "));
+        let mut starts: Vec<&str> = starts.filter_map(|l| l.split("(shared + ").nth(1)).collect();
+        let all = starts.len();
+        starts.sort_unstable();
+        starts.dedup();
+        assert!(starts.len() < all, "{name}: nothing is made in place");
     }
 }
 

@@ -1,5 +1,5 @@
 // forward, prepare; 128 threads, 27264 bytes of shared memory
-extern "C" __global__ void __launch_bounds__(128, 6) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_prepare(const __grid_constant__ Args x) {
+extern "C" __global__ void __launch_bounds__(128, 7) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_prepare(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   const int head = blockIdx.x % (u32)x.heads;
   const i64 slot = blockIdx.x / (u32)x.heads;
@@ -408,7 +408,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
 }
 
 // forward_save, prepare; 128 threads, 27392 bytes of shared memory
-extern "C" __global__ void __launch_bounds__(128, 6) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_save_prepare(const __grid_constant__ Args x) {
+extern "C" __global__ void __launch_bounds__(128, 7) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_save_prepare(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   const int head = blockIdx.x % (u32)x.heads;
   const i64 slot = blockIdx.x / (u32)x.heads;
@@ -816,7 +816,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       int place3 = 0;
       int place4 = 0;
       const i64 out0_step = x.outputs[0].s1;
-      bf16* out0 = rows_of<bf16>(x.outputs[0], batch, start, head);
+      bf16* out0 = rows_of<bf16>(x.outputs[0], batch, start, head) + by_itself(channel);
       for (int step = 0; step < chunks + LAG; step++) {
           meet();
           const int i = step - 2;
@@ -854,7 +854,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           multiply_left<bf16, 40, false, UPPER, false, 4>(t69, at27, v55);
           multiply<bf16, 40, false, UPPER, false, 1>(t69, t48, v61);
           // output 0
-          write_rows<bf16>(t69, out0 + channel, out0_step, ch.valid, 16);
+          write_rows<bf16>(t69, out0, out0_step, ch.valid, 16);
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
           place4 = place4 == 3 ? 0 : place4 + 1;
@@ -1140,7 +1140,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
   if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way
 }
 
-// backward, finish; 256 threads, 110976 bytes of shared memory
+// backward, finish; 256 threads, 111360 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02633a7674d92_backward_finish(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   wait_for_end();
@@ -1172,51 +1172,56 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   const float* const in5_rows = rows_of<const float>(x.inputs[5], ch.batch, ch.first, ch.head);
   auto in5 = [&](int t, int n) { return widen(in5_rows[ch.token(t) * x.inputs[5].s1 + n]); };
   const float const0 = (float)x.constants[0];
+  const Ahead<3, 2> ahead0 = {shared + 86784};
+  u32 next46[2][4];
   bf16* const v4 = (bf16*)(shared + 0);
   bf16* const v6 = (bf16*)(shared + 8704);
   float* const v7 = (float*)(shared + 17408);
   float* const v10 = (float*)(shared + 17536);
-  float* const v11 = (float*)(shared + 70784);
-  float* const v14 = (float*)(shared + 17664);
-  float* const v16 = (float*)(shared + 17792);
-  bf16* const h17 = (bf16*)(shared + 17920);
-  bf16* const v19 = (bf16*)(shared + 75392);
-  float* const v21 = (float*)(shared + 26624);
-  float* const v24 = (float*)(shared + 26752);
-  float* const v26 = (float*)(shared + 26880);
-  float* const v28 = (float*)(shared + 27008);
-  float* const v29 = (float*)(shared + 27136);
-  bf16* const h30 = (bf16*)(shared + 27264);
-  bf16* const v33 = (bf16*)(shared + 35968);
-  bf16* const v44 = (bf16*)(shared + 44672);
-  float* const v52 = (float*)(shared + 13824);
+  float* const v11 = (float*)(shared + 71168);
+  float* const h13 = (float*)(shared + 17664);
+  float* const v14 = (float*)(shared + 17792);
+  float* const v16 = (float*)(shared + 17920);
+  bf16* const h17 = (bf16*)(shared + 18048);
+  bf16* const v19 = (bf16*)(shared + 8704);
+  float* const v21 = (float*)(shared + 26752);
+  float* const v24 = (float*)(shared + 26880);
+  float* const v26 = (float*)(shared + 27008);
+  float* const v28 = (float*)(shared + 27136);
+  float* const v29 = (float*)(shared + 27264);
+  bf16* const h30 = (bf16*)(shared + 27392);
+  bf16* const v33 = (bf16*)(shared + 36096);
+  float* const h40 = (float*)(shared + 44800);
+  float* const h43 = (float*)(shared + 44928);
+  bf16* const v44 = (bf16*)(shared + 45056);
+  float* const v52 = (float*)(shared + 68608);
   float* const v53 = (float*)(shared + 0);
-  float* const v60 = (float*)(shared + 14336);
+  float* const v60 = (float*)(shared + 69120);
   float* const v62 = (float*)(shared + 128);
-  float* const v65 = (float*)(shared + 15360);
+  float* const v65 = (float*)(shared + 70144);
   float* const v66 = (float*)(shared + 256);
-  float* const v73 = (float*)(shared + 84096);
-  float* const v76 = (float*)(shared + 84224);
-  float* const v90 = (float*)(shared + 8704);
-  float* const v98 = (float*)(shared + 15872);
-  float* const v106 = (float*)(shared + 8960);
-  float* const v115 = (float*)(shared + 22912);
-  float* const v126 = (float*)(shared + 23936);
-  bf16* const h131 = (bf16*)(shared + 53376);
-  bf16* const v133 = (bf16*)(shared + 84352);
-  float* const v137 = (float*)(shared + 93056);
-  float* const v151 = (float*)(shared + 93184);
-  bf16* const h162 = (bf16*)(shared + 62080);
-  bf16* const v165 = (bf16*)(shared + 93312);
-  float* const v170 = (float*)(shared + 102016);
-  float* const v183 = (float*)(shared + 24960);
+  float* const v73 = (float*)(shared + 75776);
+  float* const v76 = (float*)(shared + 75904);
+  float* const v90 = (float*)(shared + 62464);
+  float* const v98 = (float*)(shared + 81664);
+  float* const v106 = (float*)(shared + 62976);
+  float* const v115 = (float*)(shared + 82688);
+  float* const v126 = (float*)(shared + 83712);
+  bf16* const h131 = (bf16*)(shared + 53760);
+  bf16* const v133 = (bf16*)(shared + 27392);
+  float* const v137 = (float*)(shared + 76032);
+  float* const v151 = (float*)(shared + 76160);
+  bf16* const h162 = (bf16*)(shared + 62464);
+  bf16* const v165 = (bf16*)(shared + 53760);
+  float* const v170 = (float*)(shared + 76288);
+  float* const v183 = (float*)(shared + 84736);
   float* const v187 = (float*)(shared + 384);
-  float* const v192 = (float*)(shared + 9216);
-  float* const v193 = (float*)(shared + 16896);
-  float* const v201 = (float*)(shared + 102144);
-  bf16* const h32 = (bf16*)(shared + 102272);
-  bf16* const h118 = (bf16*)(shared + 17792);
-  bf16* const h189 = (bf16*)(shared + 27136);
+  float* const v192 = (float*)(shared + 71168);
+  float* const v193 = (float*)(shared + 85760);
+  float* const v201 = (float*)(shared + 76416);
+  bf16* const h32 = (bf16*)(shared + 18048);
+  bf16* const h118 = (bf16*)(shared + 63488);
+  bf16* const h189 = (bf16*)(shared + 76544);
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   copy_rows<bf16, 32, 128, 136>(v4, x.inputs[1], ch, ch.key_head, 128, false);
   copies_end();
@@ -1228,17 +1233,34 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   // output o = a * S[t-1] * q + gamma * R[t] * q
   copy_rows<bf16, 32, 128, 136>(v33, x.inputs[0], ch, ch.key_head, 128, false);
   copies_end();
+  copy_block<128>(h43, v43);
+  copies_end();
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   copy_rows<bf16, 32, 128, 136>(v44, x.output_grads[0], ch, ch.head, 128, true);
+  copies_end();
+  copy_block<128>(h13, v13);
   copies_end();
   copy_apart<bf16, 32, 128, 136>(h17, v17);
   copies_end();
   copy_apart<bf16, 32, 128, 136>(h30, v30);
   copies_end();
+  copy_block<128>(h40, v40);
+  copies_end();
   copy_apart<bf16, 32, 128, 136>(h131, v131);
   copies_end();
   copy_apart<bf16, 32, 128, 136>(h162, v162);
   copies_end();
+  // states on their way to the products that follow
+  each_tile<32, 128, 2, 2>(0, [&](int m, int n) {
+      #pragma unroll
+      for (int k = 0; k < 32; k += 16) {
+          ahead0.copy(k / 16, 0, Fragments<bf16, 128, false>{v0}.lane(k, n));
+          ahead0.copy(k / 16, 1, Fragments<bf16, 128, false>{v20}.lane(k, n));
+          ahead0.copy(k / 16, 2, Fragments<bf16, 128, false>{v45}.lane(k, n));
+          Fragments<bf16, 128, false>{v46}.right(next46[k / 16 % 2], k, n, bf16());
+          copies_end();
+      }
+  });
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
@@ -1274,7 +1296,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
       }, [&](int r, const auto& sum) {
       });
   }
-  copies_wait<0>();
+  copies_wait<2>();
   __syncthreads();
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   segments<32>(1, [&](int r) { return v10[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v11[(r) * 36 + (c)], y); });
@@ -1291,7 +1313,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   {
       const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
-      constexpr int N = sweep_width<32, 128>(4);
+      constexpr int N = sweep_width<32, 128>(8);
       sweep<32, 128, N, 6, 1>([&](int r, int c, auto& sum) {
           const Width<N> width;
           Some<N> e19, o2, e32, e133, e165;
@@ -1301,7 +1323,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
               o2.x[n] = (f_inside((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0, (pick(width, &h131[(r) * 136 + (c)], n) * v26[r])) + (pick(width, &h162[(r) * 136 + (c)], n) * v7[r]));
               e32.x[n] = ((v26[r] * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0)) - (v29[r] * pick(width, &h30[(r) * 136 + (c)], n)));
               sum[0] += (pick(width, &v44[(r) * 136 + (c)], n) * (v21[r] * e32.x[n]));
-              sum[1] += ((pick(width, &v44[(r) * 136 + (c)], n) * v40[r]) * e32.x[n]);
+              sum[1] += ((pick(width, &v44[(r) * 136 + (c)], n) * h40[r]) * e32.x[n]);
               e133.x[n] = (-(v29[r] * pick(width, &h131[(r) * 136 + (c)], n)));
               sum[2] += (pick(width, &h131[(r) * 136 + (c)], n) * pick(width, &h30[(r) * 136 + (c)], n));
               sum[3] += (pick(width, &h131[(r) * 136 + (c)], n) * f_clamp((pick(width, &v6[(r) * 136 + (c)], n) - pick(width, &h17[(r) * 136 + (c)], n)), v24[0], const0));
@@ -1335,46 +1357,71 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   {
-      each_tile<32, 32, 1, 2>(8, [&](int m, int n) {
-          constexpr int H = 1, W = 2;
+      each_tile<32, 32, 1, 1>(8, [&](int m, int n) {
+          constexpr int H = 1, W = 1;
           float a35_[H * W][4] = {};
-          if (m + 16 * H > n) {
-              mac<bf16, 128, false>(a35_, Mat<bf16, 136, false, true>{v33}, Mat<bf16, 136, true, true>{v4}, m, n);
-          }
           float a84_[H * W][4] = {};
+          float a100_[H * W][4] = {};
+          float a134_[H * W][4] = {};
+          float a166_[H * W][4] = {};
+          float a192_[H * W][4] = {};
           if (m + 16 * H > n) {
-              mac<bf16, 128, false>(a84_, Mat<bf16, 136, false, true>{v44}, Mat<bf16, 136, true, true>{h32}, m, n);
+              #pragma unroll 2
+              for (int k = 0; k < 128; k += 32) {
+                  u32 b0[4];
+                  Mat<bf16, 136, true, true>{v4}.column(b0, k, n, bf16());
+                  u32 b1[4];
+                  Mat<bf16, 136, true, true>{h32}.column(b1, k, n, bf16());
+                  u32 b2[4];
+                  Mat<bf16, 136, true, true>{v19}.column(b2, k, n, bf16());
+                  u32 a0_0[4];
+                  Mat<bf16, 136, false, true>{v33}.left(a0_0, m, k, bf16());
+                  u32 a0_1[4];
+                  Mat<bf16, 136, false, true>{v44}.left(a0_1, m, k, bf16());
+                  u32 a0_2[4];
+                  Mat<bf16, 136, false, true>{v133}.left(a0_2, m, k, bf16());
+                  u32 a0_3[4];
+                  Mat<bf16, 136, false, true>{v165}.left(a0_3, m, k, bf16());
+                  u32 a0_4[4];
+                  Mat<bf16, 136, false, true>{v4}.left(a0_4, m, k, bf16());
+                  mma(a35_[0], a0_0, b0[0], b0[1], bf16());
+                  mma(a84_[0], a0_1, b1[0], b1[1], bf16());
+                  mma(a100_[0], a0_1, b2[0], b2[1], bf16());
+                  mma(a134_[0], a0_2, b1[0], b1[1], bf16());
+                  mma(a166_[0], a0_3, b2[0], b2[1], bf16());
+                  mma(a192_[0], a0_4, b0[0], b0[1], bf16());
+                  u32 a1_0[4];
+                  Mat<bf16, 136, false, true>{v33}.left(a1_0, m, k + 16, bf16());
+                  u32 a1_1[4];
+                  Mat<bf16, 136, false, true>{v44}.left(a1_1, m, k + 16, bf16());
+                  u32 a1_2[4];
+                  Mat<bf16, 136, false, true>{v133}.left(a1_2, m, k + 16, bf16());
+                  u32 a1_3[4];
+                  Mat<bf16, 136, false, true>{v165}.left(a1_3, m, k + 16, bf16());
+                  u32 a1_4[4];
+                  Mat<bf16, 136, false, true>{v4}.left(a1_4, m, k + 16, bf16());
+                  mma(a35_[0], a1_0, b0[2], b0[3], bf16());
+                  mma(a84_[0], a1_1, b1[2], b1[3], bf16());
+                  mma(a100_[0], a1_1, b2[2], b2[3], bf16());
+                  mma(a134_[0], a1_2, b1[2], b1[3], bf16());
+                  mma(a166_[0], a1_3, b2[2], b2[3], bf16());
+                  mma(a192_[0], a1_4, b0[2], b0[3], bf16());
+              }
           }
           float s90[2 * H] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
               s90[w / W * 2 + (e >> 1)] += ((r > c + n ? a84_[w][e] : 0.f) * (a35_[w][e] * pick(width, &v11[(r) * 36 + (c)], n)));
           });
-          put_row_parts<2, H>(s90, v90, m, n / (8 * W));
-          float a100_[H * W][4] = {};
-          if (m + 16 * H > n) {
-              mac<bf16, 128, false>(a100_, Mat<bf16, 136, false, true>{v44}, Mat<bf16, 136, true, true>{v19}, m, n);
-          }
+          put_row_parts<4, H>(s90, v90, m, n / (8 * W));
           float a118_[H * W][4] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a118_[w][e]; a118_[w][e] = ((((r > c + n ? a84_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a100_[w][e] : 0.f) * v14[r])) * pick(width, &v11[(r) * 36 + (c)], n)); });
           float s106[2 * H] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
               s106[w / W * 2 + (e >> 1)] += ((r > c + n ? a100_[w][e] : 0.f) * (a35_[w][e] * pick(width, &v11[(r) * 36 + (c)], n)));
           });
-          put_row_parts<2, H>(s106, v106, m, n / (8 * W));
-          float a134_[H * W][4] = {};
-          if (m + 16 * H > n) {
-              mac<bf16, 128, false>(a134_, Mat<bf16, 136, false, true>{v133}, Mat<bf16, 136, true, true>{h32}, m, n);
-          }
-          float a166_[H * W][4] = {};
-          if (m + 16 * H > n) {
-              mac<bf16, 128, false>(a166_, Mat<bf16, 136, false, true>{v165}, Mat<bf16, 136, true, true>{v19}, m, n);
-          }
+          put_row_parts<4, H>(s106, v106, m, n / (8 * W));
           float a189_[H * W][4] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a189_[w][e]; a189_[w][e] = (((r > c + n ? a134_[w][e] : 0.f) + (r > c + n ? a166_[w][e] : 0.f)) * pick(width, &v11[(r) * 36 + (c)], n)); });
-          float a192_[H * W][4] = {};
-          if (m + 16 * H > n) {
-              mac<bf16, 128, false>(a192_, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
-          }
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a192_[w][e]; a192_[w][e] = ((((((r > c + n ? a84_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a100_[w][e] : 0.f) * v14[r])) * a35_[w][e]) + (((r > c + n ? a134_[w][e] : 0.f) + (r > c + n ? a166_[w][e] : 0.f)) * (acc))) * pick(width, &v11[(r) * 36 + (c)], n)); });
           put_tile<H, W>(m, n, a118_, [&](int r, int c, auto y) { put_twice<1280>(&h118[(r) * 40 + (c)], y); });
           put_tile<H, W>(m, n, a189_, [&](int r, int c, auto y) { put_twice<1280>(&h189[(r) * 40 + (c)], y); });
@@ -1412,14 +1459,14 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
           #pragma unroll 2
           for (int k = 0; k < 128; k += 16) {
               constexpr int w = 0;
+              copies_wait<1>();
               u32 b0[4];
-              Fragments<bf16, 128, false>{v0}.right(b0, k, n + 8 * w, bf16());
+              ahead0.take(b0, k / 16, 0);
               u32 b20[4];
-              Fragments<bf16, 128, false>{v20}.right(b20, k, n + 8 * w, bf16());
+              ahead0.take(b20, k / 16, 1);
               u32 b45[4];
-              Fragments<bf16, 128, false>{v45}.right(b45, k, n + 8 * w, bf16());
-              u32 b46[4];
-              Fragments<bf16, 128, false>{v46}.right(b46, k, n + 8 * w, bf16());
+              ahead0.take(b45, k / 16, 2);
+              const u32(&b46)[4] = next46[k / 16 % 2];
               #pragma unroll
               for (int h = 0; h < H; h++) {
                   u32 a0[4];
@@ -1447,6 +1494,13 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
               }
               if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum52, b46, b20, bf16());
               if (m == 1 % (32 / (16 * H)) * 16 * H) add_products(sum65, b45, b0, bf16());
+              if (k < 96) {
+                  ahead0.copy((k + 32) / 16, 0, Fragments<bf16, 128, false>{v0}.lane((k + 32), n));
+                  ahead0.copy((k + 32) / 16, 1, Fragments<bf16, 128, false>{v20}.lane((k + 32), n));
+                  ahead0.copy((k + 32) / 16, 2, Fragments<bf16, 128, false>{v45}.lane((k + 32), n));
+                  Fragments<bf16, 128, false>{v46}.right(next46[(k + 32) / 16 % 2], (k + 32), n, bf16());
+              }
+              copies_end();
           }
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a57_[w][e]; a57_[w][e] = (acc); });
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a179_[w][e]; a179_[w][e] = (acc); });
@@ -1457,8 +1511,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
           float s183[2 * H] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
               s60[w / W * 2 + (e >> 1)] += (a57_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
-              s98[w / W * 2 + (e >> 1)] += (a91_[w][e] * (v13[r] * pick(width, &v33[(r) * 136 + (c)], n)));
-              s115[w / W * 2 + (e >> 1)] += (a108_[w][e] * (v13[r] * pick(width, &v33[(r) * 136 + (c)], n)));
+              s98[w / W * 2 + (e >> 1)] += (a91_[w][e] * (h13[r] * pick(width, &v33[(r) * 136 + (c)], n)));
+              s115[w / W * 2 + (e >> 1)] += (a108_[w][e] * (h13[r] * pick(width, &v33[(r) * 136 + (c)], n)));
               s126[w / W * 2 + (e >> 1)] += (((a91_[w][e] * v28[r]) + (a108_[w][e] * v14[r])) * pick(width, &v33[(r) * 136 + (c)], n));
               s183[w / W * 2 + (e >> 1)] += (a179_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
           });
@@ -1471,8 +1525,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
               const RowsTo<bf16, 128> grad0(x.input_grads[0], ch, x.group > 1 ? ch.head : ch.key_head);
               float o0[H * W][4] = {};
               mac_twice<bf16, 32, false, H, LOWER>(o0, Twice<bf16, 40, false, true, 1280>{h118}, Mat<bf16, 136, false, true>{v4}, m, n);
-              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o0[w][e]; o0[w][e] = (acc + ((v73[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v4[(r) * 136 + (c)], n)) + (((a91_[w][e] * v28[r]) + (a108_[w][e] * v14[r])) * v13[r])); });
-              put_tile<H, W>(m, n, o0, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad0.put(r, c, y); });
+              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o0[w][e]; o0[w][e] = (acc + (v73[r] * pick(width, &v4[(r) * 136 + (c)], n)) + (((a91_[w][e] * v28[r]) + (a108_[w][e] * v14[r])) * h13[r])); });
+              put_tile_rows<bf16, H, W>(m, n, o0, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad0.put(r, c, y); });
           }
           if (x.input_grads[1].ptr) {
               const RowsTo<bf16, 128> grad1(x.input_grads[1], ch, x.group > 1 ? ch.head : ch.key_head);
@@ -1480,34 +1534,34 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
               mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h118}, Mat<bf16, 136, false, true>{v33}, m, n);
               mac_twice<bf16, 32, false, H, LOWER>(o1, Twice<bf16, 40, false, true, 1280>{h189}, Mat<bf16, 136, false, true>{v4}, m, n);
               mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h189}, Mat<bf16, 136, false, true>{v4}, m, n);
-              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o1[w][e]; o1[w][e] = (acc + (a57_[w][e] * v43[r]) + ((v73[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v33[(r) * 136 + (c)], n)) + (a179_[w][e] * v13[r])); });
-              put_tile<H, W>(m, n, o1, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad1.put(r, c, y); });
+              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o1[w][e]; o1[w][e] = (acc + (a57_[w][e] * h43[r]) + (v73[r] * pick(width, &v33[(r) * 136 + (c)], n)) + (a179_[w][e] * h13[r])); });
+              put_tile_rows<bf16, H, W>(m, n, o1, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad1.put(r, c, y); });
           }
       });
       put_parts<128>(diagonal(sum52), v52);
       put_parts<128>(diagonal(sum65), v65);
   }
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  rectangles<32, 4>(4, [&](int r, int c) { return v192[(r) * 36 + (c)]; }, [&](int r, int part, float x) { v193[(r) * 4 + part] = x; });
+  rectangles<32, 8>(4, [&](int r, int c) { return v192[(r) * 36 + (c)]; }, [&](int r, int part, float x) { v193[(r) * 8 + part] = x; });
   __syncthreads();
   // R[t] = a * R[t-1] * (I - gamma * k * k^T) + gamma * r * k^T
   sums<1, 128>([&](auto width, int i, int c, int n) { return v52[c + n]; }, [&](int i, float x) { v53[0] = x; });
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  scan<32, 1, false, false>(5, [&](int r, int c) { return (total<8>(v60, r) * v43[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v62[r], y); });
+  scan<32, 1, false, false>(5, [&](int r, int c) { return (total<8>(v60, r) * h43[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v62[r], y); });
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
   sums<1, 128>([&](auto width, int i, int c, int n) { return v65[c + n]; }, [&](int i, float x) { v66[0] = x; });
   // gradient of gamma
   if (x.input_grads[5].ptr) {
       const RowsTo<float, 1> grad5(x.input_grads[5], ch, ch.head);
-      fill<32, 1>(6, [&](auto width, int r, int c, int n) { return ((v76[r] + (((total<2>(v90, r) + total<8>(v98, r)) - f_keep((r < ch.valid ? 1.f : 0.f), v137[r])) * v14[r])) + f_keep((r < ch.valid ? 1.f : 0.f), v151[r])); }, [&](int r, int c, auto y) { grad5.put(r, c, y); });
+      fill<32, 1>(6, [&](auto width, int r, int c, int n) { return ((v76[r] + (((total<4>(v90, r) + total<8>(v98, r)) - f_keep((r < ch.valid ? 1.f : 0.f), v137[r])) * v14[r])) + f_keep((r < ch.valid ? 1.f : 0.f), v151[r])); }, [&](int r, int c, auto y) { grad5.put(r, c, y); });
   }
   // S[t] = a * S[t-1] * (I - beta * k * k^T) + beta * v * k^T
-  scan<32, 1, false, true>(7, [&](int r, int c) { return ((total<8>(v126, r) + total<8>(v183, r)) * v13[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v187[r], y); });
+  scan<32, 1, false, true>(7, [&](int r, int c) { return ((total<8>(v126, r) + total<8>(v183, r)) * h13[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v187[r], y); });
   __syncthreads();
   // gradient of g
   if (x.input_grads[3].ptr) {
       const RowsTo<float, 1> grad3(x.input_grads[3], ch, ch.head);
-      fill<32, 1>(8, [&](auto width, int r, int c, int n) { return (((((total<2>(v106, r) + total<8>(v115, r)) + (((total<2>(v90, r) + total<8>(v98, r)) - f_keep((r < ch.valid ? 1.f : 0.f), v137[r])) * v21[r])) - (f_keep((r < ch.valid ? 1.f : 0.f), v170[r]) * in4(r, 0))) * v14[r]) + f_keep((r < ch.valid ? 1.f : 0.f), (((v62[r] + f_keep((r < ch.valid ? 1.f : 0.f), ((v53[0] + v66[0]) * v42[0]))) + v187[r]) + total<4>(v193, r)))); }, [&](int r, int c, auto y) { grad3.put(r, c, y); });
+      fill<32, 1>(8, [&](auto width, int r, int c, int n) { return (((((total<4>(v106, r) + total<8>(v115, r)) + (((total<4>(v90, r) + total<8>(v98, r)) - f_keep((r < ch.valid ? 1.f : 0.f), v137[r])) * v21[r])) - (f_keep((r < ch.valid ? 1.f : 0.f), v170[r]) * in4(r, 0))) * v14[r]) + f_keep((r < ch.valid ? 1.f : 0.f), (((v62[r] + f_keep((r < ch.valid ? 1.f : 0.f), ((v53[0] + v66[0]) * v42[0]))) + v187[r]) + total<8>(v193, r)))); }, [&](int r, int c, auto y) { grad3.put(r, c, y); });
   }
 }
 

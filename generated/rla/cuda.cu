@@ -688,7 +688,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       int place4 = 0;
       int place6 = 0;
       const i64 out0_step = x.outputs[0].s1;
-      bf16* out0 = rows_of<bf16>(x.outputs[0], batch, start, head);
+      bf16* out0 = rows_of<bf16>(x.outputs[0], batch, start, head) + by_itself(channel);
       for (int step = 0; step < chunks + LAG; step++) {
           meet();
           const int i = step - 2;
@@ -733,7 +733,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           multiply<bf16, 40, false, UPPER, false, 1>(t48, t8, v33);
           multiply<bf16, 40, false, UPPER, false, 1>(t48, t25, v40);
           // output 0
-          write_rows<bf16>(t48, out0 + channel, out0_step, ch.valid, 16);
+          write_rows<bf16>(t48, out0, out0_step, ch.valid, 16);
           place2 = place2 == 1 ? 0 : place2 + 1;
           place3 = place3 == 2 ? 0 : place3 + 1;
           place4 = place4 == 3 ? 0 : place4 + 1;
@@ -958,7 +958,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
   if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way
 }
 
-// backward, finish; 256 threads, 109824 bytes of shared memory
+// backward, finish; 256 threads, 114816 bytes of shared memory
 extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755f1357c740df_backward_finish(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   wait_for_end();
@@ -991,43 +991,47 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   bf16* const v4 = (bf16*)(shared + 0);
   bf16* const v6 = (bf16*)(shared + 8704);
   float* const v7 = (float*)(shared + 17408);
-  bf16* const v8 = (bf16*)(shared + 44416);
+  bf16* const v8 = (bf16*)(shared + 53504);
   float* const v10 = (float*)(shared + 17536);
   float* const v11 = (float*)(shared + 17664);
-  float* const v14 = (float*)(shared + 53120);
-  bf16* const h16 = (bf16*)(shared + 17792);
-  float* const v18 = (float*)(shared + 26496);
-  float* const v20 = (float*)(shared + 26624);
-  float* const v22 = (float*)(shared + 26752);
-  bf16* const v23 = (bf16*)(shared + 26880);
-  float* const v28 = (float*)(shared + 35584);
-  bf16* const v35 = (bf16*)(shared + 35712);
-  float* const v44 = (float*)(shared + 44416);
+  float* const h12 = (float*)(shared + 17792);
+  float* const v14 = (float*)(shared + 62208);
+  bf16* const h16 = (bf16*)(shared + 17920);
+  float* const v18 = (float*)(shared + 26624);
+  float* const v20 = (float*)(shared + 26752);
+  float* const v22 = (float*)(shared + 26880);
+  bf16* const v23 = (bf16*)(shared + 27008);
+  float* const v28 = (float*)(shared + 35712);
+  float* const h31 = (float*)(shared + 35840);
+  float* const h34 = (float*)(shared + 35968);
+  bf16* const v35 = (bf16*)(shared + 36096);
+  float* const v44 = (float*)(shared + 53504);
   float* const v45 = (float*)(shared + 0);
-  float* const v53 = (float*)(shared + 44928);
+  float* const v53 = (float*)(shared + 54016);
   float* const v55 = (float*)(shared + 128);
-  float* const v58 = (float*)(shared + 45952);
+  float* const v58 = (float*)(shared + 55040);
   float* const v59 = (float*)(shared + 256);
-  float* const v66 = (float*)(shared + 57728);
-  float* const v69 = (float*)(shared + 57856);
-  float* const v83 = (float*)(shared + 84224);
-  float* const v91 = (float*)(shared + 46464);
-  float* const v102 = (float*)(shared + 84480);
-  float* const v112 = (float*)(shared + 47488);
-  float* const v123 = (float*)(shared + 48512);
-  float* const v128 = (float*)(shared + 57984);
-  bf16* const v132 = (bf16*)(shared + 58112);
-  float* const v140 = (float*)(shared + 84736);
-  float* const v141 = (float*)(shared + 49536);
-  float* const v154 = (float*)(shared + 50048);
+  float* const v66 = (float*)(shared + 66816);
+  float* const v69 = (float*)(shared + 66944);
+  bf16* const h80 = (bf16*)(shared + 44800);
+  float* const v83 = (float*)(shared + 93312);
+  float* const v91 = (float*)(shared + 55552);
+  float* const v102 = (float*)(shared + 93824);
+  float* const v112 = (float*)(shared + 56576);
+  float* const v123 = (float*)(shared + 57600);
+  float* const v128 = (float*)(shared + 67072);
+  bf16* const v132 = (bf16*)(shared + 67200);
+  float* const v140 = (float*)(shared + 62208);
+  float* const v141 = (float*)(shared + 58624);
+  float* const v154 = (float*)(shared + 59648);
   float* const v158 = (float*)(shared + 384);
-  float* const v162 = (float*)(shared + 51072);
-  bf16* const h15 = (bf16*)(shared + 89344);
-  bf16* const h19 = (bf16*)(shared + 66816);
-  bf16* const h21 = (bf16*)(shared + 75520);
-  bf16* const h27 = (bf16*)(shared + 94464);
-  bf16* const h115 = (bf16*)(shared + 99584);
-  bf16* const h137 = (bf16*)(shared + 104704);
+  float* const v162 = (float*)(shared + 60672);
+  bf16* const h15 = (bf16*)(shared + 94336);
+  bf16* const h19 = (bf16*)(shared + 75904);
+  bf16* const h21 = (bf16*)(shared + 84608);
+  bf16* const h27 = (bf16*)(shared + 99456);
+  bf16* const h115 = (bf16*)(shared + 104576);
+  bf16* const h137 = (bf16*)(shared + 109696);
   // S[t] = a * S[t-1] + beta * v * k^T
   copy_rows<bf16, 32, 128, 136>(v4, x.inputs[1], ch, ch.key_head, 128, false);
   copies_end();
@@ -1041,8 +1045,16 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   copies_end();
   copy_apart<bf16, 32, 128, 136>(h16, v16);
   copies_end();
+  copy_block<128>(h31, v31);
+  copies_end();
+  copy_apart<bf16, 32, 128, 136>(h80, v80);
+  copies_end();
   // R[t] = a * R[t-1] + gamma * r * k^T
   copy_rows<bf16, 32, 128, 136>(v35, x.output_grads[0], ch, ch.head, 128, true);
+  copies_end();
+  copy_block<128>(h34, v34);
+  copies_end();
+  copy_block<128>(h12, v12);
   copies_end();
   // S[t] = a * S[t-1] + beta * v * k^T
   // R[t] = a * R[t-1] + gamma * r * k^T
@@ -1073,7 +1085,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
       }, [&](int r, const auto& sum) {
       });
   }
-  copies_wait<0>();
+  copies_wait<2>();
   __syncthreads();
   // R[t] = a * R[t-1] + gamma * r * k^T
   segments<32>(1, [&](int r) { return v11[r]; }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v14[(r) * 36 + (c)], y); });
@@ -1095,9 +1107,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
               e19.x[n] = f_clamp(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0);
               e21.x[n] = (v20[r] * e19.x[n]);
               sum[0] += (pick(width, &v35[(r) * 136 + (c)], n) * (v10[r] * e21.x[n]));
-              sum[1] += ((pick(width, &v35[(r) * 136 + (c)], n) * v31[r]) * e21.x[n]);
-              sum[2] += (pick(width, &v80[(r) * 128 + (c)], n) * e19.x[n]);
-              e132.x[n] = (-f_inside(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 128 + (c)], n) * v20[r])));
+              sum[1] += ((pick(width, &v35[(r) * 136 + (c)], n) * h31[r]) * e21.x[n]);
+              sum[2] += (pick(width, &h80[(r) * 136 + (c)], n) * e19.x[n]);
+              e132.x[n] = (-f_inside(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0, (pick(width, &h80[(r) * 136 + (c)], n) * v20[r])));
           }
           put(&v8[(r) * 136 + (c)], e8);
           put(&h19[(r) * 136 + (c)], e19);
@@ -1123,44 +1135,66 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   // R[t] = a * R[t-1] + gamma * r * k^T
   // R[t] = a * R[t-1] + gamma * r * k^T
   {
-      each_tile<32, 32, 1, 2>(8, [&](int m, int n) {
-          constexpr int H = 1, W = 2;
+      each_tile<32, 32, 1, 1>(8, [&](int m, int n) {
+          constexpr int H = 1, W = 1;
           float a13_[H * W][4] = {};
+          float a25_[H * W][4] = {};
+          float a77_[H * W][4] = {};
+          float a96_[H * W][4] = {};
+          float a133_[H * W][4] = {};
           if (m + 16 * H > n) {
-              mac<bf16, 128, false>(a13_, Mat<bf16, 136, false, true>{v4}, Mat<bf16, 136, true, true>{v4}, m, n);
+              #pragma unroll 2
+              for (int k = 0; k < 128; k += 32) {
+                  u32 b0[4];
+                  Mat<bf16, 136, true, true>{v4}.column(b0, k, n, bf16());
+                  u32 b1[4];
+                  Mat<bf16, 136, true, true>{h21}.column(b1, k, n, bf16());
+                  u32 b2[4];
+                  Mat<bf16, 136, true, true>{v8}.column(b2, k, n, bf16());
+                  u32 a0_0[4];
+                  Mat<bf16, 136, false, true>{v4}.left(a0_0, m, k, bf16());
+                  u32 a0_1[4];
+                  Mat<bf16, 136, false, true>{v23}.left(a0_1, m, k, bf16());
+                  u32 a0_2[4];
+                  Mat<bf16, 136, false, true>{v35}.left(a0_2, m, k, bf16());
+                  u32 a0_3[4];
+                  Mat<bf16, 136, false, true>{v132}.left(a0_3, m, k, bf16());
+                  mma(a13_[0], a0_0, b0[0], b0[1], bf16());
+                  mma(a25_[0], a0_1, b0[0], b0[1], bf16());
+                  mma(a77_[0], a0_2, b1[0], b1[1], bf16());
+                  mma(a96_[0], a0_2, b2[0], b2[1], bf16());
+                  mma(a133_[0], a0_3, b2[0], b2[1], bf16());
+                  u32 a1_0[4];
+                  Mat<bf16, 136, false, true>{v4}.left(a1_0, m, k + 16, bf16());
+                  u32 a1_1[4];
+                  Mat<bf16, 136, false, true>{v23}.left(a1_1, m, k + 16, bf16());
+                  u32 a1_2[4];
+                  Mat<bf16, 136, false, true>{v35}.left(a1_2, m, k + 16, bf16());
+                  u32 a1_3[4];
+                  Mat<bf16, 136, false, true>{v132}.left(a1_3, m, k + 16, bf16());
+                  mma(a13_[0], a1_0, b0[2], b0[3], bf16());
+                  mma(a25_[0], a1_1, b0[2], b0[3], bf16());
+                  mma(a77_[0], a1_2, b1[2], b1[3], bf16());
+                  mma(a96_[0], a1_2, b2[2], b2[3], bf16());
+                  mma(a133_[0], a1_3, b2[2], b2[3], bf16());
+              }
           }
           float a15_[H * W][4] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a15_[w][e]; a15_[w][e] = (a13_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)); });
-          float a25_[H * W][4] = {};
-          if (m + 16 * H > n) {
-              mac<bf16, 128, false>(a25_, Mat<bf16, 136, false, true>{v23}, Mat<bf16, 136, true, true>{v4}, m, n);
-          }
           float a27_[H * W][4] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a27_[w][e]; a27_[w][e] = (v22[r] * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n))); });
-          float a77_[H * W][4] = {};
-          if (m + 16 * H > n) {
-              mac<bf16, 128, false>(a77_, Mat<bf16, 136, false, true>{v35}, Mat<bf16, 136, true, true>{h21}, m, n);
-          }
           float s83[2 * H] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
               s83[w / W * 2 + (e >> 1)] += ((r > c + n ? a77_[w][e] : 0.f) * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)));
           });
-          put_row_parts<2, H>(s83, v83, m, n / (8 * W));
-          float a96_[H * W][4] = {};
-          if (m + 16 * H > n) {
-              mac<bf16, 128, false>(a96_, Mat<bf16, 136, false, true>{v35}, Mat<bf16, 136, true, true>{v8}, m, n);
-          }
+          put_row_parts<4, H>(s83, v83, m, n / (8 * W));
           float a115_[H * W][4] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a115_[w][e]; a115_[w][e] = ((((r > c + n ? a77_[w][e] : 0.f) * v28[r]) + ((r > c + n ? a96_[w][e] : 0.f) * v22[r])) * pick(width, &v14[(r) * 36 + (c)], n)); });
           float s102[2 * H] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
               s102[w / W * 2 + (e >> 1)] += ((r > c + n ? a96_[w][e] : 0.f) * (a25_[w][e] * pick(width, &v14[(r) * 36 + (c)], n)));
           });
-          put_row_parts<2, H>(s102, v102, m, n / (8 * W));
-          float a133_[H * W][4] = {};
-          if (m + 16 * H > n) {
-              mac<bf16, 128, false>(a133_, Mat<bf16, 136, false, true>{v132}, Mat<bf16, 136, true, true>{v8}, m, n);
-          }
+          put_row_parts<4, H>(s102, v102, m, n / (8 * W));
           float a137_[H * W][4] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a137_[w][e]; a137_[w][e] = ((r > c + n ? a133_[w][e] : 0.f) * pick(width, &v14[(r) * 36 + (c)], n)); });
           float a140_[H * W][4] = {};
@@ -1172,9 +1206,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
           put_tile<H, W>(m, n, a140_, [&](int r, int c, auto y) { put(&v140[(r) * 36 + (c)], y); });
       });
   }
+  copies_wait<0>();
   __syncthreads();
   // R[t] = a * R[t-1] + gamma * r * k^T
-  rectangles<32, 4>(3, [&](int r, int c) { return v140[(r) * 36 + (c)]; }, [&](int r, int part, float x) { v141[(r) * 4 + part] = x; });
+  rectangles<32, 8>(3, [&](int r, int c) { return v140[(r) * 36 + (c)]; }, [&](int r, int part, float x) { v141[(r) * 8 + part] = x; });
   // R[t] = a * R[t-1] + gamma * r * k^T
   // R[t] = a * R[t-1] + gamma * r * k^T
   // output o = a * S[t-1] * q + gamma * R[t] * q
@@ -1218,13 +1253,13 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
           }
           float s91[2 * H] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-              s91[w / W * 2 + (e >> 1)] += (a84_[w][e] * (v12[r] * pick(width, &v23[(r) * 136 + (c)], n)));
+              s91[w / W * 2 + (e >> 1)] += (a84_[w][e] * (h12[r] * pick(width, &v23[(r) * 136 + (c)], n)));
           });
           put_row_parts<8, H>(s91, v91, m, n / (8 * W));
           float a48_[H * W][4] = {};
           float a105_[H * W][4] = {};
           float a147_[H * W][4] = {};
-          #pragma unroll 2
+          #pragma unroll 1
           for (int k = 0; k < 128; k += 16) {
               constexpr int w = 0;
               u32 b0[4];
@@ -1254,7 +1289,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
           float s154[2 * H] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
               s53[w / W * 2 + (e >> 1)] += (((v20[r] * a40_[w][e]) + (v7[r] * a48_[w][e])) * pick(width, &v4[(r) * 136 + (c)], n));
-              s112[w / W * 2 + (e >> 1)] += (a105_[w][e] * (v12[r] * pick(width, &v23[(r) * 136 + (c)], n)));
+              s112[w / W * 2 + (e >> 1)] += (a105_[w][e] * (h12[r] * pick(width, &v23[(r) * 136 + (c)], n)));
               s123[w / W * 2 + (e >> 1)] += (((a84_[w][e] * v28[r]) + (a105_[w][e] * v22[r])) * pick(width, &v23[(r) * 136 + (c)], n));
               s154[w / W * 2 + (e >> 1)] += (a147_[w][e] * pick(width, &v4[(r) * 136 + (c)], n));
           });
@@ -1266,8 +1301,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
               const RowsTo<bf16, 128> grad0(x.input_grads[0], ch, x.group > 1 ? ch.head : ch.key_head);
               float o0[H * W][4] = {};
               mac_twice<bf16, 32, false, H, LOWER>(o0, Twice<bf16, 40, false, true, 1280>{h115}, Mat<bf16, 136, false, true>{v4}, m, n);
-              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o0[w][e]; o0[w][e] = (acc + ((v66[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v4[(r) * 136 + (c)], n)) + (((a84_[w][e] * v28[r]) + (a105_[w][e] * v22[r])) * v12[r])); });
-              put_tile<H, W>(m, n, o0, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad0.put(r, c, y); });
+              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o0[w][e]; o0[w][e] = (acc + (v66[r] * pick(width, &v4[(r) * 136 + (c)], n)) + (((a84_[w][e] * v28[r]) + (a105_[w][e] * v22[r])) * h12[r])); });
+              put_tile_rows<bf16, H, W>(m, n, o0, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad0.put(r, c, y); });
           }
           if (x.input_grads[1].ptr) {
               const RowsTo<bf16, 128> grad1(x.input_grads[1], ch, x.group > 1 ? ch.head : ch.key_head);
@@ -1275,8 +1310,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
               mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h115}, Mat<bf16, 136, false, true>{v23}, m, n);
               mac_twice<bf16, 32, false, H, LOWER>(o1, Twice<bf16, 40, false, true, 1280>{h137}, Mat<bf16, 136, false, true>{v4}, m, n);
               mac_twice<bf16, 32, false, H, UPPER>(o1, Twice<bf16, 40, true, true, 1280>{h137}, Mat<bf16, 136, false, true>{v4}, m, n);
-              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o1[w][e]; o1[w][e] = (acc + (((v20[r] * a40_[w][e]) + (v7[r] * a48_[w][e])) * v34[r]) + ((v66[r] + f_inside(pick(width, &v4[(r) * 136 + (c)], n), 0.0f, 0.0f, 0.0f)) * pick(width, &v23[(r) * 136 + (c)], n)) + (a147_[w][e] * v12[r])); });
-              put_tile<H, W>(m, n, o1, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad1.put(r, c, y); });
+              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o1[w][e]; o1[w][e] = (acc + (((v20[r] * a40_[w][e]) + (v7[r] * a48_[w][e])) * h34[r]) + (v66[r] * pick(width, &v23[(r) * 136 + (c)], n)) + (a147_[w][e] * h12[r])); });
+              put_tile_rows<bf16, H, W>(m, n, o1, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad1.put(r, c, y); });
           }
       });
       put_parts<128>(diagonal(sum44), v44);
@@ -1298,14 +1333,14 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
           mac_twice<bf16, 32, false, H, UPPER>(a134_, Twice<bf16, 40, true, true, 1280>{h15}, Mat<bf16, 136, false, true>{v132}, m, n);
           float s162[2 * H] = {};
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) {
-              s162[w / W * 2 + (e >> 1)] += ((((v34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * pick(width, &v6[(r) * 136 + (c)], n));
+              s162[w / W * 2 + (e >> 1)] += ((((h34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * pick(width, &v6[(r) * 136 + (c)], n));
           });
           put_row_parts<8, H>(s162, v162, m, n / (8 * W));
           if (x.input_grads[2].ptr) {
               const RowsTo<bf16, 128> grad2(x.input_grads[2], ch, ch.head);
               float o2[H * W][4] = {};
-              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o2[w][e]; o2[w][e] = (f_inside(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0, (pick(width, &v80[(r) * 128 + (c)], n) * v20[r])) + ((((v34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * v7[r])); });
-              put_tile<H, W>(m, n, o2, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad2.put(r, c, y); });
+              in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = o2[w][e]; o2[w][e] = (f_inside(pick(width, &h16[(r) * 136 + (c)], n), v18[0], const0, (pick(width, &h80[(r) * 136 + (c)], n) * v20[r])) + ((((h34[r] * a46_[w][e]) + a97_[w][e]) + a134_[w][e]) * v7[r])); });
+              put_tile_rows<bf16, H, W>(m, n, o2, [&](int r, int c, auto y) { if (r < 32 && c < 128) grad2.put(r, c, y); });
           }
       });
   }
@@ -1315,14 +1350,14 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   // gradient of gamma
   if (x.input_grads[5].ptr) {
       const RowsTo<float, 1> grad5(x.input_grads[5], ch, ch.head);
-      fill<32, 1>(4, [&](auto width, int r, int c, int n) { return ((v69[r] + ((total<2>(v83, r) + total<8>(v91, r)) * v22[r])) + f_keep((r < ch.valid ? 1.f : 0.f), v128[r])); }, [&](int r, int c, auto y) { grad5.put(r, c, y); });
+      fill<32, 1>(4, [&](auto width, int r, int c, int n) { return ((v69[r] + ((total<4>(v83, r) + total<8>(v91, r)) * v22[r])) + f_keep((r < ch.valid ? 1.f : 0.f), v128[r])); }, [&](int r, int c, auto y) { grad5.put(r, c, y); });
   }
   // S[t] = a * S[t-1] + beta * v * k^T
-  scan<32, 1, false, false>(5, [&](int r, int c) { return (total<8>(v53, r) * v34[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v55[r], y); });
+  scan<32, 1, false, false>(5, [&](int r, int c) { return (total<8>(v53, r) * h34[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v55[r], y); });
   // S[t] = a * S[t-1] + beta * v * k^T
   sums<1, 128>([&](auto width, int i, int c, int n) { return v58[c + n]; }, [&](int i, float x) { v59[0] = x; });
   // R[t] = a * R[t-1] + gamma * r * k^T
-  scan<32, 1, false, true>(6, [&](int r, int c) { return ((total<8>(v123, r) + total<8>(v154, r)) * v12[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v158[r], y); });
+  scan<32, 1, false, true>(6, [&](int r, int c) { return ((total<8>(v123, r) + total<8>(v154, r)) * h12[r]); }, [&](int r, int c, float x) { const Some<1> y = {x}; put(&v158[r], y); });
   // gradient of beta
   if (x.input_grads[4].ptr) {
       const RowsTo<float, 1> grad4(x.input_grads[4], ch, ch.head);
@@ -1332,7 +1367,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   // gradient of g
   if (x.input_grads[3].ptr) {
       const RowsTo<float, 1> grad3(x.input_grads[3], ch, ch.head);
-      fill<32, 1>(8, [&](auto width, int r, int c, int n) { return ((((((total<2>(v83, r) + total<8>(v91, r)) * v10[r]) + total<2>(v102, r)) + total<8>(v112, r)) * v22[r]) + f_keep((r < ch.valid ? 1.f : 0.f), (((v55[r] + f_keep((r < ch.valid ? 1.f : 0.f), ((v45[0] + v59[0]) * v33[0]))) + total<4>(v141, r)) + v158[r]))); }, [&](int r, int c, auto y) { grad3.put(r, c, y); });
+      fill<32, 1>(8, [&](auto width, int r, int c, int n) { return ((((((total<4>(v83, r) + total<8>(v91, r)) * v10[r]) + total<4>(v102, r)) + total<8>(v112, r)) * v22[r]) + f_keep((r < ch.valid ? 1.f : 0.f), (((v55[r] + f_keep((r < ch.valid ? 1.f : 0.f), ((v45[0] + v59[0]) * v33[0]))) + total<8>(v141, r)) + v158[r]))); }, [&](int r, int c, auto y) { grad3.put(r, c, y); });
   }
 }
 

@@ -23,6 +23,14 @@ use std::path::{Path, PathBuf};
 pub mod cuda;
 mod picture;
 
+/// A name for a search's log in a folder where none of that name is: `stem`, or `stem-2` and so on, so that searches of other
+/// shapes, modes or days stay beside one another.
+pub fn unused(folder: &Path, stem: &str) -> String {
+    let is_free = |stem: &String| !folder.join(format!("{stem}.jsonl")).exists();
+    let names = std::iter::once(stem.to_string()).chain((2..).map(|n| format!("{stem}-{n}")));
+    names.into_iter().find(is_free).expect("numbers do not end")
+}
+
 /// Where a search leaves its traces.
 pub struct Traces {
     log: PathBuf,
@@ -35,7 +43,7 @@ impl Traces {
     /// Files of a task in a folder.
     pub fn new(folder: &Path, task: &Task, start: Choices) -> Result<Traces> {
         std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
-        let stem = format!("{}-{}-{}", task.recurrence.name, task.slot.name(), task.level.name());
+        let stem = unused(folder, &format!("{}-{}-{}", task.recurrence.name, task.slot.name(), task.level.name()));
         let (log, picture) = (folder.join(format!("{stem}.jsonl")), folder.join(format!("{stem}.svg")));
         let file = std::fs::File::create(&log).map_err(|e| Error::file(&log, e))?;
         Ok(Traces { log, picture, file, start })
@@ -195,4 +203,21 @@ fn verified(task: &Task, operation: &Operation) -> Result<std::result::Result<()
 /// Enters a row into a table.
 pub fn enter(path: &Path, row: Row) -> Result<()> {
     Table::merge(path, &machine::device(), row).map_err(Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unused;
+
+    #[test]
+    fn a_search_does_not_overwrite_the_log_of_another() {
+        let folder = std::env::temp_dir().join(format!("rla-logs-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for expected in ["rdn-forward", "rdn-forward-2", "rdn-forward-3"] {
+            let stem = unused(&folder, "rdn-forward");
+            assert_eq!(stem, expected);
+            std::fs::write(folder.join(format!("{stem}.jsonl")), "").expect("a file");
+        }
+        std::fs::remove_dir_all(&folder).expect("it was made here");
+    }
 }

@@ -89,7 +89,7 @@ __device__ inline Chunk chunk_of(const Sequences& q, i64 slot, int head, int gro
   }
   i64 index = slot - q.slot(low, size), left = q.length(low) - index * size;
   *sequence = low;
-  return {q.batch(low), q.start(low) + index * size, slot, head, head / group, (int)(left < 0 ? 0 : left < size ? left : size)};
+  return {q.batch(low), q.start(low) + index * size, slot, head, group > 1 ? head / group : head, (int)(left < 0 ? 0 : left < size ? left : size)};
 }
 
 template <class T> __device__ __forceinline__ T* rows_of(const View& v, i64 batch, i64 token, i64 head) {

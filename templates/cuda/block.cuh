@@ -91,6 +91,17 @@ template <class T, int LD, bool FLIP, bool SHARED = false> struct Mat {
       x[3] = down(c + 8, n + 8 + g, tag);
     }
   }
+  // rows k ... k + 31 of 8 columns: the right operands of one accumulator in two steps
+  template <class P> __device__ __forceinline__ void column(u32 (&x)[4], int k, int n, P tag) const {
+    const int l = threadIdx.x & 31, i = l >> 3, r = l & 7;
+    if constexpr (by_blocks<P>()) {
+      if (FLIP) load4(x, p + (n + r) * LD + k + i * 8);
+      else load4t(x, p + (k + i * 8 + r) * LD + n);
+    } else {
+#pragma unroll
+      for (int j = 0; j < 4; j++) x[j] = down(k + 8 * j + 2 * (l & 3), n + (l >> 2), tag);
+    }
+  }
   __device__ __forceinline__ float at(int r, int c) const { return widen(FLIP ? p[c * LD + r] : p[r * LD + c]); }
   // elements (r, c) and (r, c + 1) as one operand register
   template <class P> __device__ __forceinline__ u32 along(int r, int c, P tag) const {
@@ -118,9 +129,8 @@ template <int COLS> __device__ __forceinline__ int in_fragments(int r, int c) {
 // that sum over rows: lane l's four registers together, taken as they lie. Other uses turn blocks of 8 x 8 in registers.
 template <class T, int COLS, bool FLIP> struct Fragments {
   const T* p;
-  __device__ __forceinline__ uint4 block(int r, int c) const {
-    return *(const uint4*)(p + ((r >> 4) * (COLS / 16) + (c >> 4)) * 256 + (threadIdx.x & 31) * 8);
-  }
+  __device__ __forceinline__ const T* lane(int r, int c) const { return p + ((r >> 4) * (COLS / 16) + (c >> 4)) * 256 + (threadIdx.x & 31) * 8; }
+  __device__ __forceinline__ uint4 block(int r, int c) const { return *(const uint4*)lane(r, c); }
   template <class P> __device__ __forceinline__ void left(u32 (&x)[4], int m, int k, P tag) const {
     const uint4 f = FLIP ? block(k, m) : block(m, k);
     if (FLIP) x[0] = f.x, x[1] = f.z, x[2] = f.y, x[3] = f.w;
@@ -132,6 +142,20 @@ template <class T, int COLS, bool FLIP> struct Fragments {
     else x[0] = turn(f.x), x[1] = turn(f.z), x[2] = turn(f.y), x[3] = turn(f.w);
   }
   __device__ __forceinline__ float at(int r, int c) const { return widen(p[FLIP ? in_fragments<COLS>(c, r) : in_fragments<COLS>(r, c)]); }
+};
+
+// Fragments of COUNT operands on their way to shared memory, DEPTH steps of a sum over their rows at a time: a lane finds what it asked
+// for itself, so it waits for its own copies and meets nobody.
+template <int COUNT, int DEPTH> struct Ahead {
+  char* const room;
+  __device__ __forceinline__ char* place(int step, int which) const {
+    return room + ((step % DEPTH * COUNT + which) * THREADS + threadIdx.x) * 16;
+  }
+  __device__ __forceinline__ void copy(int step, int which, const void* from) const { copy16(place(step, which), from); }
+  __device__ __forceinline__ void take(u32 (&x)[4], int step, int which) const {
+    const uint4 f = *(const uint4*)place(step, which);
+    x[0] = f.x, x[1] = f.y, x[2] = f.z, x[3] = f.w;
+  }
 };
 
 // Whether an operand comes from global memory: all of it is asked for as early as registers allow.
@@ -310,6 +334,22 @@ template <bool GIVEN = false, class T, int N> __device__ __forceinline__ float p
     return n % 4 == 0 ? y.x : n % 4 == 1 ? y.y : n % 4 == 2 ? y.z : y.w;
   }
 }
+// Four adjacent values, rounded.
+template <class T> struct Rounded {
+  u32 x[2];
+};
+template <class T> __device__ __forceinline__ void put(T* to, const Rounded<T>& y) { *(uint2*)to = make_uint2(y.x[0], y.x[1]); }
+template <class T> __device__ __forceinline__ void put_row(T* to, const Rounded<T>& y, int there, bool wide) {
+  if (wide && there >= 4) {
+    put(to, y);
+    return;
+  }
+  const float2 low = unpair(y.x[0], T()), high = unpair(y.x[1], T());
+  const float x[4] = {low.x, low.y, high.x, high.y};
+#pragma unroll
+  for (int i = 0; i < 4; i++)
+    if (i < there) to[i] = narrow<T>(x[i]);
+}
 // The same to a row of the caller, of which `there` columns are left; `wide`: see is_wide.
 template <class T, int N> __device__ __forceinline__ void put_row(T* to, const Some<N>& y, int there, bool wide) {
   if (wide && there >= N) {
@@ -335,6 +375,9 @@ template <class T, int COLS> struct RowsTo {
       : first(rows_of<T>(v, c.batch, c.first, head)), step(v.s1), valid(c.valid), wide(is_wide<T>(v)) {}
   template <int N> __device__ __forceinline__ void put(int r, int c, const Some<N>& y) const {
     if (r < valid) put_row(first + r * step + c, y, COLS % 16 == 0 ? N : COLS - c, wide);
+  }
+  __device__ __forceinline__ void put(int r, int c, const Rounded<T>& y) const {
+    if (r < valid) put_row(first + r * step + c, y, COLS % 16 == 0 ? 4 : COLS - c, wide);
   }
 };
 
@@ -407,6 +450,28 @@ template <int H, int W, class Store> __device__ __forceinline__ void put_tile(in
 #pragma unroll
     for (int e = 0; e < 4; e += 2)
       store(m + 16 * (w / W) + g + 4 * e, n + 8 * (w % W) + 2 * q, Some<2>{x[w][e], x[w][e + 1]});
+}
+// The same for the caller's rows of T, four adjacent elements at once: of two accumulators side by side neighbours exchange one.
+template <class T, int H, int W, class Store>
+__device__ __forceinline__ void put_tile_rows(int m, int n, const float (&x)[H * W][4], Store store) {
+  static_assert(W % 2 == 0);
+  const int g = (threadIdx.x & 31) >> 2, q = threadIdx.x & 3;
+  const bool odd = q & 1;
+#pragma unroll
+  for (int w = 0; w < H * W; w += 2)
+#pragma unroll
+    for (int e = 0; e < 4; e += 2) {
+      const int r = m + 16 * (w / W) + g + 4 * e, c = n + 8 * (w % W) + (odd ? 8 : 0) + (q >> 1) * 4;
+      const float *low = x[w] + e, *high = x[w + 1] + e;
+      if constexpr (sizeof(T) == 2) {
+        const u32 first = pair(low[0], low[1], T()), second = pair(high[0], high[1], T());
+        const u32 other = __shfl_xor_sync(~0u, odd ? first : second, 1);
+        store(r, c, odd ? Rounded<T>{{other, second}} : Rounded<T>{{first, other}});
+      } else {
+        const float a = __shfl_xor_sync(~0u, odd ? low[0] : high[0], 1), b = __shfl_xor_sync(~0u, odd ? low[1] : high[1], 1);
+        store(r, c, odd ? Some<4>{a, b, high[0], high[1]} : Some<4>{low[0], low[1], a, b});
+      }
+    }
 }
 // Of sums of rows in PARTS parts, the one of a tile: what a lane has of rows g, g + 8 and so on.
 template <int PARTS, int H> __device__ __forceinline__ void put_row_parts(const float (&x)[2 * H], float* to, int m, int part) {
@@ -869,6 +934,8 @@ template <int T, int LD, int COUNT, int TURN, class Of> __device__ __forceinline
   static_assert(T <= 32);
   const int lane = threadIdx.x & 31;
   const auto solve = [&](const float* lower, const float* d, float sign, auto plain, auto columns, auto rows) {
+    // of one system the compiler reads further ahead, and has registers for two sums
+    constexpr int SUMS = COUNT > 1 ? 4 : 2;
     const float own = sign * d[lane];
     float z[T];
     // some rows are stored at once: a store between reads would hold these up
@@ -879,10 +946,11 @@ template <int T, int LD, int COUNT, int TURN, class Of> __device__ __forceinline
 #pragma unroll
       for (int i = first; i < first + together; i++) {
         // the row before comes last: all else can be added up while it is made
-        float sum[4] = {lower[i * LD + lane]};
+        float sum[SUMS] = {lower[i * LD + lane]};
 #pragma unroll
-        for (int k = 0; k < i - 1; k++) sum[k & 3] += z[k] * pick(Width<4>(), lower + i * LD + (k & ~3), k & 3);
-        float y = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        for (int k = 0; k < i - 1; k++) sum[k % SUMS] += z[k] * pick(Width<4>(), lower + i * LD + (k & ~3), k & 3);
+        float y = sum[0] + sum[1];
+        if constexpr (SUMS == 4) y += sum[2] + sum[3];
         if (i > 0) y += z[i - 1] * lower[i * LD + i - 1];
         z[i] = sign * pick(Width<4>(), d + (i & ~3), i & 3) * y;
         x[i - first] = y;

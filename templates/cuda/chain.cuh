@@ -398,6 +398,12 @@ template <int EVERY> __device__ __forceinline__ void tell_progress(int* progress
   }
 }
 
+// A number of the block's in a value of its own: where registers are few the compiler else finds it in the stack at every step.
+__device__ __forceinline__ int by_itself(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 // A number per token, from a vector in shared memory, for element e of column tile n.
 __device__ __forceinline__ float per_token(const float* v, int n, int e) {
   const float2 x = *(const float2*)(v + 8 * n + 2 * (threadIdx.x & 3));

@@ -1,11 +1,14 @@
 //! A set of values computed by one block, step by step, on matrices in shared memory (or global, where it is full).
 
+mod abreast;
+mod ahead;
 mod decay;
 mod fuse;
 mod join;
 mod joined;
 mod operands;
 mod order;
+mod over;
 mod room;
 mod side;
 mod step;
@@ -16,6 +19,7 @@ pub use decay::is_decay;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use self::ahead::Ahead;
 use super::Interface;
 use super::expr;
 use super::place::{Elem, Order, Place, Sizes};
@@ -40,6 +44,8 @@ pub struct Sink {
     pub padded: bool,
     /// Whether it replaces what other steps read: it runs after all of them.
     pub last: bool,
+    /// The element type, where `put` goes to rows of the caller.
+    pub rows: Option<Elem>,
 }
 
 /// Rows of a tensor of the caller.
@@ -81,7 +87,13 @@ pub struct Block<'a> {
     pub budget: usize,
     /// Bytes at the start of shared memory that belong to the frame.
     pub reserved: usize,
+    /// Threads of the block and blocks of a multiprocessor, for tokens of a chunk, bytes of shared memory, and whether it substitutes;
+    /// given for backward's finish, which streams states: others have few registers, or none of these.
+    pub threads: Option<Threads>,
 }
+
+/// See `Block::threads`.
+pub type Threads = fn(usize, usize, bool) -> (usize, usize);
 
 /// Text of a block's work.
 pub struct Written {
@@ -154,6 +166,10 @@ struct State<'a, 'b> {
     held: RefCell<BTreeMap<usize, String>>,
     /// Values that are not stored, but for their images.
     unstored: BTreeSet<usize>,
+    /// Whether the block has more warps than a small result has tiles of 16 columns.
+    many_warps: Cell<bool>,
+    /// What is copied ahead for products side by side, by the first of these.
+    aheads: BTreeMap<usize, Ahead>,
 }
 
 /// An operand of products that is kept in another type, or elsewhere, has an image in their type: number node + `IMAGE`.
@@ -219,6 +235,7 @@ impl<'a> Block<'a> {
                 comment: "rounded, for the kernels that follow".into(),
                 padded: true,
                 last: false,
+                rows: None,
             });
         }
         let needed = self.needed();
@@ -350,6 +367,8 @@ impl<'a> Block<'a> {
             ahead: Cell::new(false),
             held: RefCell::default(),
             unstored: BTreeSet::new(),
+            many_warps: Cell::new(false),
+            aheads: BTreeMap::new(),
         };
         for &n in &needed {
             let is_map = matches!(graph.nodes[n].kind, Kind::Map(..));

@@ -151,11 +151,25 @@ impl State<'_, '_> {
                     others: g.others.iter().map(|(minus, x)| (*minus, turn(x))).collect(),
                     products: g.products.clone(),
                 });
+                // what spreads a number over a row adds zeros: an element needs none
+                let zero = |a: &&Ref| *f == MapFn::Add && args.len() == 2 && self.is_zero(**a);
+                if let Some(zero) = args.iter().position(|a| zero(&a)) {
+                    return self.expr(args[1 - zero], row, col, false, group.as_ref());
+                }
                 let args: Vec<String> = args.iter().map(|a| self.expr(*a, row, col, false, group.as_ref())).collect();
                 expr::map(*f, &args)
             }
             Kind::Lower(x) => format!("({row} > {col} ? {} : 0.f)", self.expr(*x, row, col, false, None)),
             other => unreachable!("{other:?} is stored"),
+        }
+    }
+
+    /// Whether a value is zero everywhere: nothing, selected.
+    fn is_zero(&self, r: Ref) -> bool {
+        let number = |r: &Ref| matches!(self.graph().nodes[r.node].kind, Kind::Leaf(Leaf::Number(x)) if x == 0.0);
+        match &self.graph().nodes[r.node].kind {
+            Kind::Map(MapFn::Inside, args) => !self.places.contains_key(&r.node) && args.last().is_some_and(number),
+            _ => false,
         }
     }
 

@@ -16,11 +16,11 @@ const RESULTS: usize = 6;
 /// Results of which it holds two rows of tiles: the registers of a block of 256 threads that is not alone suffice.
 const TALL_RESULTS: usize = 5;
 
-/// Parts of a sum of rectangles: as many as the smallest blocks have warps.
-const RECTANGLES: usize = 4;
+/// Parts of a sum of rectangles: as many as the smallest blocks have warps, and as those of many warps have.
+const RECTANGLES: [usize; 2] = [4, 8];
 
 /// Matrices that a sweep may read to take eight elements of each at once.
-const WIDE_READS: usize = 4;
+const WIDE_READS: usize = 6;
 
 /// Numbers of tokens.
 const OF_TOKENS: Shape = Shape { rows: Axis::Token, cols: Axis::One };
@@ -89,7 +89,14 @@ impl State<'_, '_> {
     }
 
     /// Stored values that an expression reads, at the element's place or elsewhere.
-    fn positions(&self, r: Ref, flip: bool, top: bool, near: &mut BTreeSet<usize>, far: &mut BTreeSet<usize>) {
+    pub(super) fn positions(
+        &self,
+        r: Ref,
+        flip: bool,
+        top: bool,
+        near: &mut BTreeSet<usize>,
+        far: &mut BTreeSet<usize>,
+    ) {
         let flip = flip != r.flip;
         if !top && self.places.contains_key(&r.node) {
             if flip || !self.graph().is_matrix(r.node) { far } else { near }.insert(r.node);
@@ -233,6 +240,7 @@ impl State<'_, '_> {
             // what streams from global memory is read once, where the registers suffice
             16.. if streams && results <= TALL_RESULTS && rows % 32 == 0 => (true, 2),
             16.. if results <= 2 && cols % 32 == 0 => (false, 4),
+            _ if self.is_narrow(targets, rows, cols) => (false, 1),
             _ => (false, 2),
         }
     }
@@ -275,7 +283,8 @@ impl State<'_, '_> {
                 && let Kind::RectSum(_) = self.graph().nodes[*n].kind
                 && !self.block.wanted.contains_key(n)
             {
-                self.lay_out(*n, self.block.sizes.padded(Axis::Token), RECTANGLES);
+                let parts = RECTANGLES[usize::from(self.many_warps.get())];
+                self.lay_out(*n, self.block.sizes.padded(Axis::Token), parts);
             }
             let Target::Joined(targets) = &step.target else { continue };
             if !self.is_tile(&step.target) {

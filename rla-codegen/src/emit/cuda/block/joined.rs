@@ -15,6 +15,16 @@ const ROWS_AHEAD: usize = 4;
 /// Values and sums of a sweep for which registers suffice then.
 const MADE: usize = 12;
 
+/// Elements of a result up to which its tiles are less than all warps' work.
+const TURNED: usize = 2048;
+
+/// Tiles of 16 rows that a tall tile has, in blocks of fewer than 512 threads and in others: as many tall tiles as there are warps come
+/// first.
+fn high(rows: usize, cols: usize, width: usize) -> (usize, usize) {
+    // tiles for sixteen warps
+    if rows * cols >= 16 * 32 * 8 * width { (4, 2) } else { (2, 1) }
+}
+
 impl State<'_, '_> {
     pub(super) fn joined(&self, targets: &[Target], out: &mut Text) {
         for target in targets {
@@ -173,14 +183,11 @@ impl State<'_, '_> {
         let shape = self.shape_of(&targets[0]);
         let (rows, cols) = (self.block.sizes.padded(shape.rows), self.block.sizes.padded(shape.cols));
         let (tall, width) = self.tile_of(targets, shape);
-        // as many tiles as there are warps come first
-        let high = match tall {
-            // tiles for sixteen warps
-            true if rows * cols >= 16 * 32 * 8 * width => "(THREADS < 512 ? 4 : 2)",
-            true => "(THREADS < 512 ? 2 : 1)",
-            false => "1",
+        let high = match (tall, high(rows, cols, width)) {
+            (true, (few, many)) => format!("(THREADS < 512 ? {few} : {many})"),
+            (false, _) => "1".into(),
         };
-        let turn = if rows * cols <= 2048 { 4 * self.next_turn() } else { 0 };
+        let turn = if rows * cols <= TURNED { 4 * self.next_turn() } else { 0 };
         let each = "[&](auto width, int r, int c, int n, int w, int e)";
         out.line("{");
         let sides = || targets.iter().filter_map(|t| if let Target::Side(nodes) = t { Some(nodes) } else { None });
@@ -190,7 +197,13 @@ impl State<'_, '_> {
         out.line(format!("each_tile<{rows}, {cols}, {high}, {width}>({turn}, [&](int m, int n) {{"));
         out.line(format!("constexpr int H = {high}, W = {width};"));
         let lower = self.is_lower(targets);
-        let mut stores = vec![];
+        let abreast = self.abreast(targets).filter(|_| !tall && width <= 2);
+        if let Some((nodes, length)) = &abreast {
+            nodes.iter().for_each(|n| out.line(format!("float a{n}_[H * W][4] = {{}};")));
+            self.lower_only(lower, out, |out| self.products_abreast(nodes, *length, width, out));
+        }
+        let made = |n: &usize| abreast.as_ref().is_some_and(|(nodes, _)| nodes.contains(n));
+        let (mut stores, mut held) = (vec![], 0);
         // sums of rows that follow one another, in one pass: a store between them would have all read again
         let mut sums: Vec<(usize, String)> = vec![];
         let row_sums = |sums: &mut Vec<(usize, String)>, out: &mut Text| {
@@ -217,7 +230,8 @@ impl State<'_, '_> {
                 Target::Side(nodes) => {
                     let results = || nodes.iter().filter(|n| !self.parted.contains(n));
                     results().for_each(|n| out.line(format!("float a{n}_[H * W][4] = {{}};")));
-                    self.side_products(nodes, tall, &|n| format!("a{n}_"), out);
+                    held += results().count();
+                    self.side_products(nodes, tall, held, &|n| format!("a{n}_"), out);
                     for n in results() {
                         let target = Target::Node(*n);
                         self.tile_value(&target, each, out);
@@ -227,15 +241,11 @@ impl State<'_, '_> {
                 Target::Node(n) => match self.is_row_sum(target) {
                     Some(_) => sums.push((*n, self.value_of(target))),
                     None => {
-                        out.line(format!("float a{n}_[H * W][4] = {{}};"));
-                        if let Some(group) = self.group_of(*n) {
-                            // blocks of zeros cost no products
-                            if lower {
-                                out.line("if (m + 16 * H > n) {");
-                            }
-                            self.products(&group, &format!("a{n}_"), tall, out);
-                            if lower {
-                                out.line("}");
+                        if !made(n) {
+                            out.line(format!("float a{n}_[H * W][4] = {{}};"));
+                            if let Some(group) = self.group_of(*n) {
+                                let acc = format!("a{n}_");
+                                self.lower_only(lower, out, |out| self.products(&group, &acc, tall, out));
                             }
                         }
                         self.tile_value(target, each, out);
@@ -257,7 +267,11 @@ impl State<'_, '_> {
                         "in_tile<H, W>(m, n, {each} {{ const float acc = o{s}[w][e]; o{s}[w][e] = {value}; }});"
                     ));
                     let store = self.sink_store(*s);
-                    out.line(format!("put_tile<H, W>(m, n, o{s}, [&](int r, int c, auto y) {{ {store} }});"));
+                    let put = match sink.rows.filter(|_| width % 2 == 0) {
+                        Some(elem) => format!("put_tile_rows<{}, H, W>", elem.c()),
+                        None => "put_tile<H, W>".into(),
+                    };
+                    out.line(format!("{put}(m, n, o{s}, [&](int r, int c, auto y) {{ {store} }});"));
                     out.line("}");
                 }
                 Target::Copy(_) | Target::Decays(_) | Target::Joined(_) | Target::System(_) | Target::Store(_) => {
@@ -273,6 +287,28 @@ impl State<'_, '_> {
         out.line("});");
         sides().for_each(|nodes| self.side_sums(nodes, out));
         out.line("}");
+    }
+
+    /// Work on a tile, of a result that is zero above the diagonal where it is not: blocks of zeros cost no products.
+    fn lower_only(&self, lower: bool, out: &mut Text, work: impl FnOnce(&mut Text)) {
+        if lower {
+            out.line("if (m + 16 * H > n) {");
+        }
+        work(out);
+        if lower {
+            out.line("}");
+        }
+    }
+
+    /// The tiles of tall joined work, where a block of so many threads has a warp for each.
+    pub(super) fn warp_tiles(&self, targets: &[Target], threads: usize) -> Option<String> {
+        let shape = self.shape_of(&targets[0]);
+        let (rows, cols) = (self.block.sizes.padded(shape.rows), self.block.sizes.padded(shape.cols));
+        let (tall, width) = self.tile_of(targets, shape);
+        let (few, many) = high(rows, cols, width);
+        let height = 16 * if threads < 512 { few } else { many };
+        let fits = tall && rows * cols > TURNED && rows / height * (cols / (8 * width)) <= threads / 32;
+        fits.then(|| format!("each_tile<{rows}, {cols}, {}, {width}>", height / 16))
     }
 
     /// Whether all that leaves a joined step is zero above the diagonal.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{IMAGE, State};
 use crate::emit::cuda::place::{Elem, Order, Place};
 use crate::emit::graph::{Kind, Ref};
+use crate::tile::{Axis, Shape};
 
 impl State<'_, '_> {
     /// Chooses copies and images for all products.
@@ -45,6 +46,7 @@ impl State<'_, '_> {
                 }
             }
         }
+        self.fetch_numbers(needed);
         // rows that elementwise work reads: asked for at the start, when nobody waits for them yet
         let rows = |n: &usize| {
             let place = &self.places[n];
@@ -53,6 +55,22 @@ impl State<'_, '_> {
         let read = needed.iter().copied().filter(|n| self.block.records.contains(n) && self.uses.contains_key(n));
         self.ahead_rows = read.filter(rows).filter(|n| !self.fetched.contains_key(n)).collect();
         self.ahead_rows.clone().into_iter().for_each(|n| self.fetch(n));
+    }
+
+    /// Numbers a token that work on matrices reads from records: copied at the start, so that nobody waits for them in a sweep.
+    fn fetch_numbers(&mut self, needed: &BTreeSet<usize>) {
+        if self.block.threads.is_none() {
+            return;
+        }
+        let graph = self.block.graph;
+        let made = needed.iter().filter(|n| !self.block.given.contains_key(n) && graph.is_matrix(**n));
+        let read: BTreeSet<usize> = made.flat_map(|n| graph.nodes[*n].kind.operands()).map(|r| r.node).collect();
+        for n in read.into_iter().filter(|n| self.block.records.contains(n)) {
+            let of_tokens = graph.nodes[n].shape == Shape::new(Axis::Token, Axis::One);
+            if of_tokens && self.places[&n].order == Order::Rows && !self.fetched.contains_key(&n) {
+                self.fetch(n);
+            }
+        }
     }
 
     /// Given values that are copied to shared memory though no product reads them.

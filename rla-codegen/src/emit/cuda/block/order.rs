@@ -10,7 +10,7 @@ use crate::emit::text::Text;
 use crate::tile::Axis;
 
 /// Shared memory of a block that leaves room for so many on a multiprocessor; the frame takes its threads from it.
-const CLASSES: [usize; 3] = [27 * 1024, 56 * 1024, 112 * 1024];
+const CLASSES: [usize; 3] = [27 * 1024, 56 * 1024, 113 * 1024];
 
 /// The first of them for a block that substitutes: its registers allow six.
 const SUBSTITUTING: usize = 37 * 1024;
@@ -377,8 +377,16 @@ impl State<'_, '_> {
     }
 
     pub(super) fn emit(mut self, needed: &BTreeSet<usize>) -> Written {
-        let (phases, memory, leaves) = self.arrange_with_rows(needed);
+        let (block, substitutes) = (self.block, self.substitutes_here());
+        let (mut phases, mut memory, mut leaves) = self.arrange_with_rows(needed);
+        if let Some(threads_of) = self.block.threads {
+            let threads = threads_of(block.sizes.chunk, memory.shared + block.reserved, substitutes);
+            if self.note_threads(threads) {
+                (phases, memory, leaves) = self.arrange_with_rows(needed);
+            }
+        }
         self.check_order(&phases);
+        self.aheads = self.plan_ahead(&phases, &mut memory);
         self.shared = memory.offsets.keys().copied().collect();
         for (_, step) in &phases {
             let targets = match &step.target {
@@ -389,7 +397,6 @@ impl State<'_, '_> {
             let unstored: Vec<usize> = made.filter(|n| !step.writes.contains(n)).collect();
             self.unstored.extend(unstored);
         }
-        let block = self.block;
         let mut body = Text::default();
         // what was written and read since the last barrier, and copies under way, the oldest first
         let (mut written, mut touched): (BTreeSet<usize>, BTreeSet<usize>) = Default::default();
@@ -427,6 +434,19 @@ impl State<'_, '_> {
                 touched.clear();
                 touched.extend(&copies);
             }
+            // fragments come behind what the phase itself copies: nobody waits for them before their products do
+            let more = phases[index + 1..].iter().take_while(|(p, _)| p == phase);
+            let last_copy = !more.clone().any(|(_, s)| self.starts_copies(&s.target));
+            let opens = index == 0 || phases[index - 1].0 != *phase;
+            let start_ahead = |copies: &mut Vec<usize>, body: &mut Text| {
+                for (first, plan) in self.aheads.iter().filter(|(_, plan)| plan.phase == *phase) {
+                    self.start_ahead(plan, body);
+                    copies.extend((0..plan.depth).map(|i| plan.copy_id(*first, i)));
+                }
+            };
+            if opens && last_copy && !self.starts_copies(target) {
+                start_ahead(&mut copies, &mut body);
+            }
             match target {
                 _ if self.is_substitution(target) => systems.push(target.clone()),
                 _ => self.step(target, &mut body),
@@ -434,7 +454,13 @@ impl State<'_, '_> {
             if self.starts_copies(target) {
                 body.line("copies_end();");
                 copies.extend(writes);
+                if last_copy {
+                    start_ahead(&mut copies, &mut body);
+                }
             }
+            // the products have waited for theirs
+            let own: Vec<usize> = self.aheads_of(target).collect();
+            copies.retain(|id| !own.contains(id));
             written.extend(writes);
             touched.extend(reads);
             touched.extend(writes);
@@ -443,7 +469,8 @@ impl State<'_, '_> {
         if !copies.is_empty() {
             body.line("copies_wait<0>();");
         }
-        let mut pointers = vec![];
+        let aheads = self.aheads.values();
+        let mut pointers: Vec<String> = aheads.flat_map(|plan| plan.declarations(block.reserved)).collect();
         for (n, place) in &self.places {
             let c = place.elem.c();
             if let Some(offset) = memory.offsets.get(n) {
@@ -453,7 +480,7 @@ impl State<'_, '_> {
             }
         }
         let body = body.finish().lines().map(str::to_string).collect();
-        let (shared, substitutes) = (memory.shared + block.reserved, self.substitutes_here());
+        let shared = memory.shared + block.reserved;
         Written { pointers, body, shared, substitutes, scratch: memory.scratch, leaves }
     }
 

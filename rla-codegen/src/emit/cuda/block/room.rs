@@ -41,6 +41,8 @@ pub(super) struct Room {
     followers: Vec<Vec<usize>>,
     /// Those from here on replace what others read, and are a phase of their own.
     before_last: usize,
+    /// A step, a value that it makes element by element, and one of the same form that it reads nowhere but there.
+    over: Vec<(usize, usize, usize)>,
 }
 
 /// First and last phase of a value; none where it gets no memory.
@@ -68,7 +70,11 @@ impl State<'_, '_> {
             reads.iter().filter_map(|r| values[*r].made).for_each(|m| followers[m].push(i));
         }
         let adds = writes.iter().map(|w| w.iter().map(|id| values[*id].bytes).sum()).collect();
-        Room { values, reads, writes, adds, followers, before_last }
+        let over = steps.iter().enumerate().flat_map(|(i, step)| {
+            let numbered = |(made, read): (usize, usize)| (i, index[&made], index[&read]);
+            self.in_place(step).into_iter().map(numbered).collect::<Vec<_>>()
+        });
+        Room { over: over.collect(), values, reads, writes, adds, followers, before_last }
     }
 }
 
@@ -126,6 +132,20 @@ impl Room {
             now += 1;
         }
         phase.into_iter().map(|p| p.unwrap_or(now)).collect()
+    }
+
+    /// Where values take the memory of what their step is the last to read: the place of each, if it is another value's.
+    fn in_place(&self, phases: &[usize], life: &Life) -> Vec<Option<usize>> {
+        let mut home = vec![None; self.values.len()];
+        let mut taken = vec![false; self.values.len()];
+        for (step, made, read) in &self.over {
+            let (Some((start, _)), Some((_, end))) = (life[*made], life[*read]) else { continue };
+            let alone = || (0..phases.len()).all(|i| i == *step || phases[i] != end || !self.reads[i].contains(read));
+            if home[*made].is_none() && !taken[*read] && start == phases[*step] && end == start && alone() {
+                (home[*made], taken[*read]) = (Some(*read), true);
+            }
+        }
+        home
     }
 
     /// First and last phase of what gets memory.
@@ -195,7 +215,16 @@ impl Room {
 
     /// Everything in `room` bytes of shared memory, if it fits.
     pub(super) fn fit(&self, phases: &[usize], room: usize) -> Option<Memory> {
-        let (offsets, shared) = self.first_fit(&self.lifetimes(phases), room)?;
+        let mut life = self.lifetimes(phases);
+        let home = self.in_place(phases, &life);
+        let first_of = |n: usize| std::iter::successors(Some(n), |n| home[*n]).last().expect("itself at least");
+        for n in (0..home.len()).filter(|n| home[*n].is_some()) {
+            let (_, end) = life[n].take().expect("it gets memory");
+            let (_, last) = life[first_of(n)].as_mut().expect("it gets memory");
+            *last = (*last).max(end);
+        }
+        let (mut offsets, shared) = self.first_fit(&life, room)?;
+        (0..home.len()).filter(|n| home[*n].is_some()).for_each(|n| offsets[n] = offsets[first_of(n)]);
         Some(Memory { offsets: self.by_id(offsets), shared, scratch_places: BTreeMap::new(), scratch: 0 })
     }
 

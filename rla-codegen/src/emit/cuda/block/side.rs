@@ -18,10 +18,18 @@ struct Streamed {
     form: Option<(Shape, usize)>,
 }
 
-/// Steps of a sum over rows that are written out, for so many results: fragments that are asked for together, as far as registers allow.
-fn fragments_ahead(results: usize) -> usize {
-    if results <= 2 { 4 } else { 2 }
+/// Steps of a sum over rows that are written out, where a tile holds so many results: fragments that are asked for together, as far as
+/// registers allow.
+fn fragments_ahead(held: usize) -> usize {
+    match held {
+        0..=2 => 4,
+        3..=4 => 2,
+        _ => 1,
+    }
 }
+
+/// The same of fragments that are on their way already.
+const WRITTEN_OUT: usize = 2;
 
 impl State<'_, '_> {
     fn is_fragments(&self, r: Ref) -> bool {
@@ -30,7 +38,7 @@ impl State<'_, '_> {
     }
 
     /// Operands of a product, in the order of the target.
-    fn factors(&self, r: Ref) -> (Ref, Ref) {
+    pub(super) fn factors(&self, r: Ref) -> (Ref, Ref) {
         let Kind::Product(a, b) = self.graph().nodes[r.node].kind else { unreachable!("it is a product") };
         if r.flip { (b.t(), a.t()) } else { (a, b) }
     }
@@ -130,6 +138,7 @@ impl State<'_, '_> {
         self.side_products(
             nodes,
             false,
+            results.len(),
             &|n| format!("acc[{}]", results.iter().position(|r| *r == n).expect("a result")),
             out,
         );
@@ -147,18 +156,28 @@ impl State<'_, '_> {
         out.line("}");
     }
 
-    /// The products of results side by side, for one tile, of H times 16 rows where it is tall; `acc` names a result's accumulator.
-    pub(super) fn side_products(&self, nodes: &[usize], tall: bool, acc: &dyn Fn(usize) -> String, out: &mut Text) {
+    /// The products of results side by side, for one tile, of H times 16 rows where it is tall, which then holds so many results; `acc`
+    /// names a result's accumulator.
+    pub(super) fn side_products(
+        &self,
+        nodes: &[usize],
+        tall: bool,
+        held: usize,
+        acc: &dyn Fn(usize) -> String,
+        out: &mut Text,
+    ) {
         let (graph, product) = (self.graph(), self.block.product.c());
         let (sums, results): (Vec<usize>, Vec<usize>) = nodes.iter().partition(|n| self.parted.contains(n));
         let groups: Vec<Group> = results.iter().map(|n| self.group_of(*n).expect("it has products")).collect();
         let rows = self.block.sizes.padded(graph.nodes[results[0]].shape.rows);
-        let inner = self.streamed(results[0]).and_then(|s| s.form).expect("it streams").1;
-        out.line(format!("#pragma unroll {}", fragments_ahead(results.len())));
-        out.line(format!("for (int k = 0; k < {inner}; k += 16) {{"));
-        let right: BTreeSet<usize> =
-            groups.iter().flat_map(|g| &g.products).map(|(_, r)| self.factors(*r).1.node).collect();
+        let (right, inner) = self.right_fragments(nodes);
+        let ahead = self.aheads.get(&nodes[0]);
+        out.line(format!("#pragma unroll {}", ahead.map_or(fragments_ahead(held), |_| WRITTEN_OUT)));
+        out.line(format!("for (int k = 0; k < {}; k += 16) {{", 16 * inner));
         let right_operands = |out: &mut Text| {
+            if let Some(plan) = ahead {
+                return self.take_ahead(plan, out);
+            }
             for b in &right {
                 out.line(format!("u32 b{b}[4];"));
                 let operand = self.operand(Ref { node: *b, flip: false }, false);
@@ -221,7 +240,19 @@ impl State<'_, '_> {
         if !tall {
             out.line("}");
         }
+        if let Some(plan) = ahead {
+            self.continue_ahead(plan, out);
+        }
         out.line("}");
+    }
+
+    /// Fragments that products side by side read, and steps of 16 rows of them.
+    pub(super) fn right_fragments(&self, nodes: &[usize]) -> (Vec<usize>, usize) {
+        let results = || nodes.iter().filter(|n| !self.parted.contains(n));
+        let groups = results().filter_map(|n| self.group_of(*n));
+        let right: BTreeSet<usize> = groups.flat_map(|g| g.products).map(|(_, r)| self.factors(r).1.node).collect();
+        let first = results().next().and_then(|n| self.streamed(*n)).and_then(|s| s.form);
+        (right.into_iter().collect(), first.expect("it streams").1 / 16)
     }
 
     /// The sums of products of operands, after all tiles.

@@ -293,9 +293,10 @@ impl Frame<'_> {
             match role {
                 Outcome::Output(i) => {
                     let elem = self.config.output.c();
+                    let at = if self.pass == Pass::ForwardSave { "" } else { " + channel" };
                     stores.push((
                         r.node,
-                        format!("!write_rows<{elem}>(@, out{i} + channel, out{i}_step, ch.valid, {size});"),
+                        format!("!write_rows<{elem}>(@, out{i}{at}, out{i}_step, ch.valid, {size});"),
                         format!("output {i}"),
                     ));
                 }
@@ -593,7 +594,9 @@ impl Frame<'_> {
         for i in &outputs {
             let elem = self.config.output.c();
             out.line(format!("const i64 out{i}_step = x.outputs[{i}].s1;"));
-            out.line(format!("{elem}* out{i} = rows_of<{elem}>(x.outputs[{i}], batch, start, head);"));
+            // forward that keeps has no register left for the channel, in each step: see `by_itself`
+            let first = if self.pass == Pass::ForwardSave { " + by_itself(channel)" } else { "" };
+            out.line(format!("{elem}* out{i} = rows_of<{elem}>(x.outputs[{i}], batch, start, head){first};"));
         }
         let place = |n: usize| if n > 1 { format!("place{n}") } else { "0".into() };
         out.line("for (int step = 0; step < chunks + LAG; step++) {");

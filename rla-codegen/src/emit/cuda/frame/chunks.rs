@@ -24,16 +24,22 @@ impl Part {
 
 /// Threads of a block that works on a chunk, and how many blocks of a multiprocessor registers have to suffice for.
 pub(super) fn chunk_threads(name: &str, chunk: usize, written: &Written) -> (usize, usize) {
+    threads_within(name, chunk, written.shared, written.substitutes)
+}
+
+/// The same for so many bytes of shared memory.
+fn threads_within(name: &str, chunk: usize, shared: usize, substitutes: bool) -> (usize, usize) {
     // small blocks, so that one waits while others work; large ones have a multiprocessor to themselves
-    // eight blocks leave a thread 64 registers: enough for what holds no state; what substitutes needs more
-    match written.shared {
-        0..=37888 if chunk <= 32 && written.substitutes => (128, 6),
+    // eight blocks leave a thread 64 registers: enough for what holds no state; what substitutes needs more, and is slower with fewer
+    match shared {
+        0..=27648 if chunk <= 32 && name == "prepare" && substitutes => (128, 7),
+        0..=37888 if chunk <= 32 && substitutes => (128, 6),
         0..=27648 if chunk <= 32 && name == "prepare" => (128, 8),
         0..=36864 if chunk <= 32 => (128, 5),
         0..=57344 if chunk <= 32 => (128, 4),
         // of longer chunks: a thread of prepare makes do with 64 registers too
         0..=57344 if name == "prepare" => (256, 4),
-        0..=114688 => (256, 2),
+        0..=115712 => (256, 2),
         _ => (512, 1),
     }
 }
@@ -98,6 +104,9 @@ impl Frame<'_> {
         let (record, passed) = self.hand_over(&nodes, None);
         self.give(&mut block, &record, &passed, &mut given);
         self.give_kept(&mut block, true, &mut given);
+        if self.backward() {
+            block.threads = Some(|chunk, shared, substitutes| threads_within("finish", chunk, shared, substitutes));
+        }
         if self.backward() && self.config.span > 1 {
             return self.per_span(block, given).map(Some);
         }
@@ -203,6 +212,7 @@ impl Frame<'_> {
             direct: self.direct(),
             budget: self.config.shared,
             reserved,
+            threads: None,
         }
     }
 
@@ -258,6 +268,7 @@ impl Frame<'_> {
                     comment: format!("output {i}"),
                     padded: false,
                     last,
+                    rows: Some(self.config.output),
                 })
             }
             Role::InputGrad(i) if self.interface.inputs[i].rows == Axis::Token => {
@@ -273,6 +284,7 @@ impl Frame<'_> {
                     comment: format!("gradient of {}", self.interface.input_names[i]),
                     padded: false,
                     last,
+                    rows: Some(self.config.input_grads[i]),
                 })
             }
             Role::InputGrad(i) => {
@@ -289,6 +301,7 @@ impl Frame<'_> {
                     comment: format!("this chunk's part of the gradient of {}", self.interface.input_names[i]),
                     padded: false,
                     last,
+                    rows: None,
                 })
             }
             Role::Saved(k) => {
@@ -307,6 +320,7 @@ impl Frame<'_> {
                     comment: "kept for backward".into(),
                     padded: true,
                     last,
+                    rows: None,
                 })
             }
             Role::State(_) | Role::StateGrad(_) => None,

@@ -80,6 +80,7 @@ impl Frame<'_> {
                 comment: format!("{} after the chunk", self.interface.states[*state]),
                 padded: false,
                 last: true,
+                rows: None,
             });
         }
         let (mut record, mut passed) = (BTreeSet::new(), BTreeSet::new());

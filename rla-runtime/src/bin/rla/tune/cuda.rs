@@ -107,7 +107,8 @@ fn search(arguments: &Arguments, device: &Device, task: &Task) -> Result<(), Fai
     bar.finish_and_clear();
     // the log says what was refused also where nothing was found
     std::fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, e))?;
-    let log_file = folder.join(format!("{variant}-{}-cuda.jsonl", slot.name()));
+    let stem = rla_runtime::tune::unused(&folder, &format!("{variant}-{}-cuda", slot.name()));
+    let log_file = folder.join(format!("{stem}.jsonl"));
     rla_build::whole::write(&log_file, &log).map_err(Error::from)?;
     let (row, records) = tuned?;
     if arguments.json {
