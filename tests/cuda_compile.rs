@@ -175,13 +175,13 @@ fn finish_asks_early_for_what_it_streams() {
         let barrier = text.find("__syncthreads();").expect("phases");
         let taken = text.find(".take(").expect("taken");
         assert!(first < barrier && barrier < taken, "{name}: asked for in the phase of the products");
-        // matrices in the products' type that begin at one place
+        // matrices in the products' type that begin at one place: in RDN, where nothing but this puts two there
         let starts = text.lines().filter(|l| l.contains("bf16* const") && l.contains("(shared + "));
         let mut starts: Vec<&str> = starts.filter_map(|l| l.split("(shared + ").nth(1)).collect();
         let all = starts.len();
         starts.sort_unstable();
         starts.dedup();
-        assert!(starts.len() < all, "{name}: nothing is made in place");
+        assert!(name != "rdn" || starts.len() + 4 <= all, "{name}: {} of {all} places", starts.len());
     }
 }
 

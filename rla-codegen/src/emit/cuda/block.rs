@@ -88,7 +88,8 @@ pub struct Block<'a> {
     /// Bytes at the start of shared memory that belong to the frame.
     pub reserved: usize,
     /// Threads of the block and blocks of a multiprocessor, for tokens of a chunk, bytes of shared memory, and whether it substitutes;
-    /// given for backward's finish, which streams states: others have few registers, or none of these.
+    /// given for backward's finish alone: what follows from it, states asked for ahead, numbers copied first, products abreast, made
+    /// registers spill in forward's finish and prepare slower.
     pub threads: Option<Threads>,
 }
 

@@ -12,7 +12,7 @@ const MANY_WARPS: usize = 8;
 const NARROW: usize = 2;
 
 impl State<'_, '_> {
-    /// Length of the sums of a result's products, if they can be made abreast with others.
+    /// Length of the sums of a result's products, if they can be made abreast with others: not in prepare, where that was slower.
     fn abreast_length(&self, target: &Target) -> Option<usize> {
         let Target::Node(n) = target else { return None };
         let group = self.group_of(*n).filter(|_| self.block.product != Elem::F32 && self.block.threads.is_some())?;

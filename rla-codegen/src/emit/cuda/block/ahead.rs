@@ -1,6 +1,6 @@
 //! Fragments of products side by side, on their way to shared memory some phases before the products and then some steps
 //! ahead of them: a lane copies what it needs itself, so it waits for its own copies and for nobody else. Those for which there is no
-//! room there are asked for a step ahead, in registers.
+//! room there are asked for as many steps ahead, in registers.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ impl State<'_, '_> {
             let (Target::Joined(targets), Some(nodes)) = (&step.target, side_of(&step.target)) else { continue };
             let (fragments, steps) = self.right_fragments(nodes);
             let threads = |shared: usize| threads_of(self.block.sizes.chunk, shared, self.substitutes_here());
-            // of a block alone on its multiprocessor more warps wait at once: it gained nothing
+            // not in a block alone on its multiprocessor: KDA's spilled
             let (count, blocks) = threads(memory.shared + self.block.reserved);
             if blocks < 2 {
                 continue;

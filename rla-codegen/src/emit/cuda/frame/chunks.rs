@@ -30,7 +30,7 @@ pub(super) fn chunk_threads(name: &str, chunk: usize, written: &Written) -> (usi
 /// The same for so many bytes of shared memory.
 fn threads_within(name: &str, chunk: usize, shared: usize, substitutes: bool) -> (usize, usize) {
     // small blocks, so that one waits while others work; large ones have a multiprocessor to themselves
-    // eight blocks leave a thread 64 registers: enough for what holds no state; what substitutes needs more, and is slower with fewer
+    // eight blocks leave a thread 64 registers: enough for what holds no state; what substitutes has 72, since with 64 RDN's is slower
     match shared {
         0..=27648 if chunk <= 32 && name == "prepare" && substitutes => (128, 7),
         0..=37888 if chunk <= 32 && substitutes => (128, 6),
