@@ -242,7 +242,7 @@ fn explain_shows_the_derivation() {
     // 2 states of 128 x 128 in bf16 at every 32 or 64 tokens, 2 rows of 128 in bf16, or f32 and 4 elements apart
     let memory = [
         "GPU, bf16: 2 x 2 value key / 32 + 2 x 2 value",
-        "training.span=2: 2 x 2 value key / 64 + 2 x 4 value",
+        "training.span=2: 2 x 2 value key / 64 + 2 x 2 value + 440 of backward's record",
         "filled up",
         "440 of backward's record",
         "3000",

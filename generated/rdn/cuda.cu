@@ -2,11 +2,9 @@
 extern "C" __global__ void __launch_bounds__(128, 7) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_prepare(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   const int head = blockIdx.x % (u32)x.heads;
-  const i64 slot = blockIdx.x / (u32)x.heads;
-  i64 sequence;
-  const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
-  const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
+  const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
+  const i64 number = blockIdx.x;
+  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 16768;
   if (!ch.valid) return;
   let_next_start();
   float* const w7 = (float*)(record + 0);
@@ -154,25 +152,25 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
   constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 1;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
-  const i64 sequence = blockIdx.x / SLICES / x.heads;
+  const int sequence = blockIdx.x / SLICES / x.heads;
   // the warp's first channel, of the block's and of all
   const int own = 16 * (warp % GROUPS), column = slice * 16 * GROUPS, channel = column + own;
   const float const0 = (float)x.constants[0];
-  const i64 tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);
-  const int chunks = (tokens + CHUNK - 1) / CHUNK;
-  const i64 first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);
+  const int tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);
+  const int chunks = (u32)(tokens + CHUNK - 1) / CHUNK;
+  const int first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);
   const int key_head = head / (int)x.group;
-  auto chunk_at = [&](int i) {
-      const i64 k = i;
-      const i64 left = tokens - k * CHUNK;
-      return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
+  auto chunk_of_step = [&](int i) {
+      const int k = i;
+      const int left = tokens - k * CHUNK;
+      return Chunk{batch, start + k * CHUNK, first + k, head, key_head, left < CHUNK ? left : CHUNK, sequence, k, left};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
   set_up_barriers<AHEAD, CLUSTER, 5>(shared + 146944);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
-      const Chunk ch = chunk_at(0);
+      const Chunk ch = chunk_of_step(0);
       if (member == 0) {
           const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 16768;
           const i64 record0_step = x.heads * 16768;
@@ -236,9 +234,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           meet();
           const int i = step - 0;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 16768;
           const float* const v7 = (const float*)(shared + 0 + place4 * 16768);
           const float* const v13 = (const float*)(shared + 128 + place4 * 16768);
           const float* const v18 = (const float*)(shared + 256 + place4 * 16768);
@@ -302,9 +300,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           meet();
           const int i = step - 1;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 16768;
           const float* const v13 = (const float*)(shared + 128 + place4 * 16768);
           const float* const v32 = (const float*)(shared + 512 + place4 * 16768);
           const float* const v34 = (const float*)(shared + 528 + place4 * 16768);
@@ -367,9 +365,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           meet();
           const int i = step - 2;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 16768;
           const float* const v29 = (const float*)(shared + 384 + place4 * 16768);
           const float* const v53 = (const float*)(shared + 784 + place4 * 16768);
           const float* const v59 = (const float*)(shared + 912 + place4 * 16768);
@@ -411,12 +409,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
 extern "C" __global__ void __launch_bounds__(128, 7) rla_c_db0f4a7fe25c0a6125a02633a7674d92_forward_save_prepare(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   const int head = blockIdx.x % (u32)x.heads;
-  const i64 slot = blockIdx.x / (u32)x.heads;
-  i64 sequence;
-  const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
-  const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
+  const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
+  const i64 number = blockIdx.x;
+  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 9088;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
   if (!ch.valid) return;
   let_next_start();
   float* const w7 = (float*)(record + 0);
@@ -588,25 +584,25 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
   constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 1;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
-  const i64 sequence = blockIdx.x / SLICES / x.heads;
+  const int sequence = blockIdx.x / SLICES / x.heads;
   // the warp's first channel, of the block's and of all
   const int own = 16 * (warp % GROUPS), column = slice * 16 * GROUPS, channel = column + own;
   const float const0 = (float)x.constants[0];
-  const i64 tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);
-  const int chunks = (tokens + CHUNK - 1) / CHUNK;
-  const i64 first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);
+  const int tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);
+  const int chunks = (u32)(tokens + CHUNK - 1) / CHUNK;
+  const int first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);
   const int key_head = head / (int)x.group;
-  auto chunk_at = [&](int i) {
-      const i64 k = i;
-      const i64 left = tokens - k * CHUNK;
-      return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
+  auto chunk_of_step = [&](int i) {
+      const int k = i;
+      const int left = tokens - k * CHUNK;
+      return Chunk{batch, start + k * CHUNK, first + k, head, key_head, left < CHUNK ? left : CHUNK, sequence, k, left};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
   set_up_barriers<AHEAD, CLUSTER, 5>(shared + 131584);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
-      const Chunk ch = chunk_at(0);
+      const Chunk ch = chunk_of_step(0);
       if (member == 0) {
           const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 9088;
           const i64 record0_step = x.heads * 9088;
@@ -684,10 +680,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           meet();
           const int i = step - 0;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 9088;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
           const bf16* const v23 = (const bf16*)(shared + 10240 + place2 * 2560);
           const float* const v7 = (const float*)(shared + 15360 + place4 * 9088);
           const float* const v13 = (const float*)(shared + 15488 + place4 * 9088);
@@ -753,10 +749,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           meet();
           const int i = step - 1;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 9088;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
           const float* const v13 = (const float*)(shared + 15488 + place4 * 9088);
           const float* const v32 = (const float*)(shared + 15872 + place4 * 9088);
           const float* const v34 = (const float*)(shared + 15888 + place4 * 9088);
@@ -821,10 +817,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           meet();
           const int i = step - 2;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 9088;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
           const bf16* const v55 = (const bf16*)(shared + 0 + place2 * 5120);
           const bf16* const v61 = (const bf16*)(shared + 2560 + place2 * 5120);
           const float* const v29 = (const float*)(shared + 15744 + place4 * 9088);
@@ -871,25 +867,25 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
   constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 2;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
-  const i64 sequence = blockIdx.x / SLICES / x.heads;
+  const int sequence = blockIdx.x / SLICES / x.heads;
   // the warp's first channel, of the block's and of all
   const int own = 16 * (warp % GROUPS), column = slice * 16 * GROUPS, channel = column + own;
   const float const0 = (float)x.constants[0];
-  const i64 tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);
-  const int chunks = (tokens + CHUNK - 1) / CHUNK;
-  const i64 first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);
+  const int tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);
+  const int chunks = (u32)(tokens + CHUNK - 1) / CHUNK;
+  const int first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);
   const int key_head = head / (int)x.group;
-  auto chunk_at = [&](int i) {
-      const i64 k = chunks - 1 - i;
-      const i64 left = tokens - k * CHUNK;
-      return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
+  auto chunk_of_step = [&](int i) {
+      const int k = chunks - 1 - i;
+      const int left = tokens - k * CHUNK;
+      return Chunk{batch, start + k * CHUNK, first + k, head, key_head, left < CHUNK ? left : CHUNK, sequence, k, left};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
   set_up_barriers<AHEAD, CLUSTER, 5>(shared + 165888);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
-      const Chunk ch = chunk_at(0);
+      const Chunk ch = chunk_of_step(0);
       if (member == 0) {
           const char* record0 = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + (ch.slot * x.heads + head) * 96000;
           const i64 record0_step = -x.heads * 96000;
@@ -978,11 +974,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           meet();
           const int i = step - 0;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + number * 96000;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 81920;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + (i64)number * 96000;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 81920;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
           const float* const v13 = (const float*)(shared + 0 + place4 * 14080);
           const float* const v21 = (const float*)(shared + 256 + place4 * 14080);
           const float* const v29 = (const float*)(shared + 528 + place4 * 14080);
@@ -1047,11 +1043,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           meet();
           const int i = step - 1;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + number * 96000;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 81920;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + (i64)number * 96000;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 81920;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
           const float* const v13 = (const float*)(shared + 0 + place4 * 14080);
           const float* const v16 = (const float*)(shared + 128 + place4 * 14080);
           const float* const v24 = (const float*)(shared + 384 + place4 * 14080);
@@ -1124,11 +1120,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           meet();
           const int i = step - 2;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + number * 96000;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 81920;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + (i64)number * 96000;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 81920;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
           char* const from0 = exchange + 0 + place2 * 4096;
           char* const from1 = exchange + 8192 + place3 * 4096;
           keep<bf16, 16, 128>((bf16*)(passed + 0) + channel * 128, from0);
@@ -1145,13 +1141,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   extern __shared__ __align__(128) char shared[];
   wait_for_end();
   const int head = blockIdx.x % (u32)x.heads;
-  const i64 slot = blockIdx.x / (u32)x.heads;
-  i64 sequence;
-  const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
-  const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + number * 96000;
-  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 81920;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
+  const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
+  const i64 number = blockIdx.x;
+  char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + (i64)number * 96000;
+  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 81920;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
   if (!ch.valid) return;
   float* const v13 = (float*)(record + 0);
   float* const v40 = (float*)(record + 656);

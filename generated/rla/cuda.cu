@@ -2,11 +2,9 @@
 extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755f1357c740df_forward_prepare(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   const int head = blockIdx.x % (u32)x.heads;
-  const i64 slot = blockIdx.x / (u32)x.heads;
-  i64 sequence;
-  const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
-  const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
+  const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
+  const i64 number = blockIdx.x;
+  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 8832;
   if (!ch.valid) return;
   let_next_start();
   float* const w7 = (float*)(record + 0);
@@ -121,25 +119,25 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
   constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 3;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
-  const i64 sequence = blockIdx.x / SLICES / x.heads;
+  const int sequence = blockIdx.x / SLICES / x.heads;
   // the warp's first channel, of the block's and of all
   const int own = 16 * (warp % GROUPS), column = slice * 16 * GROUPS, channel = column + own;
   const float const0 = (float)x.constants[0];
-  const i64 tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);
-  const int chunks = (tokens + CHUNK - 1) / CHUNK;
-  const i64 first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);
+  const int tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);
+  const int chunks = (u32)(tokens + CHUNK - 1) / CHUNK;
+  const int first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);
   const int key_head = head / (int)x.group;
-  auto chunk_at = [&](int i) {
-      const i64 k = i;
-      const i64 left = tokens - k * CHUNK;
-      return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
+  auto chunk_of_step = [&](int i) {
+      const int k = i;
+      const int left = tokens - k * CHUNK;
+      return Chunk{batch, start + k * CHUNK, first + k, head, key_head, left < CHUNK ? left : CHUNK, sequence, k, left};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
   set_up_barriers<AHEAD, CLUSTER, 5>(shared + 165120);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
-      const Chunk ch = chunk_at(0);
+      const Chunk ch = chunk_of_step(0);
       if (member == 0) {
           const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 8832;
           const i64 record0_step = x.heads * 8832;
@@ -205,9 +203,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           meet();
           const int i = step - 0;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 8832;
           const float* const v7 = (const float*)(shared + 0 + place6 * 8832);
           const float* const v49 = (const float*)(shared + 912 + place6 * 8832);
           const float* const v51 = (const float*)(shared + 928 + place6 * 8832);
@@ -249,9 +247,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           meet();
           const int i = step - 1;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 8832;
           const float* const v7 = (const float*)(shared + 0 + place6 * 8832);
           const float* const v12 = (const float*)(shared + 256 + place6 * 8832);
           const float* const v22 = (const float*)(shared + 384 + place6 * 8832);
@@ -309,9 +307,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           meet();
           const int i = step - 2;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 8832;
           const float* const v7 = (const float*)(shared + 0 + place6 * 8832);
           const float* const v10 = (const float*)(shared + 128 + place6 * 8832);
           const float* const v31 = (const float*)(shared + 528 + place6 * 8832);
@@ -361,12 +359,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
 extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755f1357c740df_forward_save_prepare(const __grid_constant__ Args x) {
   extern __shared__ __align__(128) char shared[];
   const int head = blockIdx.x % (u32)x.heads;
-  const i64 slot = blockIdx.x / (u32)x.heads;
-  i64 sequence;
-  const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
-  const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
+  const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
+  const i64 number = blockIdx.x;
+  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 6272;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
   if (!ch.valid) return;
   let_next_start();
   float* const w7 = (float*)(record + 0);
@@ -493,25 +489,25 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
   constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 3;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
-  const i64 sequence = blockIdx.x / SLICES / x.heads;
+  const int sequence = blockIdx.x / SLICES / x.heads;
   // the warp's first channel, of the block's and of all
   const int own = 16 * (warp % GROUPS), column = slice * 16 * GROUPS, channel = column + own;
   const float const0 = (float)x.constants[0];
-  const i64 tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);
-  const int chunks = (tokens + CHUNK - 1) / CHUNK;
-  const i64 first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);
+  const int tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);
+  const int chunks = (u32)(tokens + CHUNK - 1) / CHUNK;
+  const int first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);
   const int key_head = head / (int)x.group;
-  auto chunk_at = [&](int i) {
-      const i64 k = i;
-      const i64 left = tokens - k * CHUNK;
-      return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
+  auto chunk_of_step = [&](int i) {
+      const int k = i;
+      const int left = tokens - k * CHUNK;
+      return Chunk{batch, start + k * CHUNK, first + k, head, key_head, left < CHUNK ? left : CHUNK, sequence, k, left};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
   set_up_barriers<AHEAD, CLUSTER, 5>(shared + 160000);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
-      const Chunk ch = chunk_at(0);
+      const Chunk ch = chunk_of_step(0);
       if (member == 0) {
           const char* record0 = (char*)__builtin_assume_aligned(x.record, 128) + (ch.slot * x.heads + head) * 6272;
           const i64 record0_step = x.heads * 6272;
@@ -585,10 +581,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           meet();
           const int i = step - 0;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 6272;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
           const float* const v7 = (const float*)(shared + 10240 + place6 * 6272);
           const float* const v49 = (const float*)(shared + 11152 + place6 * 6272);
           const float* const v51 = (const float*)(shared + 11168 + place6 * 6272);
@@ -630,10 +626,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           meet();
           const int i = step - 1;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 6272;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
           const float* const v7 = (const float*)(shared + 10240 + place6 * 6272);
           const float* const v12 = (const float*)(shared + 10496 + place6 * 6272);
           const float* const v22 = (const float*)(shared + 10624 + place6 * 6272);
@@ -693,10 +689,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           meet();
           const int i = step - 2;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 6272;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
           const bf16* const v40 = (const bf16*)(shared + 0 + place4 * 2560);
           const float* const v7 = (const float*)(shared + 10240 + place6 * 6272);
           const float* const v10 = (const float*)(shared + 10368 + place6 * 6272);
@@ -751,25 +747,25 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
   constexpr int SLICES = 8, GROUPS = 1, ROLES = 3, COPIERS = 5, LAG = 2, AHEAD = 4;
   const int warp = threadIdx.x / 32, role = warp / GROUPS;
   const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;
-  const i64 sequence = blockIdx.x / SLICES / x.heads;
+  const int sequence = blockIdx.x / SLICES / x.heads;
   // the warp's first channel, of the block's and of all
   const int own = 16 * (warp % GROUPS), column = slice * 16 * GROUPS, channel = column + own;
   const float const0 = (float)x.constants[0];
-  const i64 tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);
-  const int chunks = (tokens + CHUNK - 1) / CHUNK;
-  const i64 first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);
+  const int tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);
+  const int chunks = (u32)(tokens + CHUNK - 1) / CHUNK;
+  const int first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);
   const int key_head = head / (int)x.group;
-  auto chunk_at = [&](int i) {
-      const i64 k = chunks - 1 - i;
-      const i64 left = tokens - k * CHUNK;
-      return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};
+  auto chunk_of_step = [&](int i) {
+      const int k = chunks - 1 - i;
+      const int left = tokens - k * CHUNK;
+      return Chunk{batch, start + k * CHUNK, first + k, head, key_head, left < CHUNK ? left : CHUNK, sequence, k, left};
   };
   constexpr int CLUSTER = BULK ? 2 : 1;
   set_up_barriers<AHEAD, CLUSTER, 5>(shared + 154624);
   if (role >= ROLES) {
       const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;
       const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk
-      const Chunk ch = chunk_at(0);
+      const Chunk ch = chunk_of_step(0);
       if (member == 0) {
           const char* record0 = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + (ch.slot * x.heads + head) * 77312;
           const i64 record0_step = -x.heads * 77312;
@@ -841,11 +837,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           meet();
           const int i = step - 0;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + number * 77312;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 73728;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + (i64)number * 77312;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 73728;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
           const float* const v33 = (const float*)(shared + 528 + place6 * 3584);
           const float* const v85 = (const float*)(shared + 672 + place6 * 3584);
           const bf16* const v23 = (const bf16*)(shared + 65024 + place6 * 8704);
@@ -882,11 +878,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           meet();
           const int i = step - 1;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + number * 77312;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 73728;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + (i64)number * 77312;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 73728;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
           const float* const v10 = (const float*)(shared + 0 + place6 * 3584);
           const float* const v12 = (const float*)(shared + 128 + place6 * 3584);
           const float* const v18 = (const float*)(shared + 256 + place6 * 3584);
@@ -942,11 +938,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           meet();
           const int i = step - 2;
           if (i < 0 || i >= chunks) continue;
-          const Chunk ch = chunk_at(i);
+          const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + number * 77312;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 73728;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + (i64)number * 77312;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 73728;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
           char* const from0 = exchange + 0 + place2 * 4096;
           char* const from1 = exchange + 8192 + place3 * 4096;
           keep<bf16, 16, 128>((bf16*)(passed + 0) + channel * 128, from0);
@@ -963,13 +959,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   extern __shared__ __align__(128) char shared[];
   wait_for_end();
   const int head = blockIdx.x % (u32)x.heads;
-  const i64 slot = blockIdx.x / (u32)x.heads;
-  i64 sequence;
-  const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);
-  const i64 number = slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + number * 77312;
-  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 73728;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
+  const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
+  const i64 number = blockIdx.x;
+  char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + (i64)number * 77312;
+  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 73728;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
   if (!ch.valid) return;
   float* const v12 = (float*)(record + 128);
   float* const v31 = (float*)(record + 400);

@@ -39,29 +39,26 @@ struct View {
   i64 s0, s1, s2, s3;
 };
 
-// Sequences of a call: `count` of them, each of `tokens` tokens, or packed with `offsets` (int64 where `wide`).
+// Sequences of a call: `count` of them, each of `tokens` tokens, or packed with `offsets` (int64 where `wide`). Tokens, chunks and
+// sequences are counted in 32 bits: the host sees to that.
 struct Sequences {
   const void* offsets;
   i64 wide, count, tokens;
 
-  __device__ i64 offset(i64 i) const { return wide ? ((const i64*)offsets)[i] : (i64)((const int*)offsets)[i]; }
-  __device__ i64 batch(i64 i) const { return offsets ? 0 : i; }
-  __device__ i64 start(i64 i) const { return offsets ? offset(i) : 0; }
-  __device__ i64 length(i64 i) const { return offsets ? offset(i + 1) - offset(i) : tokens; }
+  __device__ int offset(int i) const { return wide ? (int)((const i64*)offsets)[i] : ((const int*)offsets)[i]; }
+  __device__ int batch(int i) const { return offsets ? 0 : i; }
+  __device__ int start(int i) const { return offsets ? offset(i) : 0; }
+  __device__ int length(int i) const { return offsets ? offset(i + 1) - offset(i) : (int)tokens; }
+  // Chunks of a sequence that is not packed.
+  __device__ int each(int chunk) const { return ((u32)tokens + chunk - 1) / chunk; }
   // Chunks are numbered through all sequences; a packed sequence may leave a number unused.
-  __device__ i64 slot(i64 i, int chunk) const {
-    return offsets ? offset(i) / chunk + i : i * ((tokens + chunk - 1) / chunk);
-  }
-  __device__ i64 slots(int chunk) const { return offsets ? tokens / chunk + count : slot(count, chunk); }
+  __device__ int slot(int i, int chunk) const { return offsets ? (u32)offset(i) / chunk + i : i * each(chunk); }
+  __device__ int slots(int chunk) const { return offsets ? (u32)tokens / chunk + (int)count : slot(count, chunk); }
 
   // Turns: numbers in the order in which sequential kernels come to them, backward from the last on. In each turn the next chunk of
   // one sequence after the other (packed: all of one sequence first); so many turns further is a sequence's next.
-  __device__ u32 together() const { return offsets ? 1 : (u32)count; }
-  template <bool BACK> __device__ i64 slot_of_turn(u32 turn, int chunk) const {
-    const u32 n = together(), own = (u32)(offsets ? slots(chunk) : slot(1, chunk)), i = turn / n;
-    return (i64)(turn % n) * own + (BACK ? own - 1 - i : i);
-  }
-  template <bool BACK> __device__ i64 first_turn(i64 i, int chunk, int chunks) const {
+  __device__ int together() const { return offsets ? 1 : (int)count; }
+  template <bool BACK> __device__ int first_turn(int i, int chunk, int chunks) const {
     if (!offsets) return i;
     return BACK ? slots(chunk) - slot(i, chunk) - chunks : slot(i, chunk);
   }
@@ -69,31 +66,48 @@ struct Sequences {
 
 // One chunk of one sequence and value head.
 struct Chunk {
-  i64 batch, first, slot;  // batch entry, first token, number
+  int batch, first, slot;     // batch entry, first token, number
   int head, key_head, valid;  // value head, its key head, tokens that are there
+  int sequence, index, left;  // the sequence, which of its chunks, and its tokens from the chunk on
 
   __device__ int token(int t) const { return t < valid ? t : valid - 1; }
 };
 
-// The chunk of a number; `valid` is 0 where the number is unused.
-__device__ inline Chunk chunk_of(const Sequences& q, i64 slot, int head, int group, int size, i64* sequence) {
-  i64 low = 0, high = q.count - 1;
-  if (!q.offsets) {  // in 32 bits, which divide faster
-    const u32 each = (u32)((q.tokens + size - 1) / size);
-    low = high = each ? (u32)slot / each : 0;
-  }
+// A chunk that may not be there: then `valid` is 0.
+__device__ __forceinline__ Chunk chunk_at(const Sequences& q, int sequence, int index, int slot, int head, int group, int size) {
+  const int left = q.length(sequence) - index * size;
+  return {q.batch(sequence), q.start(sequence) + index * size, slot, head, (u32)head / (u32)group,
+          left < 0 ? 0 : left < size ? left : size, sequence, index, left};
+}
+
+// The same, of packed sequences, of a number.
+__device__ inline Chunk packed_chunk(const Sequences& q, int slot, int head, int group, int size) {
+  int low = 0, high = (int)q.count - 1;
   while (low < high) {  // the last sequence that starts at or before the number
-    i64 middle = (low + high + 1) / 2;
+    const int middle = (low + high + 1) / 2;
     if (q.slot(middle, size) <= slot) low = middle;
     else high = middle - 1;
   }
-  i64 index = slot - q.slot(low, size), left = q.length(low) - index * size;
-  *sequence = low;
-  return {q.batch(low), q.start(low) + index * size, slot, head, group > 1 ? head / group : head, (int)(left < 0 ? 0 : left < size ? left : size)};
+  return chunk_at(q, low, slot - q.slot(low, size), slot, head, group, size);
 }
 
-template <class T> __device__ __forceinline__ T* rows_of(const View& v, i64 batch, i64 token, i64 head) {
-  return (T*)v.ptr + batch * v.s0 + token * v.s1 + head * v.s2;
+// The chunk of a number.
+__device__ __forceinline__ Chunk chunk_of(const Sequences& q, int slot, int head, int group, int size) {
+  if (q.offsets) return packed_chunk(q, slot, head, group, size);
+  const u32 each = q.each(size), sequence = (u32)slot / each;
+  return chunk_at(q, sequence, slot - sequence * each, slot, head, group, size);
+}
+
+// The chunk of a turn.
+template <bool BACK> __device__ __forceinline__ Chunk chunk_of_turn(const Sequences& q, u32 turn, int head, int group, int size) {
+  if (q.offsets) return packed_chunk(q, BACK ? q.slots(size) - 1 - turn : turn, head, group, size);
+  const u32 each = q.each(size), n = (u32)q.count, i = turn / n, sequence = turn - i * n, index = BACK ? each - 1 - i : i;
+  return chunk_at(q, sequence, index, sequence * each + index, head, group, size);
+}
+
+// Strides of tokens and of heads have 32 bits, which the host sees to: a multiplication is one instruction.
+template <class T> __device__ __forceinline__ T* rows_of(const View& v, int batch, int token, int head) {
+  return (T*)v.ptr + (u32)batch * v.s0 + (unsigned long long)(u32)token * (u32)v.s1 + (unsigned long long)(u32)head * (u32)v.s2;
 }
 
 // Elementwise functions; a NaN passes through those with a kink.

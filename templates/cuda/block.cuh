@@ -10,8 +10,8 @@ __device__ __forceinline__ void handed_on(const int* progress, int slices, int c
   __syncthreads();
 }
 // A number that addresses what another kernel writes: nothing is read with it before this.
-__device__ __forceinline__ i64 from_now(i64 number) {
-  asm volatile("" : "+l"(number)::"memory");
+__device__ __forceinline__ int from_now(int number) {
+  asm volatile("" : "+r"(number)::"memory");
   return number;
 }
 // Waits until the kernel before has ended.
@@ -566,6 +566,19 @@ template <class T, int ROWS, int COLS, int LD> __device__ __forceinline__ void c
   for (int first = 0; first < ROWS * pieces; first += THREADS) {
     const int i = first + threadIdx.x;
     if (ROWS * pieces % THREADS == 0 || i < ROWS * pieces) copy16(to + i / pieces * LD + i % pieces * each, from + i * each);
+  }
+}
+
+// The same of rows that lie PIECE by PIECE, pieces `next` elements apart; those from `there` on are zero.
+template <class T, int ROWS, int PIECE, int COLS, int LD>
+__device__ __forceinline__ void copy_pieces(T* to, const T* from, i64 next, int there) {
+  constexpr int pieces = COLS * sizeof(T) / 16, each = 16 / sizeof(T);
+#pragma unroll
+  for (int first = 0; first < ROWS * pieces; first += THREADS) {
+    const int i = first + threadIdx.x, r = i / pieces, n = i % pieces * each;
+    if (ROWS * pieces % THREADS != 0 && i >= ROWS * pieces) break;
+    if (r < there) copy16(to + r * LD + n, from + piece<PIECE, COLS>(r, next) + n);
+    else *(uint4*)(to + r * LD + n) = make_uint4(0, 0, 0, 0);
   }
 }
 

@@ -28,9 +28,7 @@ pub fn on_a_gpu(recurrence: &Recurrence, sizes: &[usize]) -> Vec<Kept> {
         let choices = Choices { span, ..Choices::default() };
         let kernels = source.text(Pass::ForwardSave, &Key { choices, ..usual.clone() }, shared_of("sm_90a")).ok()?;
         let tokens = choices.chunk * kernels.span;
-        // a span reads rows of several chunks in pieces, which are f32
-        let row = if kernels.span > 1 { 4 } else { 2 };
-        let mut formula = formula(source.forward_that_keeps(), recurrence, (2, row), tokens);
+        let mut formula = formula(source.forward_that_keeps(), recurrence, (2, 2), tokens);
         if kernels.prepared > 0 {
             formula += &format!(" + {} of backward's record", kernels.prepared / choices.chunk);
         }

@@ -252,8 +252,7 @@ impl Source {
         let emit = |program: &Program, config: &Config| {
             cuda::emit(kind, program, &self.interface, config, self.counts(), &self.symbol)
         };
-        // a span is for callers short of memory
-        if slot(kind) == Slot::Training && span == 1 {
+        if slot(kind) == Slot::Training {
             let Programs { forward_save, backward, .. } = &self.programs;
             let prepared = cuda::prepared(backward, &self.interface, &config, self.counts(), &self.symbol);
             let inputs = of_inputs(backward);

@@ -378,6 +378,7 @@ impl Pass {
         stream: sys::CUstream,
         which: std::ops::Range<usize>,
     ) -> Result<()> {
+        in_range(call)?;
         self.device.enter()?;
         let parts = self.parts(call, Pass::batch(call));
         let at = |offset: usize| workspace + offset as u64;
@@ -500,6 +501,27 @@ impl Pass {
     }
 }
 
+/// Kernels count tokens in 32 bits, and multiply by strides of tokens and of heads of as many.
+fn in_range(call: &Call) -> Result<()> {
+    let most = i32::MAX as usize - 256;
+    if call.sequences.tokens > most {
+        return Err(Error::unsupported(
+            "launch",
+            format!("{} tokens of a sequence, more than {most}", call.sequences.tokens),
+        ));
+    }
+    let tokens = [&call.inputs, &call.outputs, &call.output_grads, &call.input_grads];
+    let states = [&call.states_in, &call.states_out, &call.state_grads_in, &call.state_grads_out];
+    let views = tokens.into_iter().chain(states).flatten().filter(|view| view.address != 0);
+    match views.flat_map(|view| &view.strides[1..3]).find(|stride| u32::try_from(**stride).is_err()) {
+        Some(stride) => Err(Error::unsupported(
+            "launch",
+            format!("a stride of {stride} elements between tokens or heads, not within 0 to 2^32 - 1"),
+        )),
+        None => Ok(()),
+    }
+}
+
 fn add_views(words: &mut Vec<u64>, list: &[RawView], count: usize) {
     for i in 0..count.max(1) {
         let view = list.get(i).copied().unwrap_or_default();
@@ -579,4 +601,23 @@ unsafe fn queue(
             std::ptr::null_mut(),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strides_and_tokens_beyond_32_bits_are_refused() {
+        let stride = |tokens: i64| RawView { address: 256, strides: [1 << 40, tokens, 128, 1] };
+        let call = |tokens: i64| Call { inputs: vec![stride(tokens)], ..Call::default() };
+        assert!(in_range(&call(u32::MAX.into())).is_ok());
+        for tokens in [1 << 32, -1] {
+            let refused = in_range(&call(tokens)).unwrap_err().to_string();
+            assert!(refused.contains(&format!("a stride of {tokens} elements")), "{refused}");
+        }
+        let mut long = call(128);
+        long.sequences.tokens = 1 << 31;
+        assert!(in_range(&long).is_err());
+    }
 }

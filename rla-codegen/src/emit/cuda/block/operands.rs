@@ -50,7 +50,8 @@ impl State<'_, '_> {
         // rows that elementwise work reads: asked for at the start, when nobody waits for them yet
         let rows = |n: &usize| {
             let place = &self.places[n];
-            place.elem == product && place.order == Order::Rows && place.ld > 0 && !self.block.is_square(*n)
+            let by_rows = matches!(place.order, Order::Rows | Order::Pieces(_));
+            place.elem == product && by_rows && place.ld > 0 && !self.block.is_square(*n)
         };
         let read = needed.iter().copied().filter(|n| self.block.records.contains(n) && self.uses.contains_key(n));
         self.ahead_rows = read.filter(rows).filter(|n| !self.fetched.contains_key(n)).collect();
@@ -85,7 +86,7 @@ impl State<'_, '_> {
         }
         let (graph, sizes) = (self.block.graph, self.block.sizes);
         let copy = match self.places[&node].order {
-            Order::Rows => Place::of(graph, sizes, node, self.block.product),
+            Order::Rows | Order::Pieces(_) => Place::of(graph, sizes, node, self.block.product),
             _ => self.places[&node].clone(),
         };
         let from = self.places.insert(node, Place { name: format!("h{node}"), ..copy }).expect("it is given");

@@ -158,6 +158,14 @@ impl State<'_, '_> {
         let graph = self.graph();
         let (node, to) = (id % IMAGE, &self.places[&id]);
         if let Some(from) = self.fetched.get(&id) {
+            if let Order::Pieces(piece) = from.order {
+                let (elem, rows, cols, ld, name) = (to.elem.c(), to.rows(), from.ld, to.ld, &from.name);
+                out.line(format!(
+                    "copy_pieces<{elem}, {rows}, {piece}, {cols}, {ld}>({}, {name}, {name}_next, there);",
+                    to.name
+                ));
+                return;
+            }
             out.line(match to.ld == from.ld {
                 true => format!("copy_block<{}>({}, {});", to.bytes, to.name, from.name),
                 false => {

@@ -106,11 +106,12 @@ impl Frame<'_> {
         if early && self.follows.get() { format!("from_now({number})") } else { number.into() }
     }
 
-    pub(super) fn bases(&self, slot: &str, early: bool, out: &mut Text) {
-        out.line(format!("const i64 number = {};", self.now(&format!("{slot} * x.heads + head"), early)));
+    /// The number of a chunk and value head, and where its records start.
+    pub(super) fn bases(&self, number: &str, early: bool, out: &mut Text) {
+        out.line(format!("const i64 number = {};", self.now(number, early)));
         for (name, bytes) in self.records() {
             if bytes > 0 {
-                out.line(format!("char* const {name} = {} + number * {bytes};", self.base(name)));
+                out.line(format!("char* const {name} = {} + (i64)number * {bytes};", self.base(name)));
             }
         }
     }

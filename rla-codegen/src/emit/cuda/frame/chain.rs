@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::view_kind;
+use super::chunks::OF_CHUNK;
 use super::copiers::{BARRIERS, Crew, Fetch, Item, at_launch, cluster};
 use super::feed::{COPYING, QUAD, WORKING};
 use super::{Address, Frame, Launch};
@@ -499,25 +500,26 @@ impl Frame<'_> {
         ));
         out.line("const int warp = threadIdx.x / 32, role = warp / GROUPS;");
         out.line("const int slice = blockIdx.x % SLICES, head = blockIdx.x / SLICES % x.heads;");
-        out.line("const i64 sequence = blockIdx.x / SLICES / x.heads;");
+        out.line("const int sequence = blockIdx.x / SLICES / x.heads;");
         out.line("// the warp's first channel, of the block's and of all");
         out.line("const int own = 16 * (warp % GROUPS), column = slice * 16 * GROUPS, channel = column + own;");
         let consts = (0..self.graph.nodes.len())
             .filter(|n| matches!(self.graph.nodes[*n].kind, Kind::Leaf(Leaf::Const(_))))
             .collect();
         self.readers(&consts, false, &mut out);
-        out.line("const i64 tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);");
-        out.line("const int chunks = (tokens + CHUNK - 1) / CHUNK;");
-        out.line("const i64 first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);");
+        out.line("const int tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);");
+        out.line("const int chunks = (u32)(tokens + CHUNK - 1) / CHUNK;");
+        out.line("const int first = x.sequences.slot(sequence, CHUNK), batch = x.sequences.batch(sequence);");
         out.line("const int key_head = head / (int)x.group;");
         self.spans_of_sequence(&mut out);
         self.start_progress(g, layout.shared() - 8, &mut out);
-        out.line("auto chunk_at = [&](int i) {");
-        out.line(if self.backward() { "const i64 k = chunks - 1 - i;" } else { "const i64 k = i;" });
-        out.line("const i64 left = tokens - k * CHUNK;");
-        out.line(
-            "return Chunk{batch, start + k * CHUNK, first + k, head, key_head, (int)(left < CHUNK ? left : CHUNK)};",
-        );
+        out.line("auto chunk_of_step = [&](int i) {");
+        out.line(if self.backward() { "const int k = chunks - 1 - i;" } else { "const int k = i;" });
+        out.line("const int left = tokens - k * CHUNK;");
+        let valid = "left < CHUNK ? left : CHUNK";
+        out.line(format!(
+            "return Chunk{{batch, start + k * CHUNK, first + k, head, key_head, {valid}, sequence, k, left}};"
+        ));
         out.line("};");
         self.set_up_copies(g, layout, slices, &mut out);
         let copying = division.crew.copiers + division.crew.tellers;
@@ -608,8 +610,8 @@ impl Frame<'_> {
         if layout.division.roles.len() > 1 {
             out.line("if (i < 0 || i >= chunks) continue;");
         }
-        out.line("const Chunk ch = chunk_at(i);");
-        self.bases("ch.slot", false, out);
+        out.line("const Chunk ch = chunk_of_step(i);");
+        self.bases(OF_CHUNK, false, out);
         for (item, ring) in layout.items.iter().zip(&layout.rings) {
             let Some(ring) = ring else { continue };
             let bytes = item.bytes.next_multiple_of(128);

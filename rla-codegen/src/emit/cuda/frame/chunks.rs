@@ -16,6 +16,9 @@ pub(super) struct Part {
     given: Text,
 }
 
+/// The number of a chunk and value head.
+pub(super) const OF_CHUNK: &str = "ch.slot * x.heads + head";
+
 impl Part {
     fn of(block: Block, given: Text) -> Part {
         Part { written: block.write(), given }
@@ -121,13 +124,17 @@ impl Frame<'_> {
             self.place_of_block(&mut out);
             self.wait_for_progress(&mut out);
             let early = written.body.iter().any(|line| line.contains("pick<true>("));
-            self.bases("slot", early, &mut out);
+            let number = if self.slices.is_some() { OF_CHUNK } else { "blockIdx.x" };
+            self.bases(number, early, &mut out);
         } else {
             if feeding.is_some() {
                 self.open_feeding(&mut out);
             }
             self.place_of_chunk(&mut out);
-            self.bases("slot", false, &mut out);
+            // the block's own number is known without a division; blocks of 512 threads spill addresses that come from it
+            let (threads, _) = chunk_threads(name, self.sizes().chunk, &written);
+            let number = if feeding.is_some() || threads == 512 { OF_CHUNK } else { "blockIdx.x" };
+            self.bases(number, false, &mut out);
         }
         let grid = if feeding.is_some() { Grid::Resident } else { Grid::Chunks };
         self.chunk_kernel(name, grid, self.sizes().chunk, &written, given, out)
@@ -139,15 +146,13 @@ impl Frame<'_> {
         if self.feeding.is_some() {
             out.line("const int head = turn % (u32)x.heads;");
             out.line(format!(
-                "const i64 slot = x.sequences.slot_of_turn<{}>(turn / (u32)x.heads, CHUNK);",
+                "const Chunk ch = chunk_of_turn<{}>(x.sequences, turn / (u32)x.heads, head, x.group, CHUNK);",
                 self.backward()
             ));
         } else {
             out.line("const int head = blockIdx.x % (u32)x.heads;");
-            out.line("const i64 slot = blockIdx.x / (u32)x.heads;");
+            out.line("const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);");
         }
-        out.line("i64 sequence;");
-        out.line("const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);");
     }
 
     /// The kernel of a block that works on `chunk` tokens, behind the text that says where it is.
@@ -164,7 +169,7 @@ impl Frame<'_> {
         let leave = if fed { "continue;" } else { "return;" };
         let floats = self.partial().last().map_or(0, |(_, o, c)| o + c);
         if floats > 0 && self.backward() {
-            out.line(format!("float* const partial = (float*)x.partial + number * {floats};"));
+            out.line(format!("float* const partial = (float*)x.partial + (i64)number * {floats};"));
             out.line("if (!ch.valid) {");
             out.line(format!("for (int i = threadIdx.x; i < {floats}; i += THREADS) partial[i] = 0.f;"));
             out.line(leave);
@@ -189,7 +194,10 @@ impl Frame<'_> {
 
     pub(super) fn finish_block(&self, written: &Written, given: Text, late: bool, out: &mut Text) {
         if written.scratch > 0 {
-            out.line(format!("char* const scratch = x.scratch + number * {};", written.scratch.next_multiple_of(128)));
+            out.line(format!(
+                "char* const scratch = x.scratch + (i64)number * {};",
+                written.scratch.next_multiple_of(128)
+            ));
         }
         out.lines(given.finish().lines());
         self.readers(&written.leaves, late, out);

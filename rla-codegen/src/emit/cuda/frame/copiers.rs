@@ -229,7 +229,7 @@ impl Frame<'_> {
         }
         out.line("const int member = warp - GROUPS * ROLES, lane = threadIdx.x & 31;");
         out.line("const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk");
-        out.line("const Chunk ch = chunk_at(0);");
+        out.line("const Chunk ch = chunk_of_step(0);");
         let mut written = BTreeSet::new();
         for (member, own) in shares.iter().enumerate().filter(|(member, _)| some.contains(member)) {
             if !written.insert(member) {

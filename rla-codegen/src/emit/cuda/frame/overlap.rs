@@ -42,13 +42,8 @@ impl Frame<'_> {
     /// Which chunk, or span, of which sequence and head a block of finish has: those that are handed on first come first.
     pub(super) fn place_of_block(&self, out: &mut Text) {
         out.line("const int head = blockIdx.x % (u32)x.heads;");
-        if self.slices.is_some() {
-            out.line("const i64 slot = x.sequences.slot_of_turn<true>(blockIdx.x / (u32)x.heads, CHUNK);");
-        } else {
-            out.line("const i64 slot = blockIdx.x / (u32)x.heads;");
-        }
-        out.line("i64 sequence;");
-        out.line("const Chunk ch = chunk_of(x.sequences, slot, head, x.group, CHUNK, &sequence);");
+        let of = if self.slices.is_some() { "chunk_of_turn<true>" } else { "chunk_of" };
+        out.line(format!("const Chunk ch = {of}(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);"));
     }
 
     /// Waits until the chunks of a block of finish are handed on.
@@ -57,14 +52,12 @@ impl Frame<'_> {
             return;
         }
         out.line("// from the last chunk on; the first of this block comes last");
-        out.line("const i64 before = (slot - x.sequences.slot(sequence, CHUNK)) * CHUNK;");
         let chunk = self.sizes().chunk;
         out.line("if (ch.valid) {");
-        out.line("const int* const progress = x.progress + (sequence * x.heads + head) * x.slices;");
-        let left = format!("(x.sequences.length(sequence) - before + {}) / {chunk}", chunk - 1);
-        out.line(format!("handed_on(progress, x.slices, {left});"));
+        out.line("const int* const progress = x.progress + ((i64)ch.sequence * x.heads + head) * x.slices;");
+        out.line(format!("handed_on(progress, x.slices, (u32)(ch.left + {}) / {chunk});", chunk - 1));
         out.line("}");
         out.line("// this kernel ends after the sequential one: what is launched behind it relies on that");
-        out.line("if (before == 0) wait_for_end();");
+        out.line("if (ch.index == 0) wait_for_end();");
     }
 }

@@ -33,9 +33,9 @@ impl Frame<'_> {
         if self.is_rows(shape) { self.config.product } else { Elem::F32 }
     }
 
-    /// Whether a value is handed on as a row of channels for each token. A span reads rows in pieces, and keeps them in f32.
-    fn is_rows(&self, shape: Shape) -> bool {
-        self.config.span == 1 && shape.rows == Axis::Token && matches!(shape.cols, Axis::Side(_))
+    /// Whether a value is handed on as a row of channels for each token.
+    pub(super) fn is_rows(&self, shape: Shape) -> bool {
+        shape.rows == Axis::Token && matches!(shape.cols, Axis::Side(_))
     }
 
     /// What forward keeps: the same layout from both programs, so it follows from shapes alone.
@@ -112,7 +112,7 @@ impl Frame<'_> {
                 !(square(a) && square(b))
             }
             Kind::Map(..) | Kind::Sum(..) | Kind::Scan(..) | Kind::Decay(..) => true,
-            Kind::RectSum(_) => self.config.span > 1,
+            Kind::RectSum(_) => true,
             _ => false,
         }
     }

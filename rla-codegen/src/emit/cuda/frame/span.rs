@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::Frame;
 use crate::emit::cuda::block::Block;
-use crate::emit::cuda::place::{Elem, Order};
+use crate::emit::cuda::place::Order;
 use crate::emit::cuda::stage::Carry;
 use crate::emit::cuda::{Error, Grid, Kernel, Pass};
 use crate::emit::graph::Kind;
@@ -63,12 +63,11 @@ impl Frame<'_> {
         Ok(())
     }
 
-    /// Whether a value's rows are f32 numbers of tokens, the same in any division.
+    /// Whether a value's rows are of channels of tokens, the same in any division.
     fn is_of_tokens(&self, node: usize) -> bool {
-        let f32 = self.passed.chunk.item(node).is_none_or(|(_, place, _)| place.elem == Elem::F32);
         let value = self.graph.nodes[node].value;
         let whole = value.is_some_and(|v| self.config.of_tokens.get(v.0 as usize) == Some(&true));
-        f32 && whole && self.graph.is_matrix(node)
+        whole && self.is_rows(self.graph.nodes[node].shape)
     }
 
     /// What is behind values, themselves included; not beyond `up_to`.
@@ -112,17 +111,20 @@ impl Frame<'_> {
         self.place_of_block(&mut out);
         self.wait_for_progress(&mut out);
         out.line(format!("constexpr int SPAN = {span};  // chunks that this block takes"));
-        out.line(format!("const i64 number = {};", self.now("slot * x.heads + head", true)));
+        out.line(format!("const int number = {};", self.now("ch.slot * (int)x.heads + head", true)));
         out.line("// the first of them, and rows of those that are there");
-        out.line("const i64 index = slot - x.sequences.slot(sequence, CHUNK);");
-        let first = self.now("(x.sequences.slot(sequence, CHUNK / SPAN) + index * SPAN) * x.heads + head", true);
-        out.line(format!("const i64 first = {first};"));
+        let first =
+            self.now("(x.sequences.slot(ch.sequence, CHUNK / SPAN) + ch.index * SPAN) * (int)x.heads + head", true);
+        out.line(format!("const int first = {first};"));
         out.line("const int there = (ch.valid + CHUNK / SPAN - 1) / (CHUNK / SPAN) * (CHUNK / SPAN);");
-        out.line("const i64 chunks = x.sequences.slot(x.sequences.count, CHUNK / SPAN) * x.heads;");
+        out.line("const i64 chunks = (i64)x.sequences.slot(x.sequences.count, CHUNK / SPAN) * x.heads;");
         for (name, bytes) in [("passed", passed), ("kept", kept)] {
             let base = self.base(name);
-            out.line(format!("char* const {name} = {base} + first * {};", bytes.chunk));
-            out.line(format!("char* const {name}_span = {base} + chunks * {} + number * {};", bytes.chunk, bytes.span));
+            out.line(format!("char* const {name} = {base} + (i64)first * {};", bytes.chunk));
+            out.line(format!(
+                "char* const {name}_span = {base} + chunks * {} + (i64)number * {};",
+                bytes.chunk, bytes.span
+            ));
         }
         self.chunk_kernel("finish", Grid::Spans, chunk * span, &written, given, out)
     }
@@ -131,8 +133,8 @@ impl Frame<'_> {
     pub(super) fn spans_of_sequence(&self, out: &mut Text) {
         if self.hands_on_spans() {
             out.line(format!("constexpr int SPAN = {};  // chunks that finish takes at once", self.config.span));
-            out.line("const i64 first_span = x.sequences.slot(sequence, SPAN * CHUNK);");
-            out.line("const i64 all_chunks = x.sequences.slot(x.sequences.count, CHUNK) * x.heads;");
+            out.line("const int first_span = x.sequences.slot(sequence, SPAN * CHUNK);");
+            out.line("const i64 all_chunks = (i64)x.sequences.slot(x.sequences.count, CHUNK) * x.heads;");
         }
     }
 
@@ -141,12 +143,12 @@ impl Frame<'_> {
         if !self.hands_on_spans() {
             return work(out);
         }
-        out.line("const int k = ch.slot - first;");
+        out.line("const int k = ch.index;");
         out.line(match self.backward() {
             true => "if (k % SPAN == SPAN - 1 || k == chunks - 1) {",
             false => "if (k % SPAN == 0) {",
         });
-        out.line("const i64 span = (first_span + k / SPAN) * x.heads + head;");
+        out.line("const i64 span = (i64)(first_span + k / SPAN) * x.heads + head;");
         for (name, handed) in [("passed", &self.passed), ("kept", &self.kept)] {
             let bytes = handed.bytes();
             if bytes.span > 0 {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::chunks::OF_CHUNK;
 use super::{BLOCK_THREADS, Frame, Launch};
 use crate::emit::cuda::block::Sink;
 use crate::emit::cuda::place::{Elem, Order, Place};
@@ -173,10 +174,10 @@ impl Frame<'_> {
     }
 
     pub(super) fn decode_prologue(&self, out: &mut Text) {
-        out.line("const i64 sequence = blockIdx.x / x.heads;");
-        out.line("const int head = blockIdx.x % x.heads;");
+        out.line("const int sequence = blockIdx.x / (u32)x.heads;");
+        out.line("const int head = blockIdx.x % (u32)x.heads;");
         if self.pass == Pass::Decode {
-            out.line("const i64 pool = x.slots ? x.slots[sequence] : sequence;");
+            out.line("const int pool = x.slots ? (int)x.slots[sequence] : sequence;");
             out.line("if (pool < 0) return;");
         }
     }
@@ -185,17 +186,17 @@ impl Frame<'_> {
     pub(super) fn loop_head(&self, out: &mut Text) {
         if self.pass == Pass::Decode {
             out.line("for (int t = 0; t < x.sequences.tokens; t++) {");
-            out.line("const Chunk ch = {sequence, t, 0, head, head / (int)x.group, 1};");
+            out.line("const Chunk ch = {sequence, t, 0, head, head / (int)x.group, 1, sequence, t, 1};");
             return;
         }
-        out.line("const i64 tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);");
-        out.line("const i64 chunks = (tokens + CHUNK - 1) / CHUNK, first = x.sequences.slot(sequence, CHUNK);");
-        out.line("for (i64 i = 0; i < chunks; i++) {");
-        out.line(if self.backward() { "const i64 k = chunks - 1 - i;" } else { "const i64 k = i;" });
-        out.line("const i64 left = tokens - k * CHUNK;");
+        out.line("const int tokens = x.sequences.length(sequence), start = x.sequences.start(sequence);");
+        out.line("const int chunks = (u32)(tokens + CHUNK - 1) / CHUNK, first = x.sequences.slot(sequence, CHUNK);");
+        out.line("for (int i = 0; i < chunks; i++) {");
+        out.line(if self.backward() { "const int k = chunks - 1 - i;" } else { "const int k = i;" });
+        out.line("const int left = tokens - k * CHUNK;");
         out.line(
-            "const Chunk ch = {x.sequences.batch(sequence), start + k * CHUNK, first + k, head, head / (int)x.group, (int)(left < CHUNK ? left : CHUNK)};",
+            "const Chunk ch = {x.sequences.batch(sequence), start + k * CHUNK, first + k, head, head / (int)x.group, left < CHUNK ? left : CHUNK, sequence, k, left};",
         );
-        self.bases("(first + k)", false, out);
+        self.bases(OF_CHUNK, false, out);
     }
 }
