@@ -246,7 +246,7 @@ fn explain_shows_the_derivation() {
         "filled up",
         "440 of backward's record",
         "3000",
-        "2080",
+        "1976",
         "training.span=2",
     ];
     expect(&["explain", "rdn"], 0, &memory);
