@@ -18,12 +18,12 @@ struct Streamed {
     form: Option<(Shape, usize)>,
 }
 
-/// Steps of a sum over rows that are written out, where a tile holds so many results: fragments that are asked for together, as far as
-/// registers allow.
-fn fragments_ahead(held: usize) -> usize {
+/// Steps of a sum over rows that are written out, where a tile holds so many results of so many rows: fragments that are asked for
+/// together, as far as registers allow.
+fn fragments_ahead(held: usize, rows: usize) -> usize {
     match held {
         0..=2 => 4,
-        3..=4 => 2,
+        3..=4 if rows <= 32 => 2,
         _ => 1,
     }
 }
@@ -172,7 +172,7 @@ impl State<'_, '_> {
         let rows = self.block.sizes.padded(graph.nodes[results[0]].shape.rows);
         let (right, inner) = self.right_fragments(nodes);
         let ahead = self.aheads.get(&nodes[0]);
-        out.line(format!("#pragma unroll {}", ahead.map_or(fragments_ahead(held), |_| WRITTEN_OUT)));
+        out.line(format!("#pragma unroll {}", ahead.map_or(fragments_ahead(held, rows), |_| WRITTEN_OUT)));
         out.line(format!("for (int k = 0; k < {}; k += 16) {{", 16 * inner));
         let right_operands = |out: &mut Text| {
             if let Some(plan) = ahead {
