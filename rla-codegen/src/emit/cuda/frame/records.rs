@@ -111,8 +111,7 @@ impl Frame<'_> {
                 let square = |r: &Ref| self.graph.shape(*r) == Shape::new(Axis::Token, Axis::Token);
                 !(square(a) && square(b))
             }
-            Kind::Map(..) | Kind::Sum(..) | Kind::Scan(..) | Kind::Decay(..) => true,
-            Kind::RectSum(_) => true,
+            Kind::Map(..) | Kind::Sum(..) | Kind::RectSum(_) | Kind::Scan(..) | Kind::Decay(..) => true,
             _ => false,
         }
     }
