@@ -294,7 +294,7 @@ impl Frame<'_> {
             match role {
                 Outcome::Output(i) => {
                     let elem = self.config.output.c();
-                    let at = if self.pass == Pass::ForwardSave { "" } else { " + channel" };
+                    let at = if self.moves_with_channel() { "" } else { " + channel" };
                     stores.push((
                         r.node,
                         format!("!write_rows<{elem}>(@, out{i}{at}, out{i}_step, ch.valid, {size});"),
@@ -562,6 +562,12 @@ impl Frame<'_> {
         out
     }
 
+    /// Whether pointers to outputs have the channel in them: forward that keeps, or in four groups, has no register left for it in each
+    /// step (`by_itself`).
+    fn moves_with_channel(&self) -> bool {
+        self.pass == Pass::ForwardSave || self.pass == Pass::Forward && self.config.warps == 4
+    }
+
     fn role(&self, role: &Role, body: &Work, layout: &Layout, out: &mut Text) {
         let sizes = self.sizes();
         let (from, to) = self.state_fields();
@@ -596,8 +602,7 @@ impl Frame<'_> {
         for i in &outputs {
             let elem = self.config.output.c();
             out.line(format!("const i64 out{i}_step = x.outputs[{i}].s1;"));
-            // forward that keeps has no register left for the channel, in each step: see `by_itself`
-            let first = if self.pass == Pass::ForwardSave { " + by_itself(channel)" } else { "" };
+            let first = if self.moves_with_channel() { " + by_itself(channel)" } else { "" };
             out.line(format!("{elem}* out{i} = rows_of<{elem}>(x.outputs[{i}], batch, start, head){first};"));
         }
         let place = |n: usize| if n > 1 { format!("place{n}") } else { "0".into() };

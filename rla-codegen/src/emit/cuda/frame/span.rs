@@ -111,7 +111,7 @@ impl Frame<'_> {
         self.place_of_block(&mut out);
         self.wait_for_progress(&mut out);
         out.line(format!("constexpr int SPAN = {span};  // chunks that this block takes"));
-        out.line(format!("const int number = {};", self.now("ch.slot * (int)x.heads + head", true)));
+        out.line(format!("const i64 number = {};", self.now("ch.slot * (int)x.heads + head", true)));
         out.line("// the first of them, and rows of those that are there");
         let first =
             self.now("(x.sequences.slot(ch.sequence, CHUNK / SPAN) + ch.index * SPAN) * (int)x.heads + head", true);
@@ -121,10 +121,7 @@ impl Frame<'_> {
         for (name, bytes) in [("passed", passed), ("kept", kept)] {
             let base = self.base(name);
             out.line(format!("char* const {name} = {base} + (i64)first * {};", bytes.chunk));
-            out.line(format!(
-                "char* const {name}_span = {base} + chunks * {} + (i64)number * {};",
-                bytes.chunk, bytes.span
-            ));
+            out.line(format!("char* const {name}_span = {base} + chunks * {} + number * {};", bytes.chunk, bytes.span));
         }
         self.chunk_kernel("finish", Grid::Spans, chunk * span, &written, given, out)
     }
