@@ -124,8 +124,7 @@ impl Frame<'_> {
             self.place_of_block(&mut out);
             self.wait_for_progress(&mut out);
             let early = written.body.iter().any(|line| line.contains("pick<true>("));
-            let number = if self.slices.is_some() { OF_CHUNK } else { "blockIdx.x" };
-            self.bases(number, early, &mut out);
+            self.bases(OF_CHUNK, early, &mut out);
         } else {
             if feeding.is_some() {
                 self.open_feeding(&mut out);
