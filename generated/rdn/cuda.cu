@@ -1142,7 +1142,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   wait_for_end();
   const int head = blockIdx.x % (u32)x.heads;
   const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
-  const i64 number = blockIdx.x;
+  const i64 number = ch.slot * x.heads + head;
   char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + (i64)number * 96000;
   char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 81920;
   char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;

@@ -960,7 +960,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   wait_for_end();
   const int head = blockIdx.x % (u32)x.heads;
   const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
-  const i64 number = blockIdx.x;
+  const i64 number = ch.slot * x.heads + head;
   char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + (i64)number * 77312;
   char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 73728;
   char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
