@@ -239,7 +239,7 @@ fn a_level_may_be_pinned() {
 #[test]
 fn explain_shows_the_derivation() {
     expect(&["explain", "rdn"], 0, &["in the class", "S[t] = exp(g) S[t-1] + u_S k^T", "least, forward"]);
-    // 2 states of 128 x 128 in bf16 at every 32 or 64 tokens, 2 rows of 128 in bf16, or f32 and 4 elements apart
+    // 2 states of 128 x 128 in bf16 at every 32 or 64 tokens, 2 rows of 128 in bf16
     let memory = [
         "GPU, bf16: 2 x 2 value key / 32 + 2 x 2 value",
         "training.span=2: 2 x 2 value key / 64 + 2 x 2 value + 440 of backward's record",
