@@ -124,7 +124,8 @@ impl Frame<'_> {
             self.place_of_block(&mut out);
             self.wait_for_progress(&mut out);
             let early = written.body.iter().any(|line| line.contains("pick<true>("));
-            self.bases(OF_CHUNK, early, &mut out);
+            // forward's has the block's own number, as prepare below; backward's the same text beside the chain and behind it
+            self.bases(if self.backward() { OF_CHUNK } else { "blockIdx.x" }, early, &mut out);
         } else {
             if feeding.is_some() {
                 self.open_feeding(&mut out);
