@@ -1251,7 +1251,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
           ahead0.copy(k / 16, 0, Fragments<bf16, 128, false>{v0}.lane(k, n));
           ahead0.copy(k / 16, 1, Fragments<bf16, 128, false>{v20}.lane(k, n));
           ahead0.copy(k / 16, 2, Fragments<bf16, 128, false>{v45}.lane(k, n));
-          Fragments<bf16, 128, false>{v46}.right(next46[k / 16 % 2], k, n, bf16());
+          load_early(next46[k / 16 % 2], Fragments<bf16, 128, false>{v46}.lane(k, n));
           copies_end();
       }
   });
@@ -1450,7 +1450,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
           float a91_[H * W][4] = {};
           float a108_[H * W][4] = {};
           float a179_[H * W][4] = {};
-          #pragma unroll 2
+          #pragma unroll 4
           for (int k = 0; k < 128; k += 16) {
               constexpr int w = 0;
               copies_wait<1>();
@@ -1461,6 +1461,12 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
               u32 b45[4];
               ahead0.take(b45, k / 16, 2);
               const u32(&b46)[4] = next46[k / 16 % 2];
+              if (k < 96) {
+                  ahead0.copy((k + 32) / 16, 0, Fragments<bf16, 128, false>{v0}.lane((k + 32), n));
+                  ahead0.copy((k + 32) / 16, 1, Fragments<bf16, 128, false>{v20}.lane((k + 32), n));
+                  ahead0.copy((k + 32) / 16, 2, Fragments<bf16, 128, false>{v45}.lane((k + 32), n));
+              }
+              copies_end();
               #pragma unroll
               for (int h = 0; h < H; h++) {
                   u32 a0[4];
@@ -1489,12 +1495,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
               if (m == 0 % (32 / (16 * H)) * 16 * H) add_products(sum52, b46, b20, bf16());
               if (m == 1 % (32 / (16 * H)) * 16 * H) add_products(sum65, b45, b0, bf16());
               if (k < 96) {
-                  ahead0.copy((k + 32) / 16, 0, Fragments<bf16, 128, false>{v0}.lane((k + 32), n));
-                  ahead0.copy((k + 32) / 16, 1, Fragments<bf16, 128, false>{v20}.lane((k + 32), n));
-                  ahead0.copy((k + 32) / 16, 2, Fragments<bf16, 128, false>{v45}.lane((k + 32), n));
-                  Fragments<bf16, 128, false>{v46}.right(next46[(k + 32) / 16 % 2], (k + 32), n, bf16());
+                  load_early(next46[(k + 32) / 16 % 2], Fragments<bf16, 128, false>{v46}.lane((k + 32), n));
               }
-              copies_end();
           }
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a57_[w][e]; a57_[w][e] = (acc); });
           in_tile<H, W>(m, n, [&](auto width, int r, int c, int n, int w, int e) { const float acc = a179_[w][e]; a179_[w][e] = (acc); });

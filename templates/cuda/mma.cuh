@@ -107,6 +107,11 @@ __device__ __forceinline__ void arrived(u32 barrier, u32 parity) {
                  : "memory");
 }
 
+// A load that stays where it is written: the compiler would move one that a later turn of a loop reads to that turn's start.
+__device__ __forceinline__ void load_early(u32 (&x)[4], const void* from) {
+  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "l"(from));
+}
+
 // Copies from global to shared memory that run on while the block works.
 __device__ __forceinline__ void copy16(void* to, const void* from) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from) : "memory");

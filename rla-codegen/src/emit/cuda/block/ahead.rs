@@ -120,25 +120,32 @@ impl State<'_, '_> {
         out.line(format!("{}(0, [&](int m, int n) {{", plan.tiles));
         out.line("#pragma unroll");
         out.line(format!("for (int k = 0; k < {}; k += 16) {{", 16 * plan.depth.min(plan.steps)));
-        self.ask_ahead(plan, "k", out);
+        self.copy_ahead(plan, "k", out);
+        self.load_ahead(plan, "k", out);
         out.line("copies_end();");
         out.line("}");
         out.line("});");
     }
 
-    /// Asks for what the step reads whose rows start at `k`: its places are those of an earlier one.
-    fn ask_ahead(&self, plan: &Ahead, k: &str, out: &mut Text) {
-        let fragment = |b: &usize| self.operand(Ref { node: *b, flip: false }, false);
+    fn fragment(&self, node: usize) -> String {
+        self.operand(Ref { node, flip: false }, false)
+    }
+
+    /// Asks for what the step reads whose rows start at `k`, in places of an earlier one.
+    fn copy_ahead(&self, plan: &Ahead, k: &str, out: &mut Text) {
         for (i, b) in plan.copied.iter().enumerate() {
-            out.line(format!("{}.copy({k} / 16, {i}, {}.lane({k}, n));", plan.name(), fragment(b)));
-        }
-        for b in &plan.loaded {
-            let (depth, product) = (plan.depth, self.block.product.c());
-            out.line(format!("{}.right(next{b}[{k} / 16 % {depth}], {k}, n, {product}());", fragment(b)));
+            out.line(format!("{}.copy({k} / 16, {i}, {}.lane({k}, n));", plan.name(), self.fragment(*b)));
         }
     }
 
-    /// The right operands of a step, once they are there.
+    /// The same in registers of an earlier step.
+    fn load_ahead(&self, plan: &Ahead, k: &str, out: &mut Text) {
+        for b in &plan.loaded {
+            out.line(format!("load_early(next{b}[{k} / 16 % {}], {}.lane({k}, n));", plan.depth, self.fragment(*b)));
+        }
+    }
+
+    /// The right operands of a step, once they are there; what a later one reads is asked for in their place at once.
     pub(super) fn take_ahead(&self, plan: &Ahead, out: &mut Text) {
         out.line(format!("copies_wait<{}>();", plan.depth - 1));
         for (i, b) in plan.copied.iter().enumerate() {
@@ -148,17 +155,24 @@ impl State<'_, '_> {
         for b in &plan.loaded {
             out.line(format!("const u32(&b{b})[4] = next{b}[k / 16 % {}];", plan.depth));
         }
+        self.later(plan, out, |k, out| self.copy_ahead(plan, k, out));
+        out.line("copies_end();");
     }
 
-    /// Asks for what a later step reads, when the step's own products have read theirs.
+    /// Asks for what a later step reads, in registers, when the step's own products have read theirs.
     pub(super) fn continue_ahead(&self, plan: &Ahead, out: &mut Text) {
+        if !plan.loaded.is_empty() {
+            self.later(plan, out, |k, out| self.load_ahead(plan, k, out));
+        }
+    }
+
+    /// What is asked for a later step, if there is one.
+    fn later(&self, plan: &Ahead, out: &mut Text, ask: impl Fn(&str, &mut Text)) {
         if plan.depth < plan.steps {
-            let more = 16 * plan.depth;
             out.line(format!("if (k < {}) {{", 16 * (plan.steps - plan.depth)));
-            self.ask_ahead(plan, &format!("(k + {more})"), out);
+            ask(&format!("(k + {})", 16 * plan.depth), out);
             out.line("}");
         }
-        out.line("copies_end();");
     }
 }
 

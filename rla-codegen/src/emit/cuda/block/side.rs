@@ -29,7 +29,7 @@ fn fragments_ahead(held: usize, rows: usize) -> usize {
 }
 
 /// The same of fragments that are on their way already.
-const WRITTEN_OUT: usize = 2;
+const WRITTEN_OUT: usize = 4;
 
 impl State<'_, '_> {
     fn is_fragments(&self, r: Ref) -> bool {
