@@ -213,38 +213,6 @@ fn finish_beside_the_sequential_kernel_waits_for_what_it_reads() {
     }
 }
 
-/// Prepare feeds narrow blocks: those of four groups have all registers, and a walk has no copying warps. What is fed compiles at sizes that
-/// fill no row too, with as many registers as leave prepare its own.
-#[test]
-fn prepare_feeds_blocks_that_leave_it_room() {
-    let kernels = |name: &str, sizes: [usize; 2], groups: usize, kind: Kind| {
-        let recurrence = Arc::new(rla_runtime::op::builtin(name).expect("it is built in"));
-        let source = Source::new(&recurrence).expect("a built-in is in the class");
-        let choices = Choices { groups, feeders: 1, ..Choices::default() };
-        let mut all = sizes.to_vec();
-        all.resize(recurrence.sides.len(), 11);
-        source.text(kind, &Key { choices, ..Key::usual(&recurrence, &all, Elem::Bf16) }, 227 << 10).expect("legal")
-    };
-    let grid = |kernels: &Kernels| (kernels.feeds, kernels.kernels[0].grid == Grid::Resident);
-    assert_eq!(grid(&kernels("gated_delta_net", [128, 128], 1, Kind::Forward)), (true, true));
-    assert_eq!(grid(&kernels("gated_delta_net", [128, 128], 4, Kind::Forward)), (false, false));
-    assert_eq!(grid(&kernels("kda", [128, 128], 1, Kind::Backward)), (true, true), "it has a prepare of its own");
-    assert!(!kernels("rdn", [128, 128], 1, Kind::Backward).feeds, "forward kept what it would make");
-    let Ok(nvrtc) = Nvrtc::get() else {
-        rla_tests::say("CUDA: fed kernels are NOT COMPILED");
-        return;
-    };
-    for (name, sizes) in [("gated_delta_net", [128, 128]), ("gsa", [5, 37]), ("delta_product2", [5, 37])] {
-        let fed = kernels(name, sizes, 1, Kind::ForwardSave);
-        for kernel in fed.kernels.iter().filter(|k| ["hand_on_chunk(", "Fed fed"].iter().any(|s| k.own().contains(s))) {
-            let cubin = nvrtc.compile(&kernel.name, &kernel.source, "sm_90a");
-            let cubin = cubin.unwrap_or_else(|e| panic!("{name} {}: {e}", kernel.name));
-            let registers = cubin.resources(&kernel.name).expect("the assembler reports").registers;
-            assert!(registers * kernel.threads <= 152 * 256, "{name} {}: {registers} registers", kernel.name);
-        }
-    }
-}
-
 /// Chunks are long where nothing keeps them short: no second state, no inverse to substitute for, no decay of a channel each, no type without products
 /// on tensor cores, no state to be kept, no narrow head.
 #[test]

@@ -373,9 +373,7 @@ fn predictions_have_the_measured_order() {
         let source = Source::new(&recurrence).unwrap_or_else(|o| panic!("{variant}: {}", o.reason));
         let slot = Slot::named(pass).expect("a pass");
         let ordered = ordered(&source, slot, &Key::usual(&recurrence, &[128, 128], Elem::Bf16), 227 << 10, &load);
-        // those records are older than `feeders`
-        let old = |choices: &Choices| text(choices, slot).replace(" feeders=0", "");
-        let all: Vec<String> = ordered.iter().map(|(choices, _)| old(choices)).collect();
+        let all: Vec<String> = ordered.iter().map(|(choices, _)| text(choices, slot)).collect();
         rows.sort_by(|a, b| a.0.total_cmp(&b.0));
         let first = all.iter().find(|choices| rows.iter().any(|(_, measured)| measured == *choices));
         assert_eq!(first, rows.first().map(|(_, choices)| choices), "{day} {variant} {pass}");

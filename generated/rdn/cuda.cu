@@ -4,7 +4,7 @@ extern "C" __global__ void __launch_bounds__(128, 7) rla_c_db0f4a7fe25c0a6125a02
   const int head = blockIdx.x % (u32)x.heads;
   const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
   const i64 number = blockIdx.x;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 16768;
+  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
   if (!ch.valid) return;
   let_next_start();
   float* const w7 = (float*)(record + 0);
@@ -236,7 +236,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 16768;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
           const float* const v7 = (const float*)(shared + 0 + place4 * 16768);
           const float* const v13 = (const float*)(shared + 128 + place4 * 16768);
           const float* const v18 = (const float*)(shared + 256 + place4 * 16768);
@@ -302,7 +302,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 16768;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
           const float* const v13 = (const float*)(shared + 128 + place4 * 16768);
           const float* const v32 = (const float*)(shared + 512 + place4 * 16768);
           const float* const v34 = (const float*)(shared + 528 + place4 * 16768);
@@ -367,7 +367,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 16768;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 16768;
           const float* const v29 = (const float*)(shared + 384 + place4 * 16768);
           const float* const v53 = (const float*)(shared + 784 + place4 * 16768);
           const float* const v59 = (const float*)(shared + 912 + place4 * 16768);
@@ -411,8 +411,8 @@ extern "C" __global__ void __launch_bounds__(128, 7) rla_c_db0f4a7fe25c0a6125a02
   const int head = blockIdx.x % (u32)x.heads;
   const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
   const i64 number = blockIdx.x;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 9088;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
+  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
   if (!ch.valid) return;
   let_next_start();
   float* const w7 = (float*)(record + 0);
@@ -682,8 +682,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 9088;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
           const bf16* const v23 = (const bf16*)(shared + 10240 + place2 * 2560);
           const float* const v7 = (const float*)(shared + 15360 + place4 * 9088);
           const float* const v13 = (const float*)(shared + 15488 + place4 * 9088);
@@ -737,6 +737,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       });
   }
   if (role == 1) {
+      const int own = 16 * (thread_again() / 32 % GROUPS), channel = column + own;
       // carries R
       Tile<16> state1;
       every(state1, [&](float& y, int, int, int r, int c) {
@@ -751,8 +752,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 9088;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
           const float* const v13 = (const float*)(shared + 15488 + place4 * 9088);
           const float* const v32 = (const float*)(shared + 15872 + place4 * 9088);
           const float* const v34 = (const float*)(shared + 15888 + place4 * 9088);
@@ -808,6 +809,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
       });
   }
   if (role == 2) {
+      const int own = 16 * (thread_again() / 32 % GROUPS), channel = column + own;
       int place2 = 0;
       int place3 = 0;
       int place4 = 0;
@@ -819,8 +821,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 9088;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 9088;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
           const bf16* const v55 = (const bf16*)(shared + 0 + place2 * 5120);
           const bf16* const v61 = (const bf16*)(shared + 2560 + place2 * 5120);
           const float* const v29 = (const float*)(shared + 15744 + place4 * 9088);
@@ -976,9 +978,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + (i64)number * 96000;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 81920;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + number * 96000;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 81920;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
           const float* const v13 = (const float*)(shared + 0 + place4 * 14080);
           const float* const v21 = (const float*)(shared + 256 + place4 * 14080);
           const float* const v29 = (const float*)(shared + 528 + place4 * 14080);
@@ -1045,9 +1047,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + (i64)number * 96000;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 81920;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + number * 96000;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 81920;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
           const float* const v13 = (const float*)(shared + 0 + place4 * 14080);
           const float* const v16 = (const float*)(shared + 128 + place4 * 14080);
           const float* const v24 = (const float*)(shared + 384 + place4 * 14080);
@@ -1122,9 +1124,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_db0f4a7
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + (i64)number * 96000;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 81920;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + number * 96000;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 81920;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
           char* const from0 = exchange + 0 + place2 * 4096;
           char* const from1 = exchange + 8192 + place3 * 4096;
           keep<bf16, 16, 128>((bf16*)(passed + 0) + channel * 128, from0);
@@ -1143,9 +1145,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_db0f4a7fe25c0a6125a02
   const int head = blockIdx.x % (u32)x.heads;
   const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
   const i64 number = ch.slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + (i64)number * 96000;
-  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 81920;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 96000;
+  char* const record = (char*)__builtin_assume_aligned((x.kept + 81920), 128) + number * 96000;
+  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 81920;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 96000;
   if (!ch.valid) return;
   float* const v13 = (float*)(record + 0);
   float* const v40 = (float*)(record + 656);

@@ -4,7 +4,7 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755
   const int head = blockIdx.x % (u32)x.heads;
   const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
   const i64 number = blockIdx.x;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 8832;
+  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
   if (!ch.valid) return;
   let_next_start();
   float* const w7 = (float*)(record + 0);
@@ -205,7 +205,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 8832;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
           const float* const v7 = (const float*)(shared + 0 + place6 * 8832);
           const float* const v49 = (const float*)(shared + 912 + place6 * 8832);
           const float* const v51 = (const float*)(shared + 928 + place6 * 8832);
@@ -249,7 +249,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 8832;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
           const float* const v7 = (const float*)(shared + 0 + place6 * 8832);
           const float* const v12 = (const float*)(shared + 256 + place6 * 8832);
           const float* const v22 = (const float*)(shared + 384 + place6 * 8832);
@@ -309,7 +309,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 8832;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 8832;
           const float* const v7 = (const float*)(shared + 0 + place6 * 8832);
           const float* const v10 = (const float*)(shared + 128 + place6 * 8832);
           const float* const v31 = (const float*)(shared + 528 + place6 * 8832);
@@ -361,8 +361,8 @@ extern "C" __global__ void __launch_bounds__(128, 8) rla_c_a8a464fa868726bb53755
   const int head = blockIdx.x % (u32)x.heads;
   const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
   const i64 number = blockIdx.x;
-  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 6272;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
+  char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
   if (!ch.valid) return;
   let_next_start();
   float* const w7 = (float*)(record + 0);
@@ -583,8 +583,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 6272;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
           const float* const v7 = (const float*)(shared + 10240 + place6 * 6272);
           const float* const v49 = (const float*)(shared + 11152 + place6 * 6272);
           const float* const v51 = (const float*)(shared + 11168 + place6 * 6272);
@@ -613,6 +613,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       });
   }
   if (role == 1) {
+      const int own = 16 * (thread_again() / 32 % GROUPS), channel = column + own;
       // carries R
       Tile<16> state1;
       every(state1, [&](float& y, int, int, int r, int c) {
@@ -628,8 +629,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 6272;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
           const float* const v7 = (const float*)(shared + 10240 + place6 * 6272);
           const float* const v12 = (const float*)(shared + 10496 + place6 * 6272);
           const float* const v22 = (const float*)(shared + 10624 + place6 * 6272);
@@ -679,6 +680,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
       });
   }
   if (role == 2) {
+      const int own = 16 * (thread_again() / 32 % GROUPS), channel = column + own;
       int place2 = 0;
       int place3 = 0;
       int place4 = 0;
@@ -691,8 +693,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + (i64)number * 6272;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
+          char* const record = (char*)__builtin_assume_aligned(x.record, 128) + number * 6272;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
           const bf16* const v40 = (const bf16*)(shared + 0 + place4 * 2560);
           const float* const v7 = (const float*)(shared + 10240 + place6 * 6272);
           const float* const v10 = (const float*)(shared + 10368 + place6 * 6272);
@@ -839,9 +841,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + (i64)number * 77312;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 73728;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + number * 77312;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 73728;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
           const float* const v33 = (const float*)(shared + 528 + place6 * 3584);
           const float* const v85 = (const float*)(shared + 672 + place6 * 3584);
           const bf16* const v23 = (const bf16*)(shared + 65024 + place6 * 8704);
@@ -880,9 +882,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + (i64)number * 77312;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 73728;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + number * 77312;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 73728;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
           const float* const v10 = (const float*)(shared + 0 + place6 * 3584);
           const float* const v12 = (const float*)(shared + 128 + place6 * 3584);
           const float* const v18 = (const float*)(shared + 256 + place6 * 3584);
@@ -940,9 +942,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) CLUSTER_OF(2) rla_c_a8a464f
           if (i < 0 || i >= chunks) continue;
           const Chunk ch = chunk_of_step(i);
           const i64 number = ch.slot * x.heads + head;
-          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + (i64)number * 77312;
-          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 73728;
-          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
+          char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + number * 77312;
+          char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 73728;
+          char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
           char* const from0 = exchange + 0 + place2 * 4096;
           char* const from1 = exchange + 8192 + place3 * 4096;
           keep<bf16, 16, 128>((bf16*)(passed + 0) + channel * 128, from0);
@@ -961,9 +963,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) rla_c_a8a464fa868726bb53755
   const int head = blockIdx.x % (u32)x.heads;
   const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);
   const i64 number = ch.slot * x.heads + head;
-  char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + (i64)number * 77312;
-  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + (i64)number * 73728;
-  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + (i64)number * 77312;
+  char* const record = (char*)__builtin_assume_aligned((x.kept + 73728), 128) + number * 77312;
+  char* const passed = (char*)__builtin_assume_aligned(x.passed, 128) + number * 73728;
+  char* const kept = (char*)__builtin_assume_aligned(x.kept, 128) + number * 77312;
   if (!ch.valid) return;
   float* const v12 = (float*)(record + 128);
   float* const v31 = (float*)(record + 400);

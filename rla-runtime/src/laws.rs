@@ -419,19 +419,19 @@ fn pool(operation: &Operation, setting: &Setting, seed: u64) -> Result<Option<St
     Ok(None)
 }
 
-/// However many warps carry a state, and whether prepare or backward's finish runs beside them, the bits are the same: calls of few and
-/// of many sequences differ in all. At 128 channels, where four warps multiply together.
+/// However many warps carry a state, and whether backward's finish runs beside them, the bits are the same: calls of few and of many
+/// sequences differ in both. At 128 channels, where four warps multiply together.
 fn widths(operation: &Operation, setting: &Setting, seed: u64) -> Result<Option<String>> {
     let mut sizes = vec![128, 128];
     sizes.resize(operation.recurrence().sides.len(), 64);
     let case = case(operation, Dims { sizes, batch: 1, tokens: 70, key_heads: 1, value_heads: 2 }, true, seed)?;
     let chunk = operation.chunk();
     // f32 is given blocks of one group only
-    let widths: &[(usize, usize, usize)] =
-        if setting.dtype.is_half() { &[(1, 0, 0), (2, 0, 1), (4, 0, 0), (1, 4, 1)] } else { &[(1, 0, 0), (1, 1, 1)] };
+    let widths: &[(usize, usize)] =
+        if setting.dtype.is_half() { &[(1, 0), (2, 0), (4, 0), (1, 4)] } else { &[(1, 0), (1, 1)] };
     let mut first = None;
-    for (groups, beside, feeders) in widths.iter().copied() {
-        let usual = Choices { groups, feeders, ..Choices::default() };
+    for (groups, beside) in widths.iter().copied() {
+        let usual = Choices { groups, ..Choices::default() };
         let schedule = Schedule {
             forward: Choices { chunk, ..usual },
             training: Choices { beside, ..usual },
@@ -441,7 +441,7 @@ fn widths(operation: &Operation, setting: &Setting, seed: u64) -> Result<Option<
         let found = run(&other, &case, setting)?;
         let name = difference(first.get_or_insert_with(|| found.clone()), &found);
         if let Some(name) = name {
-            return Ok(Some(format!("{name} with groups={groups} beside={beside} feeders={feeders}")));
+            return Ok(Some(format!("{name} with groups={groups} beside={beside}")));
         }
     }
     Ok(None)

@@ -54,14 +54,6 @@ struct Sequences {
   // Chunks are numbered through all sequences; a packed sequence may leave a number unused.
   __device__ int slot(int i, int chunk) const { return offsets ? (u32)offset(i) / chunk + i : i * each(chunk); }
   __device__ int slots(int chunk) const { return offsets ? (u32)tokens / chunk + (int)count : slot(count, chunk); }
-
-  // Turns: numbers in the order in which sequential kernels come to them, backward from the last on. In each turn the next chunk of
-  // one sequence after the other (packed: all of one sequence first); so many turns further is a sequence's next.
-  __device__ int together() const { return offsets ? 1 : (int)count; }
-  template <bool BACK> __device__ int first_turn(int i, int chunk, int chunks) const {
-    if (!offsets) return i;
-    return BACK ? slots(chunk) - slot(i, chunk) - chunks : slot(i, chunk);
-  }
 };
 
 // One chunk of one sequence and value head.
@@ -98,10 +90,11 @@ __device__ __forceinline__ Chunk chunk_of(const Sequences& q, int slot, int head
   return chunk_at(q, sequence, slot - sequence * each, slot, head, group, size);
 }
 
-// The chunk of a turn.
-template <bool BACK> __device__ __forceinline__ Chunk chunk_of_turn(const Sequences& q, u32 turn, int head, int group, int size) {
-  if (q.offsets) return packed_chunk(q, BACK ? q.slots(size) - 1 - turn : turn, head, group, size);
-  const u32 each = q.each(size), n = (u32)q.count, i = turn / n, sequence = turn - i * n, index = BACK ? each - 1 - i : i;
+// The chunk of a turn: a number in the order in which backward's sequential kernels come to chunks. In each turn the next one, from the
+// last on, of one sequence after the other; packed, all of one sequence first.
+__device__ __forceinline__ Chunk chunk_of_turn(const Sequences& q, u32 turn, int head, int group, int size) {
+  if (q.offsets) return packed_chunk(q, q.slots(size) - 1 - turn, head, group, size);
+  const u32 each = q.each(size), n = (u32)q.count, i = turn / n, sequence = turn - i * n, index = each - 1 - i;
   return chunk_at(q, sequence, index, sequence * each + index, head, group, size);
 }
 

@@ -27,27 +27,6 @@ __device__ __forceinline__ void let_next_start() {
 #endif
 }
 
-// Registers of a thread at launch, where they are divided anew: so few that blocks of another kernel have room beside.
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-#define WITH_REGISTERS(n) __maxnreg__(n)
-#else
-#define WITH_REGISTERS(n) __launch_bounds__(THREADS, BLOCKS)
-#endif
-
-// Prepare that feeds the sequential kernel: all of its blocks are there at once, and take every gridDim.x-th chunk, turn by turn. At
-// first nothing is handed on; the sequential kernel may start when all blocks have said so.
-__device__ __forceinline__ void hand_on_nothing(int* ready, u32 chunks) {
-  for (u32 i = blockIdx.x + threadIdx.x * gridDim.x; i < chunks; i += THREADS * gridDim.x) ready[i] = 0;
-  __threadfence();
-  __syncthreads();
-  let_next_start();
-}
-// Hands on a chunk: what the block wrote for it is there for who sees this. Its shared memory is free then.
-__device__ __forceinline__ void hand_on_chunk(int* ready) {
-  __syncthreads();
-  if (threadIdx.x == 0) asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(ready), "r"(1) : "memory");
-}
-
 // Work of a whole block on matrices in memory: rows of LD elements, FLIP for the transpose. THREADS is the block's size.
 // Lane l of a warp holds, of a 16 x 8 accumulator, elements (g, 2q), (g, 2q + 1), (g + 8, 2q), (g + 8, 2q + 1) with
 // g = l / 4 and q = l % 4.

@@ -364,6 +364,13 @@ template <int T, bool BACK> __device__ __forceinline__ void apply_channels(float
   __syncwarp();
 }
 
+// The thread's number, asked for anew.
+__device__ __forceinline__ int thread_again() {
+  int thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return thread;
+}
+
 // On sm_90a four warps at a time may leave registers to others of the block, or take what is left: all four, at one place of the code.
 template <int N> __device__ __forceinline__ void leave_registers() {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -448,6 +455,8 @@ template <class T, int N> __device__ __forceinline__ void write_rows(const Tile<
       return;
     }
   }
+  // what follows from the step is worked out here, where it is seldom needed: the compiler would keep it through the loop over chunks
+  asm volatile("" : "+l"(step));
   T* at = to + 2 * q * step + g;
 #pragma unroll
   for (int n = 0; n < N; n++, at += 8 * step)
@@ -513,32 +522,6 @@ __device__ __forceinline__ void to_tensor_cores() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 #endif
 }
-
-// Chunks of a sequence and head that prepare, which may still run, has handed on, as far as a copying warp knows.
-struct Fed {
-  const int* ready;  // of the first chunk
-  i64 step;
-  int chunks, known;
-
-  // Before a chunk's copies; looks at several chunks at once.
-  __device__ __forceinline__ void wait(int lane, int chunk) {
-    constexpr int SEEN = 8;
-    if (known > chunk) return;
-    do {
-      int there = 0;
-      if (lane < SEEN && known + lane < chunks)
-        asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(there) : "l"(ready + (known + lane) * step) : "memory");
-      const u32 missing = ~__ballot_sync(~0u, there) & ((1u << SEEN) - 1);
-      const int more = missing ? __ffs(missing) - 1 : SEEN;
-      known += more;
-      if (more == 0) __nanosleep(200);
-    } while (known <= chunk);
-    __syncwarp();
-#if BULK
-    asm volatile("fence.proxy.async;" ::: "memory");  // bulk copies read another way
-#endif
-  }
-};
 
 // The loop of a copying warp: `issue` starts the copies of a step, AHEAD steps before those that need them. The FIRST warp waits for
 // bulk copies to arrive; a warp with BULKS starts some. WIDE: tensor cores read themselves what other copies brought.
@@ -639,11 +622,8 @@ __device__ __forceinline__ void fetch_part(const Crew& c, char* to, const char* 
 }
 
 // Rows that are not all there, or not aligned to 16 bytes, or of another type: code that seldom runs lies apart.
-#ifndef SELDOM
-#define SELDOM __noinline__
-#endif
 template <class P, class T, int ROWS, int COLS, int LD>
-__device__ SELDOM void fetch_some(P* to, const T* from, i64 step, int valid, int there, bool zero, bool aligned, int lane) {
+__device__ __noinline__ void fetch_some(P* to, const T* from, i64 step, int valid, int there, bool zero, bool aligned, int lane) {
   constexpr int N = 16 / sizeof(T), pieces = COLS / N;
   if (same<P, T>::value && aligned && (there >= COLS || there % N == 0)) {
 #pragma unroll 1

@@ -50,8 +50,6 @@ pub struct Config {
     pub decode: Option<decode::Tile>,
     /// Whether backward's finish starts while its sequential kernel runs.
     pub beside: bool,
-    /// Whether prepare runs on beside the first sequential kernel, where there is room.
-    pub feeds: bool,
     /// Chunks that a block of backward's finish takes at once; states are handed on at the ends of so many.
     pub span: usize,
     /// For every value of the backward program, whether its rows are the same however a sequence is divided into chunks; may be
@@ -77,8 +75,6 @@ pub struct Prepared {
 pub enum Grid {
     /// Chunks times value heads.
     Chunks,
-    /// The same, or one a multiprocessor where these are fewer: a block takes one chunk after the other.
-    Resident,
     /// Spans times value heads.
     Spans,
     /// Sequences times value heads times this many slices.
@@ -144,8 +140,6 @@ pub struct Kernels {
     pub span: usize,
     /// Slices of a sequence and value head whose progress finish waits for.
     pub slices: usize,
-    /// Whether prepare says which chunks it has handed on.
-    pub feeds: bool,
     /// Bytes of scratch of a block.
     pub scratch: usize,
     /// Floats of partial sums of parameter gradients, a span and value head: by input, offset and count.
@@ -240,7 +234,6 @@ struct Text<'a> {
     threads: usize,
     blocks: usize,
     cluster: usize,
-    registers: usize,
     chunk: usize,
     counts: [usize; 4],
     decay: bool,

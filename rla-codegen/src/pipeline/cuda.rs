@@ -236,7 +236,6 @@ impl Source {
             per_key_head: self.recurrence.inputs.iter().map(|i| i.per_key_head()).collect(),
             warps: if beside { key.choices.beside } else { key.choices.groups },
             beside,
-            feeds: key.choices.feeders > 0,
             shared,
             decode: key.choices.tile(),
             span,

@@ -67,10 +67,6 @@ pub struct Choices {
     /// `groups` are backward's too.
     #[serde(default)]
     pub beside: usize,
-    /// 1: a block of prepare a multiprocessor runs on beside the first sequential kernel, which takes each chunk when it is there, if that
-    /// is a chain and there is room. 0: that kernel starts when prepare has ended.
-    #[serde(default)]
-    pub feeders: usize,
     /// Decode: lanes that share rows of a state; 0, with `rows` and `warps` 0 too: as the sizes say.
     pub lanes: usize,
     /// Decode: rows of such a group of lanes.
@@ -87,7 +83,7 @@ fn one_chunk() -> usize {
 impl Default for Choices {
     /// Those that were fastest on an H100 over all built-in variants.
     fn default() -> Choices {
-        Choices { chunk: 32, groups: 1, span: 1, beside: 0, feeders: 0, lanes: 0, rows: 0, warps: 0 }
+        Choices { chunk: 32, groups: 1, span: 1, beside: 0, lanes: 0, rows: 0, warps: 0 }
     }
 }
 
@@ -174,14 +170,6 @@ const SPAN: Parameter = Parameter {
     set: |c, x| c.span = x,
 };
 
-const FEEDERS: Parameter = Parameter {
-    name: "feeders",
-    what: "blocks of prepare a multiprocessor beside the first sequential kernel (0: it starts afterwards)",
-    values: &[0, 1],
-    get: |c| c.feeders,
-    set: |c, x| c.feeders = x,
-};
-
 /// Those of decode.
 const DECODE: [Parameter; 3] = [
     Parameter {
@@ -210,15 +198,15 @@ const DECODE: [Parameter; 3] = [
 /// Every free choice of a slot.
 pub fn parameters(slot: Slot) -> &'static [Parameter] {
     match slot {
-        Slot::Forward => const { &[CHUNK, GROUPS, FEEDERS] },
-        Slot::Training => const { &[CHUNK, GROUPS, SPAN, BESIDE, FEEDERS] },
+        Slot::Forward => const { &[CHUNK, GROUPS] },
+        Slot::Training => const { &[CHUNK, GROUPS, SPAN, BESIDE] },
         Slot::Decode => &DECODE,
     }
 }
 
 /// Every condition. What a block's shared memory does not hold is refused when the text is written, what spills when it is
 /// compiled.
-pub const PREDICATES: [Predicate<Choices>; 7] = [
+pub const PREDICATES: [Predicate<Choices>; 6] = [
     Predicate {
         demands: "chunk is 16, 32, 64 or 128: rows of whole tensor-core tiles",
         holds: |c| [16, 32, 64, 128].contains(&c.chunk),
@@ -226,7 +214,6 @@ pub const PREDICATES: [Predicate<Choices>; 7] = [
     Predicate { demands: "groups is 1, 2 or 4", holds: |c| [1, 2, 4].contains(&c.groups) },
     Predicate { demands: "span is 1 or 2", holds: |c| [1, 2].contains(&c.span) },
     Predicate { demands: "beside is 0, 1, 2 or 4", holds: |c| [0, 1, 2, 4].contains(&c.beside) },
-    Predicate { demands: "feeders is 0 or 1", holds: |c| c.feeders <= 1 },
     Predicate {
         demands: "lanes, rows and warps are all 0, or none",
         holds: |c| {
@@ -276,7 +263,7 @@ mod tests {
             assert!(space.iter().all(|c| refusal(c).is_none()));
             assert_eq!(Slot::named(slot.name()), Some(slot));
         }
-        assert_eq!(all(Slot::Forward).len(), 18);
+        assert_eq!(all(Slot::Forward).len(), 9);
         // the default, and 3 of each
         assert_eq!(all(Slot::Decode).len(), 28);
     }
@@ -292,7 +279,6 @@ mod tests {
         assert!(with(|c| c.groups = 3).contains("groups is"));
         assert!(with(|c| c.span = 3).contains("span is"));
         assert!(with(|c| c.beside = 3).contains("beside is"));
-        assert!(with(|c| c.feeders = 2).contains("feeders is"));
         assert!(with(|c| c.lanes = 8).contains("all 0, or none"));
         assert!(with(|c| (c.lanes, c.rows, c.warps) = (8, 3, 1)).contains("rows is 1, 2 or 4"));
     }

@@ -4,7 +4,6 @@ mod address;
 mod chain;
 mod chunks;
 mod copiers;
-mod feed;
 mod kept;
 mod overlap;
 mod prepared;
@@ -13,8 +12,6 @@ mod span;
 mod walk;
 
 use std::cell::Cell;
-
-use feed::Feeding;
 
 use super::block::{Written, is_decay};
 use super::place::{Record, Sizes};
@@ -45,8 +42,6 @@ struct Launch {
     tellers: usize,
     /// Whether four of its warps multiply at once.
     wide: bool,
-    /// Registers of a thread, where blocks of another kernel need room beside; 0: as many as there are.
-    registers: usize,
 }
 
 pub struct Frame<'a> {
@@ -62,8 +57,6 @@ pub struct Frame<'a> {
     span_sizes: Sizes,
     /// Slices of the last chain of backward, whose progress finish waits for.
     slices: Option<usize>,
-    /// How prepare runs beside the first sequential kernel; `None`: that starts when prepare has ended.
-    feeding: Option<Feeding>,
     /// From prepare.
     record: Record,
     /// From the sequential kernels.
@@ -126,7 +119,6 @@ impl<'a> Frame<'a> {
             stages,
             span_sizes,
             slices: None,
-            feeding: None,
             record,
             passed,
             kept,
@@ -166,14 +158,7 @@ impl<'a> Frame<'a> {
         self.check_span()?;
         let mut kernels = vec![];
         let mut scratch = 0;
-        let prepare = self.prepare();
-        let mut fed = None;
-        if let Some(prepare) = &prepare {
-            self.follows.set(true);
-            fed = self.feed(prepare)?;
-            self.follows.set(false);
-        }
-        if let Some(prepare) = prepare {
+        if let Some(prepare) = self.prepare() {
             let (kernel, bytes) = self.per_chunk("prepare", prepare)?;
             kernels.push(kernel);
             scratch = scratch.max(bytes);
@@ -181,10 +166,9 @@ impl<'a> Frame<'a> {
         }
         for g in 0..self.stages.groups.len() {
             let group = &self.stages.groups[g];
-            let (kernel, bytes) = match (&group.carry, fed.take()) {
-                (Carry::Chain(_), Some(kernel)) => (kernel, 0),
-                (Carry::Chain(chain), None) => (self.chain(g, group, chain)?.expect("it has all the room"), 0),
-                (Carry::Walk, _) => self.walk(g, group)?,
+            let (kernel, bytes) = match &group.carry {
+                Carry::Chain(chain) => (self.chain(g, group, chain)?, 0),
+                Carry::Walk => self.walk(g, group)?,
             };
             if self.is_overlapped(g)
                 && let Grid::Sequences(slices) = kernel.grid
@@ -207,7 +191,6 @@ impl<'a> Frame<'a> {
             prepared: self.prepared_at.map_or(0, |at| self.kept.chunk.stride() - at),
             span: self.config.span,
             slices: self.slices.unwrap_or(0),
-            feeds: self.feeding.is_some(),
             scratch: scratch.next_multiple_of(128),
             partial: self.partial(),
         })
@@ -246,7 +229,6 @@ impl<'a> Frame<'a> {
             threads: launch.threads,
             blocks: launch.blocks,
             cluster: launch.cluster,
-            registers: launch.registers,
             chunk: launch.chunk,
             counts: [
                 self.counts.inputs.max(1),

@@ -129,7 +129,6 @@ struct Parts {
     passed: usize,
     scratch: usize,
     partial: usize,
-    ready: usize,
     progress: usize,
     /// By input: per value head, f32.
     heads: Vec<usize>,
@@ -137,19 +136,13 @@ struct Parts {
 }
 
 fn load(device: &Device, kernel: &Kernel) -> Result<(sys::CUfunction, compile_cuda::Resources)> {
-    use sys::CUfunction_attribute_enum::{
-        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
-    };
+    use sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
     let functions = load_all(device, &kernel.name, &kernel.source, &[&kernel.name])?;
     let (function, resources) = functions[0];
     device.enter()?;
     // SAFETY: the function is of a loaded module.
     let set = |what, value| check("shared memory", unsafe { sys::cuFuncSetAttribute(function, what, value) });
     set(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, kernel.shared as i32)?;
-    if kernel.grid == Grid::Resident {
-        // blocks of the next kernel come beside these: a multiprocessor divides its memory anew only when it is empty
-        set(CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 100)?;
-    }
     Ok((function, resources))
 }
 
@@ -339,12 +332,11 @@ impl Pass {
         let (record, passed) = (take(blocks * self.text.record), take(self.text.passed.of(blocks, spans)));
         let (scratch, partial) =
             (take(scratch_blocks * self.text.scratch), take(spans * self.text.partial_floats() * 4));
-        let ready = take(if self.text.feeds { blocks * 4 } else { 0 });
         let progress = take(call.sequences.count * call.heads * self.text.slices * 4);
         let rows = batch * call.sequences.tokens * call.heads;
         let shared = |g: &Grad| call.group > 1 && g.per_key_head && !self.sums.iter().all(Option::is_none);
         let heads = self.grads.iter().map(|g| take(if shared(g) { rows * g.channels * 4 } else { 0 })).collect();
-        Parts { record, passed, scratch, partial, ready, progress, heads, bytes: at }
+        Parts { record, passed, scratch, partial, progress, heads, bytes: at }
     }
 
     fn batch(call: &Call) -> usize {
@@ -422,7 +414,6 @@ impl Pass {
             call.kept,
             at(parts.scratch),
             at(parts.partial),
-            at(parts.ready),
             at(parts.progress),
         ]);
         words.push(self.text.slices as u64);
@@ -474,17 +465,13 @@ impl Pass {
         stream: sys::CUstream,
     ) -> Result<()> {
         let q = &call.sequences;
-        let mut launched = which.start > 0;
         for kernel in &self.kernels[which] {
             let blocks = match kernel.grid {
                 Grid::Chunks => self.chunks(q) * call.heads,
-                Grid::Resident => (self.chunks(q) * call.heads).min(self.device.multiprocessors),
                 Grid::Spans => self.spans(q) * call.heads,
                 Grid::Sequences(slices) => q.count * call.heads * slices,
             };
-            // a chain that prepare feeds waits for prepare alone: without blocks of it, for all that came before
-            let overlap = kernel.overlaps && self.device.overlaps() && (launched || !self.text.feeds);
-            launched |= blocks > 0;
+            let overlap = kernel.overlaps && self.device.overlaps();
             // SAFETY: the caller of `launch` vouches for the addresses; the argument block has the layout that the kernel
             // declares.
             unsafe {

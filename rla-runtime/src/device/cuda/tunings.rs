@@ -164,8 +164,7 @@ impl Tunings {
                 if of(&row.choices) == of(&calls) { of(&key.choices) } else { of(&row.choices) }
             };
             let (groups, beside) = (kept(|c| c.groups), kept(|c| c.beside));
-            let feeders = if key.choices.groups == calls.groups { row.choices.feeders } else { 0 };
-            return (Choices { groups, beside, feeders, ..row.choices }, from);
+            return (Choices { groups, beside, ..row.choices }, from);
         }
         (Choices { chunk: source.chunk(slot, key.output, &key.sizes), ..key.choices }, "the default".into())
     }

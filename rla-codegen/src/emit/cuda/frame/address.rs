@@ -111,7 +111,7 @@ impl Frame<'_> {
         out.line(format!("const i64 number = {};", self.now(number, early)));
         for (name, bytes) in self.records() {
             if bytes > 0 {
-                out.line(format!("char* const {name} = {} + (i64)number * {bytes};", self.base(name)));
+                out.line(format!("char* const {name} = {} + number * {bytes};", self.base(name)));
             }
         }
     }

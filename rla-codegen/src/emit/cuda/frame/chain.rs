@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::address::view_kind;
 use super::chunks::OF_CHUNK;
 use super::copiers::{BARRIERS, Crew, Fetch, Item, at_launch, cluster};
-use super::feed::{COPYING, QUAD, WORKING};
 use super::{Address, Frame, Launch};
 use crate::emit::cuda::block::Written;
 use crate::emit::cuda::chain::roles::{Plan, Role, What};
@@ -166,8 +165,8 @@ enum Pieces {
 }
 
 impl Frame<'_> {
-    /// The kernel of a chain; `None`: one that prepare feeds does not fit beside it.
-    pub(super) fn chain(&self, g: usize, group: &Group, chain: &Chain) -> Result<Option<Kernel>, Error> {
+    /// The kernel of a chain.
+    pub(super) fn chain(&self, g: usize, group: &Group, chain: &Chain) -> Result<Kernel, Error> {
         let sizes = self.sizes();
         let free = chain.free.expect("a chain has a free side");
         let channels = sizes.padded(free);
@@ -205,12 +204,7 @@ impl Frame<'_> {
             let few = self.pass == Pass::Forward || registers.is_some() || *threads <= MOST_THREADS;
             *groups == 1 || roles.len() == divided(*together) && few
         };
-        let found = match self.feeding {
-            // as wide as without, and with copies that arrive while others are used
-            Some(_) if g == 0 => ways.next().filter(|found| fits(found) && self.is_beside_prepare(&found.1)),
-            _ => ways.find(fits),
-        };
-        let Some((groups, layout)) = found else { return Ok(None) };
+        let (groups, layout) = ways.find(fits).expect("one group fits in any case");
         let slices = channels / 16 / groups;
         let shared = layout.shared();
         let out = self.chain_text(g, &layout, slices);
@@ -224,18 +218,10 @@ impl Frame<'_> {
             threads: division.threads,
             blocks: 1,
             cluster: cluster(&division.crew, slices),
-            beside: self.is_fed(g),
+            beside: false,
             tellers: usize::from(overlapped),
-            registers: self.registers_of_chain(g),
         };
-        Ok(Some(self.kernel("chain", g, launch, &written, out, true)?.0))
-    }
-
-    /// Whether a block leaves room to prepare: what computes are four warps, what copies four at most, and copies have time.
-    fn is_beside_prepare(&self, layout: &Layout) -> bool {
-        let Division { threads, .. } = layout.division;
-        let room = self.feeding.map_or(0, |feeding| feeding.room);
-        layout.ahead > 0 && threads == 2 * QUAD && layout.division.workers() * 32 <= QUAD && layout.shared() <= room
+        Ok(self.kernel("chain", g, launch, &written, out, true)?.0)
     }
 
     /// The first way to divide the work that fits into shared memory.
@@ -248,8 +234,7 @@ impl Frame<'_> {
         groups: usize,
         slices: usize,
     ) -> Layout {
-        let (overlapped, fed) = (self.is_overlapped(g), self.is_fed(g));
-        let room = self.feeding.filter(|_| fed).map_or(self.config.shared, |feeding| feeding.room);
+        let (overlapped, room) = (self.is_overlapped(g), self.config.shared);
         let fits = |l: &Layout| {
             let alone = cluster(&l.division.crew, slices) == 1;
             let most = if l.ahead > 2 && alone { room.min(AHEAD_SHARED) } else { room };
@@ -262,9 +247,8 @@ impl Frame<'_> {
             let mut division = self.divide(g, writer, items, keeps, groups, split);
             let ways: Vec<(usize, Pieces)> = if split {
                 let far = (2..=4).rev().map(|ahead| (ahead, Pieces::Whole));
-                // short steps: a copy takes longer than one; and what prepare leaves is little
-                let near =
-                    (division.together || fed).then_some((2, Pieces::Alike)).into_iter().chain([(1, Pieces::Whole)]);
+                // short steps: a copy takes longer than one
+                let near = division.together.then_some((2, Pieces::Alike)).into_iter().chain([(1, Pieces::Whole)]);
                 far.chain(near).chain((1..=single).rev().map(|ahead| (ahead, Pieces::Single))).collect()
             } else {
                 (0..=2).rev().map(|ahead| (ahead, Pieces::Whole)).collect()
@@ -438,8 +422,7 @@ impl Frame<'_> {
         let threads = 32 * (groups * roles.len() + crew.warps());
         writer.roomy = threads <= ROOMY;
         let registers = crew.registers(groups, &roles, together);
-        let all = if self.is_fed(g) { WORKING } else { at_launch(threads) };
-        let of_role = |r: usize| registers.as_ref().map_or(all, |registers| registers[r]);
+        let of_role = |r: usize| registers.as_ref().map_or(at_launch(threads), |registers| registers[r]);
         let bodies: Vec<Work> = roles.iter().enumerate().map(|(r, role)| writer.write(role, of_role(r))).collect();
         let lags_of = |name: &str| {
             let readers = roles.iter().zip(&bodies).filter(|(_, body)| body.mentions(name)).map(|(role, _)| role.lag);
@@ -521,20 +504,8 @@ impl Frame<'_> {
             "return Chunk{{batch, start + k * CHUNK, first + k, head, key_head, {valid}, sequence, k, left}};"
         ));
         out.line("};");
-        self.set_up_copies(g, layout, slices, &mut out);
-        let copying = division.crew.copiers + division.crew.tellers;
-        if self.is_fed(g) {
-            let among_workers = QUAD / 32 - division.workers();
-            out.line("// four warps at a time divide registers: those that copy leave some to those that compute");
-            out.line(format!("if (threadIdx.x >= {QUAD}) {{"));
-            out.line(format!("leave_registers<{COPYING}>();"));
-            self.copiers(g, layout, slices, among_workers..copying, &mut out);
-            out.line("} else {");
-            out.line(format!("take_registers<{WORKING}>();"));
-            self.copiers(g, layout, slices, 0..among_workers, &mut out);
-        } else {
-            self.copiers(g, layout, slices, 0..copying, &mut out);
-        }
+        self.set_up_copies(layout, slices, &mut out);
+        self.copiers(layout, slices, &mut out);
         if division.exchange_bytes > 0 {
             out.line(format!(
                 "char* const exchange = shared + {} + warp % GROUPS * {};",
@@ -550,14 +521,15 @@ impl Frame<'_> {
                     Ordering::Greater => out.line(format!("take_registers<{}>();", registers[r])),
                 }
             }
+            if r > 0 && self.pass == Pass::ForwardSave {
+                // kept from before the branches it would take a register of the roles between, which spill here and nowhere else:
+                // RDN's backward chain of few heads took a tenth longer with it
+                out.line("const int own = 16 * (thread_again() / 32 % GROUPS), channel = column + own;");
+            }
             self.role(role, body, layout, &mut out);
             out.line("}");
         }
-        if self.is_fed(g) {
-            out.line("}");
-        }
         self.end_progress(g, &mut out);
-        self.end_feeding(g, &mut out);
         out.line("if (CLUSTER > 1) meet_cluster();  // no block leaves while copies into it are under way");
         out
     }

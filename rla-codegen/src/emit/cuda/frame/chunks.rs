@@ -119,7 +119,6 @@ impl Frame<'_> {
     pub(super) fn per_chunk(&self, name: &'static str, part: Part) -> Result<(Kernel, usize), Error> {
         let Part { written, given } = part;
         let mut out = Text::default();
-        let feeding = self.feeding.filter(|_| name == "prepare");
         if name == "finish" {
             self.place_of_block(&mut out);
             self.wait_for_progress(&mut out);
@@ -127,32 +126,15 @@ impl Frame<'_> {
             // forward's has the block's own number, as prepare below; backward's the same text beside the chain and behind it
             self.bases(if self.backward() { OF_CHUNK } else { "blockIdx.x" }, early, &mut out);
         } else {
-            if feeding.is_some() {
-                self.open_feeding(&mut out);
-            }
-            self.place_of_chunk(&mut out);
-            // the block's own number is known without a division; blocks of 512 threads spill addresses that come from it
-            let (threads, _) = chunk_threads(name, self.sizes().chunk, &written);
-            let number = if feeding.is_some() || threads == 512 { OF_CHUNK } else { "blockIdx.x" };
-            self.bases(number, false, &mut out);
-        }
-        let grid = if feeding.is_some() { Grid::Resident } else { Grid::Chunks };
-        self.chunk_kernel(name, grid, self.sizes().chunk, &written, given, out)
-    }
-
-    /// Which chunk of which sequence and head a block has.
-    fn place_of_chunk(&self, out: &mut Text) {
-        // in 32 bits, which divide faster
-        if self.feeding.is_some() {
-            out.line("const int head = turn % (u32)x.heads;");
-            out.line(format!(
-                "const Chunk ch = chunk_of_turn<{}>(x.sequences, turn / (u32)x.heads, head, x.group, CHUNK);",
-                self.backward()
-            ));
-        } else {
+            // in 32 bits, which divide faster
             out.line("const int head = blockIdx.x % (u32)x.heads;");
             out.line("const Chunk ch = chunk_of(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);");
+            // the block's own number is known without a division; blocks of 512 threads spill addresses that come from it
+            let (threads, _) = chunk_threads(name, self.sizes().chunk, &written);
+            let number = if threads == 512 { OF_CHUNK } else { "blockIdx.x" };
+            self.bases(number, false, &mut out);
         }
+        self.chunk_kernel(name, Grid::Chunks, self.sizes().chunk, &written, given, out)
     }
 
     /// The kernel of a block that works on `chunk` tokens, behind the text that says where it is.
@@ -165,39 +147,30 @@ impl Frame<'_> {
         given: Text,
         mut out: Text,
     ) -> Result<(Kernel, usize), Error> {
-        let fed = grid == Grid::Resident;
-        let leave = if fed { "continue;" } else { "return;" };
         let floats = self.partial().last().map_or(0, |(_, o, c)| o + c);
         if floats > 0 && self.backward() {
-            out.line(format!("float* const partial = (float*)x.partial + (i64)number * {floats};"));
+            out.line(format!("float* const partial = (float*)x.partial + number * {floats};"));
             out.line("if (!ch.valid) {");
             out.line(format!("for (int i = threadIdx.x; i < {floats}; i += THREADS) partial[i] = 0.f;"));
-            out.line(leave);
+            out.line("return;");
             out.line("}");
         } else {
-            out.line(format!("if (!ch.valid) {leave}"));
+            out.line("if (!ch.valid) return;");
         }
-        if name == "prepare" && !fed {
+        if name == "prepare" {
             out.line("let_next_start();");
         }
         self.finish_block(written, given, name == "prepare", &mut out);
-        if fed {
-            self.close_feeding(&mut out);
-        }
         let (threads, blocks) = chunk_threads(name, chunk, written);
         let beside = name == "finish" && self.slices.is_some();
-        let registers = self.feeding.filter(|_| fed).map_or(0, |feeding| feeding.registers);
         let (cluster, tellers, wide) = (1, 0, false);
-        let launch = Launch { grid, chunk, threads, blocks, cluster, beside, tellers, wide, registers };
+        let launch = Launch { grid, chunk, threads, blocks, cluster, beside, tellers, wide };
         self.kernel(name, 0, launch, written, out, false)
     }
 
     pub(super) fn finish_block(&self, written: &Written, given: Text, late: bool, out: &mut Text) {
         if written.scratch > 0 {
-            out.line(format!(
-                "char* const scratch = x.scratch + (i64)number * {};",
-                written.scratch.next_multiple_of(128)
-            ));
+            out.line(format!("char* const scratch = x.scratch + number * {};", written.scratch.next_multiple_of(128)));
         }
         out.lines(given.finish().lines());
         self.readers(&written.leaves, late, out);

@@ -4,10 +4,8 @@
 //! the loop.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use super::chain::{Division, Layout};
-use super::feed::QUAD;
 use super::{Address, Frame};
 use crate::emit::cuda::chain::roles::Role;
 use crate::emit::cuda::place::Elem;
@@ -26,7 +24,7 @@ const DIVIDED: usize = 4096;
 const TOLD_EVERY: usize = 8;
 
 /// Registers of a multiprocessor.
-pub(super) const REGISTERS: usize = 65536;
+const REGISTERS: usize = 65536;
 
 /// Registers that a thread that copies keeps where they are divided anew: it makes do with 80, and gets more where there are more.
 /// Chosen so that no part of a block spills.
@@ -171,9 +169,9 @@ struct Share {
     parts: usize,
 }
 
-/// What each copying warp fetches: the first what lies in one piece, the others, from `rows` on, rows, evenly. Warp n has scheduler n
-/// modulo 4: those beside a worker get less.
-fn shares(items: &[Item], count: usize, rows: usize, workers: usize, chunk: usize) -> Vec<Vec<Share>> {
+/// What each copying warp fetches: the first what lies in one piece, the others rows, evenly. Warp n has scheduler n modulo 4: those
+/// beside a worker get less.
+fn shares(items: &[Item], count: usize, workers: usize, chunk: usize) -> Vec<Vec<Share>> {
     let mut shares: Vec<Vec<Share>> = (0..count).map(|_| vec![]).collect();
     let beside = |warp: usize| if (workers + warp) % 4 < workers { 2048 } else { 0 };
     let mut load: Vec<usize> = (0..count).map(beside).collect();
@@ -191,7 +189,7 @@ fn shares(items: &[Item], count: usize, rows: usize, workers: usize, chunk: usiz
     for share in parts {
         // two parts of an item are two warps': names in a warp's text go by the item
         let free = |w: &usize| shares[*w].iter().all(|own| own.item != share.item);
-        let warp = (rows..count).filter(free).min_by_key(|w| load[*w]).expect("at least one copies");
+        let warp = (count.min(2) - 1..count).filter(free).min_by_key(|w| load[*w]).expect("at least one copies");
         load[warp] += items[share.item].bytes / share.parts + 1024;
         shares[warp].push(share);
     }
@@ -199,29 +197,26 @@ fn shares(items: &[Item], count: usize, rows: usize, workers: usize, chunk: usiz
 }
 
 impl Frame<'_> {
-    /// What each copying warp of a group's chain fetches. Of a fed one those among the first four warps of the block fetch no rows, so that
-    /// the code for these stands in one branch.
-    fn shares(&self, g: usize, layout: &Layout) -> Vec<Vec<Share>> {
-        let (count, workers) = (layout.division.crew.copiers, layout.division.workers());
-        let rows = if self.is_fed(g) { QUAD / 32 - workers } else { count.min(2) - 1 };
-        shares(&layout.items, count, rows, workers, self.sizes().chunk)
+    /// What each copying warp of a chain fetches.
+    fn shares(&self, layout: &Layout) -> Vec<Vec<Share>> {
+        shares(&layout.items, layout.division.crew.copiers, layout.division.workers(), self.sizes().chunk)
     }
 
     /// The barriers of copies.
-    pub(super) fn set_up_copies(&self, g: usize, layout: &Layout, slices: usize, out: &mut Text) {
+    pub(super) fn set_up_copies(&self, layout: &Layout, slices: usize, out: &mut Text) {
         let cluster = cluster(&layout.division.crew, slices);
         let bulks = |s: &Share| layout.rings[s.item].is_some() && layout.items[s.item].fetch.is_bulk(cluster);
-        let shares = self.shares(g, layout);
+        let shares = self.shares(layout);
         let warps = shares.iter().enumerate().filter(|(n, own)| *n == 0 || own.iter().any(bulks)).count();
         out.line(format!("constexpr int CLUSTER = BULK ? {cluster} : 1;"));
         out.line(format!("set_up_barriers<AHEAD, CLUSTER, {warps}>(shared + {});", layout.barriers()));
     }
 
-    /// The warps that copy, all or some: what a step's roles need is there before they meet.
-    pub(super) fn copiers(&self, g: usize, layout: &Layout, slices: usize, some: Range<usize>, out: &mut Text) {
+    /// The warps that copy: what a step's roles need is there before they meet.
+    pub(super) fn copiers(&self, layout: &Layout, slices: usize, out: &mut Text) {
         let Division { roles, crew, registers, .. } = &layout.division;
         let (count, overlapped) = (crew.copiers, crew.tellers > 0);
-        let shares = self.shares(g, layout);
+        let shares = self.shares(layout);
         let cluster = cluster(crew, slices);
         out.line("if (role >= ROLES) {");
         if registers.is_some() {
@@ -231,7 +226,7 @@ impl Frame<'_> {
         out.line("const int last = (int)(tokens - (i64)(chunks - 1) * CHUNK);  // tokens of the last chunk");
         out.line("const Chunk ch = chunk_of_step(0);");
         let mut written = BTreeSet::new();
-        for (member, own) in shares.iter().enumerate().filter(|(member, _)| some.contains(member)) {
+        for (member, own) in shares.iter().enumerate() {
             if !written.insert(member) {
                 continue;
             }
@@ -254,10 +249,10 @@ impl Frame<'_> {
                 None => out.line(format!("if (member == {member}) {{")),
             }
             let says = overlapped && (member == count - 1 || second == Some(count - 1));
-            self.copier(g, (member == 0, second.is_some(), cluster, says), &own, layout, out);
+            self.copier((member == 0, second.is_some(), cluster, says), &own, layout, out);
             out.line("}");
         }
-        if overlapped && some.contains(&count) {
+        if overlapped {
             out.line(format!("if (member == COPIERS) tell_progress<{TOLD_EVERY}>(progress, told, chunks);"));
         }
         out.line("}");
@@ -265,7 +260,6 @@ impl Frame<'_> {
 
     fn copier(
         &self,
-        g: usize,
         (first, two, cluster, says): (bool, bool, usize, bool),
         shares: &[&Share],
         layout: &Layout,
@@ -309,9 +303,6 @@ impl Frame<'_> {
                 ));
             }
         }
-        if self.waits_for_prepare(g, shares.iter().map(|s| &items[s.item].fetch)) {
-            self.start_waiting(out);
-        }
         let bulks = first || shares.iter().any(|s| items[s.item].fetch.is_bulk(cluster));
         let wide = shares.iter().any(|s| items[s.item].fetch.is_panels());
         out.line(format!("copy_steps<AHEAD, CLUSTER, {first}, {bulks}, {wide}>(lane, shared + {barriers}, chunks + LAG, [&](Crew& crew, int step) {{"));
@@ -322,9 +313,6 @@ impl Frame<'_> {
             out.line(format!("if (const int i = step - {start}; i >= 0 && i < chunks) {{"));
             let valid = if self.backward() { "i == 0" } else { "i == chunks - 1" };
             let own: Vec<&&Share> = shares.iter().filter(|s| ring(s).first == start).collect();
-            if self.waits_for_prepare(g, own.iter().map(|s| &items[s.item].fetch)) {
-                out.line("fed.wait(lane, i);");
-            }
             if own.iter().any(|s| matches!(items[s.item].fetch, Fetch::Rows { .. })) {
                 out.line(format!("const int valid = {valid} ? last : CHUNK;"));
             }
@@ -414,7 +402,7 @@ mod tests {
         };
         // the first does not divide, and is more than all of the second
         let items = [rows(160, 21504), rows(64, 9216)];
-        let shares = shares(&items, 3, 1, 1, 64);
+        let shares = shares(&items, 3, 1, 64);
         assert_eq!(shares.iter().flatten().count(), 3, "the second divides");
         for own in &shares {
             let distinct: BTreeSet<usize> = own.iter().map(|share| share.item).collect();

@@ -42,7 +42,7 @@ impl Frame<'_> {
     /// Which chunk, or span, of which sequence and head a block of finish has: those that are handed on first come first.
     pub(super) fn place_of_block(&self, out: &mut Text) {
         out.line("const int head = blockIdx.x % (u32)x.heads;");
-        let of = if self.slices.is_some() { "chunk_of_turn<true>" } else { "chunk_of" };
+        let of = if self.slices.is_some() { "chunk_of_turn" } else { "chunk_of" };
         out.line(format!("const Chunk ch = {of}(x.sequences, blockIdx.x / (u32)x.heads, head, x.group, CHUNK);"));
     }
 

@@ -168,7 +168,6 @@ impl Frame<'_> {
             beside: false,
             wide: false,
             tellers: 0,
-            registers: 0,
         };
         self.kernel(stage, g, launch, &written, out, false)
     }
