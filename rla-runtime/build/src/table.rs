@@ -53,6 +53,7 @@ pub struct Table {
     values: toml::Table,
     rows: Vec<Row>,
     cuda: Vec<cuda::Row>,
+    others: Vec<measured::Foreign>,
     path: String,
 }
 
@@ -104,7 +105,8 @@ impl Table {
     /// A table of a device, without rows.
     pub fn of_device(device: &str) -> Table {
         let values = toml::Table::from_iter([("device".to_string(), toml::Value::from(device))]);
-        Table { values, rows: vec![], cuda: vec![], path: format!("tunings/{}.toml", machine::file_name(device)) }
+        let path = format!("tunings/{}.toml", machine::file_name(device));
+        Table { values, rows: vec![], cuda: vec![], others: vec![], path }
     }
 
     fn parse(path: &str, text: &str) -> Result<Table, Error> {
@@ -115,9 +117,10 @@ impl Table {
         {
             return Err(refuse(format!("`{key}`: expected device, schedule, variant, tuned or cuda")));
         }
-        let rows = measured::read(&mut values).map_err(refuse)?;
-        let cuda = measured::read(&mut values).map_err(refuse)?;
-        let table = Table { values, rows, cuda, path: path.into() };
+        let mut others = vec![];
+        let rows = measured::read(&mut values, &mut others).map_err(refuse)?;
+        let cuda = measured::read(&mut values, &mut others).map_err(refuse)?;
+        let table = Table { values, rows, cuda, others, path: path.into() };
         table.schedule("")?;
         if let Some(toml::Value::Table(variants)) = table.values.get("variant") {
             variants.keys().try_for_each(|name| table.schedule(name).map(|_| ()))?;
@@ -140,12 +143,17 @@ impl Table {
         &self.cuda
     }
 
+    /// Rows of a variant that are passed over because they have parameters of another compiler, and which.
+    pub fn notes(&self, variant: &str) -> impl Iterator<Item = &str> {
+        self.others.iter().filter(move |row| row.variant == variant).map(|row| row.reason.as_str())
+    }
+
     /// The text of the table.
     pub fn text(&self) -> Result<String, Error> {
         let refuse = |e: toml::ser::Error| Error::Table { path: self.path.clone().into(), reason: e.to_string() };
         let mut values = self.values.clone();
-        measured::write(&self.rows, &mut values).map_err(refuse)?;
-        measured::write(&self.cuda, &mut values).map_err(refuse)?;
+        measured::write(&self.rows, &self.others, &mut values).map_err(refuse)?;
+        measured::write(&self.cuda, &self.others, &mut values).map_err(refuse)?;
         let head = "# What `rla tune` found on this device. docs/tuning.md says what the fields are; a row whose variant or compiler\n\
                     # has changed since is ignored, with a note.\n";
         Ok(format!("{head}{}", toml::to_string(&values).map_err(refuse)?))
@@ -278,6 +286,11 @@ impl Tables {
         self.notes.push(format!("{path}: of another device, `{device}`"));
     }
 
+    /// What is passed over of a variant's rows before anything is asked of them.
+    pub fn passed_over(&self, variant: &str) -> impl Iterator<Item = String> {
+        self.devices.iter().flat_map(move |table| table.notes(variant).map(|note| format!("{}, {note}", table.path)))
+    }
+
     /// Rows of a GPU for a pass of a variant, those of tables that are asked first at the front; beside each the table's name.
     /// Whether a row holds for what the compiler writes today, its text says.
     pub fn cuda(&self, recurrence: &Recurrence, of: impl Fn(&cuda::Row) -> bool) -> Vec<(String, cuda::Row)> {
@@ -292,6 +305,7 @@ impl Tables {
     pub fn choose(&self, recurrence: &Recurrence, level: Level) -> Result<Chosen, Error> {
         let mut schedule = self.default.schedule(&recurrence.name)?;
         let mut passed_over = self.notes.clone();
+        passed_over.extend(self.passed_over(&recurrence.name));
         let (mut tuned, mut from, mut programs) = (vec![], vec![], None);
         let identity = identity(recurrence);
         for slot in Slot::ALL {

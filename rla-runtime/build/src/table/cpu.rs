@@ -106,6 +106,10 @@ impl Entry for Row {
         &self.heads
     }
 
+    fn has_parameter(name: &str) -> bool {
+        space::parameter(name).is_some()
+    }
+
     fn refusal(&self) -> Option<String> {
         let pass = &self.measured.pass;
         let Some(slot) = Slot::named(pass) else { return Some(format!("`{pass}` is no pass")) };

@@ -1,7 +1,7 @@
 //! Rows of tables that hold for a GPU: `[[cuda]]`.
 use super::Table;
 use super::measured::{Entry, Measured, short};
-use rla_codegen::schedule::cuda::{Choices, Slot, refusal};
+use rla_codegen::schedule::cuda::{Choices, Slot, parameters, refusal};
 use serde::{Deserialize, Serialize};
 
 /// What a search found for one pass of one variant, sizes and type on a GPU.
@@ -57,6 +57,10 @@ impl Entry for Row {
 
     fn heads(&self) -> &[usize] {
         &[]
+    }
+
+    fn has_parameter(name: &str) -> bool {
+        Slot::ALL.iter().flat_map(|slot| parameters(*slot)).any(|parameter| parameter.name == name)
     }
 
     fn refusal(&self) -> Option<String> {
@@ -141,6 +145,24 @@ mod tests {
             let error = Table::parse("t.toml", &text).unwrap_err().to_string();
             assert!(error.contains(reason), "{reason}: {error}");
         }
+    }
+
+    #[test]
+    fn a_row_of_another_compilers_parameters_is_passed_over_and_kept() {
+        let mut table = Table::of_device("a card");
+        put(&mut table.cuda, row(16));
+        let text = table.text().unwrap().replace("groups = ", "blocks_abreast = 2\ngroups = ");
+        let mut read = Table::parse("t.toml", &text).unwrap();
+        assert_eq!(read.cuda_rows(), []);
+        let notes: Vec<&str> = read.notes("rdn").collect();
+        let expected = "rdn training: `blocks_abreast` is a parameter of another compiler (here), ignored";
+        assert_eq!(notes, [expected]);
+        assert_eq!(read.notes("rla").count(), 0);
+        // a search adds its row to it, and the other compiler still finds its own
+        put(&mut read.cuda, row(64));
+        let written = read.text().unwrap();
+        assert!(written.contains("blocks_abreast = 2"), "{written}");
+        assert_eq!(Table::parse("t.toml", &written).unwrap().cuda_rows(), [row(64)]);
     }
 
     #[test]

@@ -156,6 +156,9 @@ pub trait Entry: Serialize + DeserializeOwned {
     /// H and HV, where a row is of these.
     fn heads(&self) -> &[usize];
 
+    /// Whether a row has a parameter of this name.
+    fn has_parameter(name: &str) -> bool;
+
     /// Why it is not legal.
     fn refusal(&self) -> Option<String>;
 
@@ -190,11 +193,38 @@ pub(super) fn put<R: Entry>(rows: &mut Vec<R>, row: R) {
     rows.sort_by(|a, b| key(a).cmp(&key(b)));
 }
 
-/// Takes the rows of a kind out of a table's text.
-pub(super) fn read<R: Entry>(values: &mut toml::Table) -> Result<Vec<R>, String> {
+/// A row with a parameter that this compiler does not have. It stays in its table, for the compiler that wrote it.
+#[derive(Clone, Debug)]
+pub(super) struct Foreign {
+    kind: &'static str,
+    value: toml::Value,
+    /// The variant.
+    pub(super) variant: String,
+    /// Which row it is, and why it is passed over.
+    pub(super) reason: String,
+}
+
+fn foreign<R: Entry>(value: &toml::Value) -> Option<Foreign> {
+    let choices = value.get("choices")?.as_table()?;
+    let name = choices.keys().find(|name| !R::has_parameter(name))?;
+    let text = |key: &str| value.get(key).and_then(toml::Value::as_str).unwrap_or("?").to_string();
+    let (variant, pass, compiler) = (text("variant"), text("pass"), text("compiler"));
+    let reason = format!("{variant} {pass}: `{name}` is a parameter of another compiler ({compiler}), ignored");
+    Some(Foreign { kind: R::NAME, value: value.clone(), variant, reason })
+}
+
+/// Takes the rows of a kind out of a table's text; those that this compiler cannot have written join `others`.
+pub(super) fn read<R: Entry>(values: &mut toml::Table, others: &mut Vec<Foreign>) -> Result<Vec<R>, String> {
     let Some(found) = values.remove(R::NAME) else { return Ok(vec![]) };
     let toml::Value::Array(found) = found else { return Err(format!("`{}`: expected rows", R::NAME)) };
-    found.into_iter().map(one).collect()
+    let mut rows = vec![];
+    for value in found {
+        match foreign::<R>(&value) {
+            Some(other) => others.push(other),
+            None => rows.push(one(value)?),
+        }
+    }
+    Ok(rows)
 }
 
 fn one<R: Entry>(value: toml::Value) -> Result<R, String> {
@@ -209,10 +239,16 @@ fn one<R: Entry>(value: toml::Value) -> Result<R, String> {
     reason.map_or(Ok(()), |reason| Err(format!("the row {}: {reason}", row.name()))).map(|()| row)
 }
 
-/// Puts the rows of a kind into a table's text.
-pub(super) fn write<R: Entry>(rows: &Vec<R>, values: &mut toml::Table) -> Result<(), toml::ser::Error> {
-    if !rows.is_empty() {
-        values.insert(R::NAME.into(), toml::Value::try_from(rows)?);
+/// Puts the rows of a kind into a table's text, those of other compilers last.
+pub(super) fn write<R: Entry>(
+    rows: &[R],
+    others: &[Foreign],
+    values: &mut toml::Table,
+) -> Result<(), toml::ser::Error> {
+    let mut all = rows.iter().map(toml::Value::try_from).collect::<Result<Vec<_>, _>>()?;
+    all.extend(others.iter().filter(|other| other.kind == R::NAME).map(|other| other.value.clone()));
+    if !all.is_empty() {
+        values.insert(R::NAME.into(), toml::Value::Array(all));
     }
     Ok(())
 }

@@ -100,6 +100,7 @@ impl Tunings {
         let named = std::env::var(DEVICE_VARIABLE).ok().filter(|name| !name.is_empty());
         let name = named.unwrap_or_else(|| device.name.clone());
         let tables = Tables::of(&name, &[dispatch::user_table_of(&device.name)])?;
+        tables.passed_over(&recurrence.name).for_each(|note| eprintln!("rla: {note}"));
         let architecture = device.architecture()?;
         Ok(Tunings::with_rows(tables.cuda(recurrence, |row| row.architecture == architecture)))
     }
