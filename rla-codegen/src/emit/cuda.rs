@@ -170,15 +170,25 @@ pub struct Counts {
 const SUBSTITUTED: usize = 32;
 
 const BASE: &str = include_str!("../../../templates/cuda/base.cuh");
-const MMA: &str = include_str!("../../../templates/cuda/mma.cuh");
-const BLOCK: &str = include_str!("../../../templates/cuda/block.cuh");
-const DECAY: &str = include_str!("../../../templates/cuda/decay.cuh");
-const CHAIN: &str = include_str!("../../../templates/cuda/chain.cuh");
-const WIDE: &str = include_str!("../../../templates/cuda/wide.cuh");
 
-/// The headers of chunk kernels, each of which compiles behind those before it.
-pub const HEADERS: [(&str, &str); 6] =
-    [("base", BASE), ("mma", MMA), ("block", BLOCK), ("decay", DECAY), ("chain", CHAIN), ("wide", WIDE)];
+/// The headers of chunk kernels, each of which compiles behind those before it: types and places; instructions; what a block of prepare
+/// and finish is made of, from waiting for other kernels to systems; decays of a channel each; chains; products of four warps at once.
+pub const HEADERS: [(&str, &str); 14] = [
+    ("base", BASE),
+    ("mma", include_str!("../../../templates/cuda/mma.cuh")),
+    ("launch", include_str!("../../../templates/cuda/launch.cuh")),
+    ("products", include_str!("../../../templates/cuda/products.cuh")),
+    ("elements", include_str!("../../../templates/cuda/elements.cuh")),
+    ("tiles", include_str!("../../../templates/cuda/tiles.cuh")),
+    ("sweep", include_str!("../../../templates/cuda/sweep.cuh")),
+    ("copy", include_str!("../../../templates/cuda/copy.cuh")),
+    ("sums", include_str!("../../../templates/cuda/sums.cuh")),
+    ("scan", include_str!("../../../templates/cuda/scan.cuh")),
+    ("systems", include_str!("../../../templates/cuda/systems.cuh")),
+    ("decay", include_str!("../../../templates/cuda/decay.cuh")),
+    ("chain", include_str!("../../../templates/cuda/chain.cuh")),
+    ("wide", include_str!("../../../templates/cuda/wide.cuh")),
+];
 
 /// Writes the kernels of a pass. `kept` is what forward keeps: the program that keeps, where this one is backward.
 ///

@@ -61,7 +61,7 @@ pub enum Order {
     /// Row by row.
     Rows,
     /// Of 16-bit elements, as right operands of products that sum over rows: by blocks of 16 x 16, row by row of blocks,
-    /// lane l's four registers together (templates/cuda/block.cuh).
+    /// lane l's four registers together (templates/cuda/products.cuh).
     Fragments,
     /// Of 16-bit elements, as right operands of products of four warps at once: by panels of 64 columns, row by row, each row's pieces
     /// exchanged (templates/cuda/chain.cuh).
