@@ -66,11 +66,11 @@ fn nvrtc_accepts_the_kernels() {
             let kernels = source.text(kind, key, shared_of(target)).expect("legal");
             jobs.extend(kernels.kernels.into_iter().map(|kernel| (*name, kernel, target)));
         };
-        // finish beside the sequential kernel, as for calls of few heads; value_decay's finish spills there
+        // finish beside the sequential kernel
         let beside = Choices { beside: 4, ..Choices::default() };
         let beside = Key { choices: beside, ..key(&recurrence, 128, Elem::Bf16, false) };
         for kind in KINDS {
-            if kind == Kind::Backward && *name != "value_decay" {
+            if kind == Kind::Backward {
                 add(kind, &beside, "sm_90a");
             } else {
                 let slot = rla_codegen::pipeline::cuda::slot(kind);
@@ -84,9 +84,9 @@ fn nvrtc_accepts_the_kernels() {
                 add(kind, &key(&recurrence, 128, Elem::Bf16, false), "sm_80");
             }
         }
-        // blocks of four groups, whose warps multiply together; that of RDN which keeps spills 4 bytes before its loop
-        if matches!(*name, "rdn" | "gated_delta_net" | "simple_gla") {
-            for kind in KINDS[..3].iter().filter(|kind| *name != "rdn" || **kind != Kind::ForwardSave) {
+        // blocks of four groups, as for calls of many heads: their warps multiply together
+        if matches!(*name, "rdn" | "rla" | "gated_delta_net" | "simple_gla") {
+            for kind in &KINDS[..3] {
                 let slot = rla_codegen::pipeline::cuda::slot(*kind);
                 let chunk = source.chunk(slot, Elem::Bf16, &vec![128; recurrence.sides.len()]);
                 let choices = Choices { groups: 4, chunk, ..Choices::default() };

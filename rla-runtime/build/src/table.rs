@@ -438,6 +438,7 @@ mod tests {
         for (path, text) in DEVICES {
             let table = Table::parse(path, text).unwrap();
             assert_eq!(device_of(text), Some(table.device()));
+            assert!(table.others.is_empty(), "{path}: rows of parameters that there are not");
             assert!(path.ends_with(&format!("{}.toml", machine::file_name(table.device()))), "{path}");
         }
     }
